@@ -1,0 +1,12 @@
+import manifest from '../package.json' with { type: 'json' };
+import type { Command } from './command-line.ts';
+
+export const version: Command = {
+  summary: 'Prints the version.',
+  usage: '',
+  options: {},
+  async run() {
+    process.stdout.write(`dormouse ${manifest.version} (node ${process.versions.node})\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,61 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+// Arrows point down only. What a package may import of its siblings; everything else is a broken boundary.
+const allowed: Record<string, readonly string[]> = {
+  'packages/core': [],
+  'packages/broker': [],
+  'packages/local': ['@dormouse/core', '@dormouse/broker'],
+  'packages/console': ['@dormouse/core'],
+  'packages/testing': ['@dormouse/core', '@dormouse/broker', '@dormouse/local'],
+  'packages/cli': ['@dormouse/core', '@dormouse/broker', '@dormouse/local', '@dormouse/console'],
+  'apps/casework': ['@dormouse/core'],
+  'apps/orders': ['@dormouse/core'],
+};
+
+// `core` must wake fast and run anywhere: the few files that may import a Node module, and which.
+const nodeModulesInCore: Record<string, readonly string[]> = {};
+
+const root = join(import.meta.dirname, '..');
+
+function* sources(folder: string): Generator<string> {
+  for (const name of readdirSync(folder)) {
+    if (name === 'node_modules') continue;
+    const path = join(folder, name);
+    if (statSync(path).isDirectory()) yield* sources(path);
+    else if (/\.(ts|tsx|js|mjs)$/.test(name)) yield path;
+  }
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(file, 'utf8');
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1]!);
+}
+
+for (const [folder, siblings] of Object.entries(allowed)) {
+  test(`${folder} imports only ${siblings.length ? siblings.join(', ') : 'no sibling package'}`, () => {
+    const broken: string[] = [];
+    for (const file of sources(join(root, folder))) {
+      const name = file.slice(root.length + 1);
+      for (const specifier of importsOf(file)) {
+        const sibling = /^@dormouse\/[a-z]+/.exec(specifier)?.[0];
+        if (sibling && !siblings.includes(sibling)) broken.push(`${name} imports ${specifier}`);
+        if (sibling && specifier !== sibling) broken.push(`${name} reaches past the door: ${specifier}`);
+        const reachesOut = specifier.startsWith('.') && !join(file, '..', specifier).startsWith(join(root, folder));
+        if (reachesOut) broken.push(`${name} reaches out of its package: ${specifier}`);
+      }
+    }
+    expect(broken).toEqual([]);
+  });
+}
+
+test('core imports Node modules only where named', () => {
+  const found: Record<string, string[]> = {};
+  for (const file of sources(join(root, 'packages/core/src'))) {
+    if (file.endsWith('.test.ts')) continue;
+    const specifiers = importsOf(file).filter((specifier) => specifier.startsWith('node:'));
+    if (specifiers.length) found[file.slice(join(root, 'packages/core/src').length + 1)] = specifiers;
+  }
+  expect(found).toEqual(nodeModulesInCore);
+});
