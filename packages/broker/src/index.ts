@@ -1,1 +1,17 @@
-export {};
+export { Broker, type BrokerClock, type TopicConfig } from './broker.ts';
+export { BrokerError } from './broker-error.ts';
+export { Database, type DatabaseOptions } from './database.ts';
+export { type Filter, FilterError, parseFilter } from './filter.ts';
+export type { PubsubMessage, StoredMessage } from './log.ts';
+export {
+  isAck,
+  PushDispatcher,
+  type PushOptions,
+  type PushOutcome,
+  type PushRequest,
+  type PushSlot,
+  type PushTarget,
+  pushBody,
+} from './push.ts';
+export { createRestApi } from './rest.ts';
+export type { Lease, PushConfig, SubscriptionConfig, SubscriptionState } from './subscription.ts';

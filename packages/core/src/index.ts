@@ -1,1 +1,68 @@
-export {};
+export type { BlobStore, FileRef } from './blob-store.ts';
+export { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
+export {
+  type Command,
+  CommandRefused,
+  type CommandRequest,
+  command,
+  InvalidInput,
+  type Problem,
+  runCommand,
+} from './command.ts';
+export { type Duration, durationMs, durationSeconds } from './duration.ts';
+export {
+  type Delivery,
+  type DeliveryMarks,
+  decodeMarks,
+  decodeMessage,
+  defaultTenant,
+  type Envelope,
+  encodeMessage,
+  type Message,
+} from './envelope.ts';
+export { ConflictError, DormouseError, type ErrorCode, errorCodes } from './errors.ts';
+export { causeOf, type Decision, decide, PermanentError, RetryLaterError, type RetryPolicy } from './failure.ts';
+export { derivedId, randomId, sha256, workflowId } from './ids.ts';
+export {
+  type Cause,
+  chainHash,
+  type Entry,
+  type EntryDraft,
+  firstHash,
+  type JournalDraft,
+  type PublishedEvent,
+} from './log.ts';
+export type { Logger } from './logger.ts';
+export { checkName } from './name.ts';
+export { difference, type PatchOperation } from './patch.ts';
+export { PubsubClient, type SubscriptionPlan } from './pubsub-client.ts';
+export { createEndpoint, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
+export {
+  type Handler,
+  on,
+  type Service,
+  type ServiceLimits,
+  type Subscription,
+  type SubscriptionOptions,
+  service,
+  subscriptionPolicy,
+} from './service.ts';
+export {
+  type Committed,
+  collectionOf,
+  idOf,
+  type LogQuery,
+  type Page,
+  type Query,
+  type Ref,
+  refOf,
+  type StateStore,
+  type UnitOfWork,
+  type Versioned,
+  type Write,
+} from './state-store.ts';
+export type { ActivityContext, Document, PublishOptions, Step, StepPorts } from './step.ts';
+export { type ForeignService, type System, system } from './system.ts';
+export { auditLog, deadLetter } from './system-topics.ts';
+export { type Topic, topic } from './topic.ts';
+export { type Collection, collection, type WorkflowKind, workflow, workflowOf, workflows } from './workflow.ts';

@@ -1,0 +1,174 @@
+import { closeSync, fdatasync, fsyncSync, openSync, type PathLike } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+
+export interface DatabaseOptions {
+  /** Makes the write-ahead log durable. Default: fdatasync of the log's file. A bench passes a slow one. */
+  readonly sync?: (() => Promise<void>) | undefined;
+}
+
+interface Waiting {
+  readonly durable: () => void;
+  readonly lost?: (error: unknown) => void;
+}
+
+interface Pending {
+  readonly work: () => unknown;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * One SQLite file with group commit.
+ *
+ * SQLite runs on the calling thread, in WAL mode with `synchronous = NORMAL`: a commit appends to the log and waits for
+ * no disk. Durability comes from an fdatasync on libuv's threads, so neither a slow disk nor a large group ever stalls
+ * the event loop. Works queued in one turn of the loop share a transaction, each in a savepoint of its own; all groups
+ * committed while a sync is under way share the next one.
+ *
+ * Invariants: `write` resolves only when a sync that began after its commit has ended; a work that throws undoes itself
+ * alone; the order of works is the order of calls. What is committed and not yet durable can be read: whoever acts
+ * outside on what he read waits for `afterSync`. After power loss the file holds a prefix of the commits, since the log
+ * is replayed in order up to the first frame that did not reach the disk.
+ */
+export class Database {
+  readonly path: string;
+  readonly #connection: DatabaseSync;
+  readonly #sync: () => Promise<void>;
+  #queue: Pending[] = [];
+  #flushing: NodeJS.Immediate | undefined;
+  #unsynced: Waiting[] = [];
+  #syncing: Promise<void> | undefined;
+  #group: Waiting[] | undefined;
+  #walFd: number | undefined;
+  #failure: unknown;
+
+  constructor(path: string, options: DatabaseOptions = {}) {
+    this.path = path;
+    this.#connection = new DatabaseSync(path, { timeout: 5_000 });
+    this.#connection.exec(`
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = NORMAL;
+      PRAGMA temp_store = MEMORY;
+      PRAGMA cache_size = -8000;
+      CREATE TABLE IF NOT EXISTS schema_version (component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT;
+    `);
+    const inMemory = path === ':memory:';
+    if (!inMemory) syncDirectory(dirname(path));
+    this.#sync = options.sync ?? (inMemory ? async () => {} : () => this.#syncLog());
+  }
+
+  /** Brings one component's tables to the newest version. @throws where the file comes from newer code */
+  migrate(component: string, versions: readonly string[]): void {
+    const row = this.#connection.prepare('SELECT version FROM schema_version WHERE component = ?').get(component);
+    const version = (row?.version as number | undefined) ?? 0;
+    if (version > versions.length) {
+      throw new Error(
+        `${this.path}: its ${component} tables have version ${version}, this program knows up to ${versions.length}; use a newer program`,
+      );
+    }
+    if (version === versions.length) return;
+    this.#connection.exec('BEGIN IMMEDIATE');
+    for (const sql of versions.slice(version)) this.#connection.exec(sql);
+    this.#connection
+      .prepare('INSERT OR REPLACE INTO schema_version (component, version) VALUES (?, ?)')
+      .run(component, versions.length);
+    this.#connection.exec('COMMIT');
+  }
+
+  prepare(sql: string): StatementSync {
+    return this.#connection.prepare(sql);
+  }
+
+  /** Runs `work` in the next group's transaction; resolves with its result when that is durable. */
+  write<T>(work: () => T): Promise<T> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.#flushing ??= setImmediate(() => this.#flush());
+    });
+  }
+
+  /** Only inside a `write`: calls back when the group is durable, before its writers are answered; never if it fails. */
+  afterSync(callback: () => void): void {
+    if (!this.#group) throw new Error('afterSync is for use inside a write');
+    this.#group.push({ durable: callback });
+  }
+
+  /** Waits for what is queued, then closes the file. Later writes are refused. */
+  async close(): Promise<void> {
+    while (this.#queue.length > 0 || this.#syncing) {
+      if (this.#syncing) await this.#syncing;
+      else await new Promise(setImmediate);
+    }
+    this.#failure ??= new Error(`${this.path} is closed`);
+    if (this.#walFd !== undefined) closeSync(this.#walFd);
+    this.#connection.close();
+  }
+
+  #flush(): void {
+    this.#flushing = undefined;
+    const group = this.#queue;
+    this.#queue = [];
+    this.#group = [];
+    const answers: Waiting[] = [];
+    try {
+      this.#connection.exec('BEGIN IMMEDIATE');
+      for (const { work, resolve, reject } of group) {
+        const callbacks = this.#group.length;
+        this.#connection.exec('SAVEPOINT work');
+        try {
+          const value = work();
+          this.#connection.exec('RELEASE work');
+          answers.push({ durable: () => resolve(value), lost: reject });
+        } catch (error) {
+          this.#connection.exec('ROLLBACK TO work; RELEASE work');
+          this.#group.length = callbacks;
+          answers.push({ durable: () => reject(error), lost: reject });
+        }
+      }
+      this.#connection.exec('COMMIT');
+    } catch (error) {
+      // A full disk or a failing one: nothing of the group holds.
+      if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK');
+      this.#group = undefined;
+      for (const { reject } of group) reject(error);
+      return;
+    }
+    this.#unsynced.push(...this.#group, ...answers);
+    this.#group = undefined;
+    this.#syncing ??= this.#syncAll();
+  }
+
+  async #syncAll(): Promise<void> {
+    while (this.#unsynced.length > 0) {
+      const group = this.#unsynced;
+      this.#unsynced = [];
+      try {
+        await this.#sync();
+      } catch (error) {
+        // After a failed fsync nobody knows what the disk holds. Answer nothing more; a restart reads what is there.
+        const failure = new Error(`${this.path}: the disk refused to sync; check it, then start again`, {
+          cause: error,
+        });
+        this.#failure = failure;
+        for (const { lost } of [...group, ...this.#unsynced]) lost?.(failure);
+        break;
+      }
+      for (const { durable } of group) durable();
+    }
+    this.#syncing = undefined;
+  }
+
+  #syncLog(): Promise<void> {
+    this.#walFd ??= openSync(`${this.path}-wal`, 'r+');
+    const fd = this.#walFd;
+    return new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())));
+  }
+}
+
+function syncDirectory(path: PathLike): void {
+  const fd = openSync(path, 'r');
+  fsyncSync(fd);
+  closeSync(fd);
+}

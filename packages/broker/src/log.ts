@@ -1,0 +1,85 @@
+import { randomBytes } from 'node:crypto';
+import type { StatementSync } from 'node:sqlite';
+import type { Database } from './database.ts';
+
+export interface PubsubMessage {
+  /** Base64. */
+  readonly data: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly orderingKey?: string;
+}
+
+export interface StoredMessage extends PubsubMessage {
+  readonly position: number;
+  readonly messageId: string;
+  readonly publishTime: string;
+}
+
+/**
+ * The append-only log of all topics: one row a message, whatever the number of subscriptions.
+ * A position is never used twice, and grows with every append, across restarts.
+ */
+export class Log {
+  readonly #append: StatementSync;
+  readonly #message: StatementSync;
+  readonly #idPrefix = BigInt(`0x${randomBytes(5).toString('hex')}`);
+
+  static readonly schema = [
+    `CREATE TABLE message (
+       position INTEGER PRIMARY KEY AUTOINCREMENT,
+       topic INTEGER NOT NULL,
+       id TEXT NOT NULL,
+       published_at INTEGER NOT NULL,
+       ordering_key TEXT,
+       attributes TEXT NOT NULL,
+       data BLOB NOT NULL
+     ) STRICT;
+     CREATE INDEX message_by_topic ON message (topic, position);`,
+  ];
+
+  constructor(database: Database) {
+    this.#append = database.prepare(
+      'INSERT INTO message (topic, id, published_at, ordering_key, attributes, data) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    this.#message = database.prepare('SELECT * FROM message WHERE position = ?');
+    const last = database.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'message'").get();
+    this.end = (last?.seq as number | undefined) ?? 0;
+  }
+
+  /** Position of the last durable message: what may be delivered. Moved by the broker, after each sync. */
+  end: number;
+
+  #count = 0;
+
+  /** Only inside a write of the database. */
+  append(
+    topic: number,
+    message: PubsubMessage,
+    now: number,
+  ): { readonly position: number; readonly messageId: string } {
+    // Opaque, decimal like Google's, and different after every restart.
+    const messageId = String(this.#idPrefix * 1_000_000_000n + BigInt(++this.#count));
+    const { lastInsertRowid } = this.#append.run(
+      topic,
+      messageId,
+      now,
+      message.orderingKey ?? null,
+      JSON.stringify(message.attributes),
+      Buffer.from(message.data, 'base64'),
+    );
+    return { position: Number(lastInsertRowid), messageId };
+  }
+
+  read(position: number): StoredMessage | undefined {
+    const row = this.#message.get(position);
+    if (!row) return undefined;
+    return {
+      position,
+      messageId: row.id as string,
+      publishTime: new Date(row.published_at as number).toISOString(),
+      attributes: JSON.parse(row.attributes as string),
+      data: Buffer.from(row.data as Uint8Array).toString('base64'),
+      ...(row.ordering_key !== null && { orderingKey: row.ordering_key as string }),
+    };
+  }
+}

@@ -1,0 +1,157 @@
+import type { Broker } from './broker.ts';
+import type { Lease, PushConfig, SubscriptionState } from './subscription.ts';
+
+/** One free place at an endpoint. It is used once: `push`, or `release`. */
+export interface PushSlot {
+  push(request: PushRequest): Promise<PushOutcome>;
+  release(): void;
+}
+
+export interface PushRequest {
+  readonly subscription: string;
+  readonly lease: Lease;
+  readonly authorization: string | undefined;
+  /** The ack deadline, counted from when the bytes leave. */
+  readonly timeoutMs: number;
+}
+
+/** `acked`, or why not. */
+export type PushOutcome = { readonly acked: true } | { readonly acked: false; readonly reason: string };
+
+/** Where pushes go: knows how many it can take now. */
+export interface PushTarget {
+  /**
+   * A slot that is free at once, or undefined. In that case the target remembers that `waiting` messages want in, may
+   * wake something, and calls `onFree` when asking again can help.
+   */
+  take(subscription: string, waiting: number): PushSlot | undefined;
+  onFree: () => void;
+}
+
+export interface PushOptions {
+  /** The target of an endpoint. Asked once for each subscription. */
+  readonly resolve: (config: PushConfig) => PushTarget | undefined;
+  /** The value of the Authorization header for a push with an oidcToken. */
+  readonly authorize: (oidcToken: NonNullable<PushConfig['oidcToken']>, endpoint: string) => Promise<string>;
+  /** A settled or unsettled push, for log and metrics. */
+  readonly onSettled?: (subscription: string, lease: Lease, outcome: PushOutcome) => void;
+}
+
+/**
+ * Leases only against a free slot: what an endpoint cannot take now waits in the log with no lease running.
+ *
+ * A pump of a subscription runs when something became available or when its target has a free slot; subscriptions that
+ * share a target take turns, one message each, so that none starves the others.
+ */
+export class PushDispatcher {
+  readonly #broker: Broker;
+  readonly #options: PushOptions;
+  readonly #targets = new Map<PushTarget, SubscriptionState[]>();
+  readonly #targetOf = new Map<SubscriptionState, PushTarget>();
+  readonly #inFlight = new Set<Promise<void>>();
+  #stopped = false;
+
+  constructor(broker: Broker, options: PushOptions) {
+    this.#broker = broker;
+    this.#options = options;
+    broker.onAvailable = (subscription) => this.#pump(subscription);
+  }
+
+  /** Starts pushing for a subscription that has an endpoint. */
+  add(subscription: SubscriptionState): void {
+    const target =
+      subscription.config.pushConfig?.pushEndpoint && this.#options.resolve(subscription.config.pushConfig);
+    if (!target || this.#targetOf.has(subscription)) return;
+    this.#targetOf.set(subscription, target);
+    const sharing = this.#targets.get(target) ?? [];
+    sharing.push(subscription);
+    this.#targets.set(target, sharing);
+    target.onFree = () => this.#pumpAll(sharing);
+    this.#pump(subscription);
+  }
+
+  /** Leases no more, and waits for what is under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#inFlight);
+  }
+
+  #pump(subscription: SubscriptionState): void {
+    while (this.#pushOne(subscription));
+  }
+
+  #pumpAll(sharing: SubscriptionState[]): void {
+    for (let moved = true; moved; ) {
+      moved = false;
+      for (const subscription of [...sharing]) {
+        if (!this.#pushOne(subscription)) continue;
+        moved = true;
+        // To the end of the line, so that the next free slot is another's.
+        sharing.push(...sharing.splice(sharing.indexOf(subscription), 1));
+      }
+    }
+  }
+
+  /** False where nothing waits or nothing is free. */
+  #pushOne(subscription: SubscriptionState): boolean {
+    const target = this.#targetOf.get(subscription);
+    if (this.#stopped || !target) return false;
+    const waiting = this.#broker.available(subscription);
+    if (waiting === 0) return false;
+    const slot = target.take(subscription.config.name, waiting);
+    if (!slot) return false;
+    // The slot's own time-out ends the attempt; the lease only has to outlast it.
+    const [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2);
+    if (!lease) {
+      slot.release();
+      return false;
+    }
+    const work = this.#push(subscription, slot, lease).finally(() => this.#inFlight.delete(work));
+    this.#inFlight.add(work);
+    return true;
+  }
+
+  async #push(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<void> {
+    const { pushEndpoint, oidcToken } = subscription.config.pushConfig!;
+    let outcome: PushOutcome;
+    try {
+      outcome = await slot.push({
+        subscription: subscription.config.name,
+        lease,
+        authorization: oidcToken && (await this.#options.authorize(oidcToken, pushEndpoint!)),
+        timeoutMs: subscription.ackDeadlineMs,
+      });
+    } catch (error) {
+      outcome = { acked: false, reason: (error as Error).message };
+    }
+    const { position } = lease.message;
+    if (outcome.acked) this.#broker.ack(subscription, position);
+    else {
+      // A nack that cannot be written is made up for by the lease, which expires.
+      await this.#broker.nack(subscription, [position]).catch(() => {});
+    }
+    this.#options.onSettled?.(subscription.config.name, lease, outcome);
+  }
+}
+
+/** Source: cloud.google.com/pubsub/docs/push, "Receive push messages". */
+export function pushBody(subscription: string, { message }: Lease): string {
+  const { messageId, publishTime, attributes, data, orderingKey } = message;
+  return JSON.stringify({
+    message: {
+      attributes,
+      data,
+      messageId,
+      message_id: messageId,
+      publishTime,
+      publish_time: publishTime,
+      ...(orderingKey && { orderingKey }),
+    },
+    subscription,
+  });
+}
+
+/** Source: the same page; anything else is a nack. */
+export function isAck(status: number): boolean {
+  return [102, 200, 201, 202, 204].includes(status);
+}

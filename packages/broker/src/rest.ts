@@ -1,0 +1,157 @@
+import type { Broker } from './broker.ts';
+import { BrokerError } from './broker-error.ts';
+import type { PubsubMessage } from './log.ts';
+import type { SubscriptionConfig, SubscriptionState } from './subscription.ts';
+
+const maxBodyBytes = 15_000_000;
+
+/**
+ * Pub/Sub v1 over REST. Errors in Google's shape. Source: google/pubsub/v1/pubsub.proto.
+ * Served so far: topics (create, get, list), subscriptions (create, get, list, update, modifyPushConfig), publish, pull,
+ * acknowledge, modifyAckDeadline; the rest answers UNIMPLEMENTED.
+ */
+export function createRestApi(broker: Broker): (request: Request) => Promise<Response> {
+  return async (request) => {
+    try {
+      return Response.json(await route(broker, request));
+    } catch (error) {
+      const known =
+        error instanceof BrokerError ? error : new BrokerError('INTERNAL', (error as Error).message, { cause: error });
+      const { code, message, status } = known;
+      return Response.json({ error: { code, message, status } }, { status: code });
+    }
+  };
+}
+
+async function route(broker: Broker, request: Request): Promise<unknown> {
+  const path = decodeURIComponent(new URL(request.url).pathname);
+  const match = /^\/v1\/(projects\/[^/]+)\/(topics|subscriptions)(?:\/([^/:]+))?(?::(\w+))?$/.exec(path);
+  if (!match) throw new BrokerError('NOT_FOUND', `there is nothing at ${path}`);
+  const [, project, kind, id, verb] = match;
+  const name = `${project}/${kind}/${id}`;
+  const call = `${request.method} ${kind}${id ? '/*' : ''}${verb ? `:${verb}` : ''}`;
+  const body = request.method === 'GET' ? {} : await readBody(request);
+  const ofProject = (resource: { name: string }) => resource.name.startsWith(`${project}/`);
+  switch (call) {
+    case 'PUT topics/*':
+      return broker.createTopic({ name });
+    case 'GET topics/*':
+      return broker.topic(name);
+    case 'GET topics':
+      return { topics: broker.topics.filter(ofProject) };
+    case 'POST topics/*:publish':
+      return { messageIds: await broker.publish(name, readMessages(body.messages)) };
+    case 'PUT subscriptions/*':
+      return broker.createSubscription({ ...(body as Omit<SubscriptionConfig, 'name'>), name });
+    case 'GET subscriptions/*':
+      return broker.subscription(name).config;
+    case 'GET subscriptions':
+      return { subscriptions: broker.subscriptions.map(({ config }) => config).filter(ofProject) };
+    case 'POST subscriptions/*:modifyPushConfig':
+      await broker.updateSubscription(name, { pushConfig: body.pushConfig ?? {} });
+      return {};
+    case 'PATCH subscriptions/*':
+      return broker.updateSubscription(name, readUpdate(body));
+    case 'POST subscriptions/*:pull':
+      return pull(broker, broker.subscription(name), body.maxMessages);
+    case 'POST subscriptions/*:acknowledge': {
+      const subscription = broker.subscription(name);
+      for (const ackId of readAckIds(body.ackIds)) broker.ack(subscription, ackId);
+      return {};
+    }
+    case 'POST subscriptions/*:modifyAckDeadline': {
+      const subscription = broker.subscription(name);
+      const seconds = body.ackDeadlineSeconds ?? 0;
+      if (!Number.isInteger(seconds) || seconds < 0 || seconds > 600) {
+        throw new BrokerError('INVALID_ARGUMENT', `ackDeadlineSeconds must be 0 to 600, got ${seconds}`);
+      }
+      const positions = readAckIds(body.ackIds);
+      if (seconds === 0) await broker.nack(subscription, positions);
+      else for (const position of positions) broker.extend(subscription, position, seconds * 1000);
+      return {};
+    }
+    default:
+      throw new BrokerError('UNIMPLEMENTED', `${request.method} ${path} is not served by this broker`);
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the wire's JSON, checked field by field where it is used
+async function readBody(request: Request): Promise<any> {
+  const text = await request.text();
+  if (text.length > maxBodyBytes)
+    throw new BrokerError('INVALID_ARGUMENT', `a request is at most ${maxBodyBytes} bytes`);
+  try {
+    const body = text === '' ? {} : JSON.parse(text);
+    if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body;
+  } catch (cause) {
+    throw new BrokerError('INVALID_ARGUMENT', 'the body is not JSON', { cause });
+  }
+  throw new BrokerError('INVALID_ARGUMENT', 'the body must be a JSON object');
+}
+
+const updatable = ['ackDeadlineSeconds', 'retryPolicy', 'pushConfig'] as const;
+
+function readUpdate(body: {
+  subscription?: Record<string, unknown>;
+  updateMask?: unknown;
+}): Partial<SubscriptionConfig> {
+  const fields = String(body.updateMask ?? '')
+    .split(',')
+    .filter(Boolean)
+    .map((field) => field.replace(/_(\w)/g, (_all, letter) => letter.toUpperCase()));
+  if (fields.length === 0) throw new BrokerError('INVALID_ARGUMENT', 'updateMask must name the fields to change');
+  const changes: Record<string, unknown> = {};
+  for (const field of fields) {
+    if (!(updatable as readonly string[]).includes(field)) {
+      throw new BrokerError(
+        'INVALID_ARGUMENT',
+        `updateMask: "${field}" cannot be changed here; ${updatable.join(', ')} can`,
+      );
+    }
+    changes[field] = body.subscription?.[field];
+  }
+  return changes;
+}
+
+function readMessages(messages: unknown): PubsubMessage[] {
+  if (!Array.isArray(messages)) throw new BrokerError('INVALID_ARGUMENT', 'messages must be a list');
+  return messages.map((message, index) => {
+    const { data = '', attributes = {}, orderingKey = '' } = message ?? {};
+    const good = typeof data === 'string' && typeof orderingKey === 'string' && isStrings(attributes);
+    if (!good)
+      throw new BrokerError(
+        'INVALID_ARGUMENT',
+        `messages[${index}]: data and orderingKey must be strings, attributes an object of strings`,
+      );
+    return { data, attributes, ...(orderingKey !== '' && { orderingKey }) };
+  });
+}
+
+function isStrings(value: unknown): value is Record<string, string> {
+  return typeof value === 'object' && value !== null && Object.values(value).every((each) => typeof each === 'string');
+}
+
+function pull(broker: Broker, subscription: SubscriptionState, maxMessages: unknown): unknown {
+  if (!Number.isInteger(maxMessages) || (maxMessages as number) < 1) {
+    throw new BrokerError('INVALID_ARGUMENT', `maxMessages must be a whole number from 1, got ${maxMessages}`);
+  }
+  const receivedMessages = broker.lease(subscription, Math.min(maxMessages as number, 1000)).map(({ message }) => {
+    const { position, ...rest } = message;
+    return { ackId: ackIdOf(position), message: rest };
+  });
+  return receivedMessages.length > 0 ? { receivedMessages } : {};
+}
+
+function ackIdOf(position: number): string {
+  return Buffer.from(`ack ${position}`).toString('base64url');
+}
+
+function readAckIds(ackIds: unknown): number[] {
+  if (!Array.isArray(ackIds) || ackIds.length === 0)
+    throw new BrokerError('INVALID_ARGUMENT', 'ackIds must be a list that is not empty');
+  return ackIds.map((ackId) => {
+    const position = /^ack (\d+)$/.exec(Buffer.from(String(ackId), 'base64url').toString())?.[1];
+    if (!position) throw new BrokerError('INVALID_ARGUMENT', `"${ackId}" is no ack id of this broker`);
+    return Number(position);
+  });
+}

@@ -1,0 +1,129 @@
+import { DormouseError } from './errors.ts';
+import type { Topic } from './topic.ts';
+
+/** A fact in the past or a request for work: CloudEvents 1.0, times as epoch milliseconds. */
+export interface Envelope<T = unknown> {
+  readonly id: string;
+  /** The topic's name. */
+  readonly type: string;
+  /** `//dormouse/<system>/<service or actor>` */
+  readonly source: string;
+  /** What the event is about: the path of a workflow or of a child document. */
+  readonly subject: string | undefined;
+  readonly time: number;
+  /** `<topic>/<version>` */
+  readonly dataschema: string | undefined;
+  readonly tenant: string;
+  /** Id of the event or command whose step published this one. */
+  readonly causationId: string | undefined;
+  readonly traceparent: string | undefined;
+  readonly data: T;
+}
+
+/** A message as it goes on the wire, and waits in timers and dead letters. Data is base64. */
+export interface Message {
+  readonly topic: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly data: string;
+  readonly orderingKey?: string;
+}
+
+/** Which delivery this is, beyond the event itself: Dormouse's own attributes. */
+export interface DeliveryMarks {
+  /** Only this subscription takes the message. */
+  readonly to?: string;
+  /** Runs of the handler so far plus one. Default 1. */
+  readonly attempt?: number;
+  /** The timer this message comes from, and the setting of it. */
+  readonly timer?: { readonly ref: string; readonly generation: string };
+}
+
+export interface Delivery {
+  readonly subscription: string;
+  readonly message: Message;
+  readonly messageId: string;
+  readonly publishTime: string;
+}
+
+export const defaultTenant = 'default';
+
+export function encodeMessage(event: Envelope, marks: DeliveryMarks = {}): Message {
+  const attributes: Record<string, string> = {
+    'ce-specversion': '1.0',
+    'ce-id': event.id,
+    'ce-type': event.type,
+    'ce-source': event.source,
+    'ce-time': new Date(event.time).toISOString(),
+    'ce-tenant': event.tenant,
+    'content-type': 'application/json',
+  };
+  const optional = {
+    'ce-subject': event.subject,
+    'ce-dataschema': event.dataschema,
+    'ce-causationid': event.causationId,
+    'ce-traceparent': event.traceparent,
+    'dormouse-to': marks.to,
+    'dormouse-attempt': marks.attempt?.toString(),
+    'dormouse-timer': marks.timer && `${marks.timer.generation} ${marks.timer.ref}`,
+  };
+  for (const [name, value] of Object.entries(optional)) if (value !== undefined) attributes[name] = value;
+  return { topic: event.type, attributes, data: toBase64(JSON.stringify(event.data)) };
+}
+
+/**
+ * Reads an event. On a raw topic anything will do: what is missing is made up from the wire's own fields.
+ * @throws DormouseError `event.malformed`
+ */
+export function decodeMessage(delivery: Delivery, topic: Topic): Envelope {
+  const { attributes } = delivery.message;
+  const id = attributes['ce-id'] ?? (topic.raw ? delivery.messageId : undefined);
+  if (id === undefined) {
+    throw new DormouseError(
+      'event.malformed',
+      `message ${delivery.messageId} on "${topic.name}" has no attribute ce-id; publish CloudEvents in binary mode`,
+    );
+  }
+  return {
+    id,
+    type: attributes['ce-type'] ?? topic.name,
+    source: attributes['ce-source'] ?? '//pubsub',
+    subject: attributes['ce-subject'],
+    time: Date.parse(attributes['ce-time'] ?? delivery.publishTime),
+    dataschema: attributes['ce-dataschema'],
+    tenant: attributes['ce-tenant'] ?? defaultTenant,
+    causationId: attributes['ce-causationid'],
+    traceparent: attributes['ce-traceparent'],
+    data: decodeData(delivery, topic),
+  };
+}
+
+export function decodeMarks(attributes: Readonly<Record<string, string>>): DeliveryMarks {
+  const timer = /^(\S+) (.+)$/.exec(attributes['dormouse-timer'] ?? '');
+  return {
+    ...(attributes['dormouse-to'] !== undefined && { to: attributes['dormouse-to'] }),
+    ...(attributes['dormouse-attempt'] !== undefined && { attempt: Number(attributes['dormouse-attempt']) }),
+    ...(timer && { timer: { generation: timer[1]!, ref: timer[2]! } }),
+  };
+}
+
+function decodeData(delivery: Delivery, topic: Topic): unknown {
+  const text = fromBase64(delivery.message.data);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    if (topic.raw) return text;
+    throw new DormouseError(
+      'event.malformed',
+      `message ${delivery.messageId} on "${topic.name}": its data is not JSON`,
+      { cause },
+    );
+  }
+}
+
+function toBase64(text: string): string {
+  return Buffer.from(text).toString('base64');
+}
+
+function fromBase64(data: string): string {
+  return Buffer.from(data, 'base64').toString();
+}

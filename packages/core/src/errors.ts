@@ -1,0 +1,56 @@
+/** Every stable code, with what it means and what happens next; `docs/errors.md` is this table, kept equal by a test. */
+export const errorCodes = {
+  'config.duration': 'A setting is not a duration. Nothing starts.',
+  'config.name': 'A name of a topic, service, subscription or workflow kind is not allowed. Nothing starts.',
+  'config.duplicate': 'Two declarations share a name. Nothing starts.',
+  'config.unknown-topic': 'A handler names a topic that the system does not declare. Nothing starts.',
+  'config.setting': 'A setting has a value out of its range. Nothing starts.',
+  'event.malformed': 'The message is not an event of its topic. Dead-lettered at once.',
+  'event.invalid': 'The data of the event does not fit the schema of its topic. Dead-lettered at once.',
+  'event.newer-version': 'The event has a newer schema version than this code knows. Retried later, without end.',
+  'event.unknown-subscription':
+    'The message is for a subscription this service does not declare. Answered 404; the wire retries.',
+  'step.permanent': 'A handler said that no retry can help. Dead-lettered at once.',
+  'step.retry-later': 'A handler asked to be run again at a time of its choosing. Retried then.',
+  'step.failed': 'A handler threw. Retried by the policy of its subscription, then dead-lettered.',
+  'step.deadline': 'A handler outlived its deadline (the ack deadline less a margin). Retried by policy.',
+  'step.effect-in-activity': 'An activity published or wrote; only its step may. Dead-lettered at once.',
+  'step.activity-input': 'An activity ran again under the same name with another input. Dead-lettered at once.',
+  'step.activity-result':
+    'The result of an activity is not JSON or over 256 KB; files are for that. Dead-lettered at once.',
+  'step.publish-invalid': 'Data to publish does not fit the schema of its topic. Dead-lettered at once.',
+  'step.closed': 'A step was used after it ended. The call is refused.',
+  'document.missing': 'A document that the handler needs does not exist. Retried by policy.',
+  'document.exists': 'A document to create exists already. Dead-lettered at once.',
+  'document.ref': 'A reference is not a path of pairs "collection/id". The call is refused.',
+  'store.conflict': 'A document read by the step has moved. The step runs again on fresh reads.',
+  'store.contended': 'A step met conflicts in every one of its re-runs. Retried by policy.',
+  'store.unavailable': 'The state store did not answer. The message is not acknowledged; the wire retries.',
+  'blob.missing': 'A file named by a document is not in the blob store. Retried by policy.',
+  'command.invalid': 'The input of a command is malformed; all problems are listed by path. Nothing was done.',
+  'command.refused': 'The command does not fit the state of its workflow. Nothing was done.',
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** An error of Dormouse's own: a stable code, and a message that names the thing, the value and the remedy. */
+export class DormouseError extends Error {
+  override readonly name: string = 'DormouseError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Commit refused: documents of the read set have moved since they were read. */
+export class ConflictError extends DormouseError {
+  override readonly name = 'ConflictError';
+  readonly moved: readonly string[];
+
+  constructor(moved: readonly string[]) {
+    super('store.conflict', `moved since they were read: ${moved.join(', ')}`);
+    this.moved = moved;
+  }
+}

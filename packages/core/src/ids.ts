@@ -1,0 +1,29 @@
+import { createHash } from 'node:crypto';
+import type { Random } from './clock.ts';
+
+// Crockford's base 32: no I, L, O, U, so that an id can be read out on the telephone.
+const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** `WF-20250129-7K3QXM`: the day it was made, in UTC, and 30 random bits; the commit that creates it sees a collision. */
+export function workflowId(prefix: string, now: number, random: Random): string {
+  const day = new Date(now).toISOString().slice(0, 10).replaceAll('-', '');
+  return `${prefix}-${day}-${letters(random.bytes(6))}`;
+}
+
+/** 80 random bits, as 16 letters. */
+export function randomId(random: Random): string {
+  return letters(random.bytes(16));
+}
+
+/** The same id for the same parts, for ever: ids of published events, activities, dead letters. 26 letters of SHA-256. */
+export function derivedId(...parts: readonly (string | number)[]): string {
+  return letters(createHash('sha256').update(JSON.stringify(parts)).digest().subarray(0, 26));
+}
+
+export function sha256(text: string | Uint8Array): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function letters(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => alphabet[byte & 31]).join('');
+}

@@ -1,0 +1,66 @@
+import { sha256 } from './ids.ts';
+import type { PatchOperation } from './patch.ts';
+
+/** Why a unit was committed: the event a subscription handled, or the command an actor gave. */
+export type Cause =
+  | {
+      readonly kind: 'event';
+      readonly id: string;
+      readonly topic: string;
+      readonly subscription: string;
+      readonly attempt: number;
+      readonly from: string;
+    }
+  | { readonly kind: 'command'; readonly id: string; readonly command: string; readonly actor: string };
+
+export interface PublishedEvent {
+  readonly id: string;
+  readonly topic: string;
+  readonly subject: string | undefined;
+  /** A timer holds it until then. */
+  readonly dueAt?: number;
+  readonly timer?: string;
+}
+
+/** What a unit of work did to one document and, in the entry of its own subject, what it published. */
+export interface EntryDraft {
+  /** The document whose chain it joins. */
+  readonly chain: string;
+  /** Id of the unit of work: entries of one unit share it. */
+  readonly unit: string;
+  readonly cause: Cause;
+  /** RFC 6902, from the document before to the document after. */
+  readonly changes: readonly PatchOperation[];
+  readonly published: readonly PublishedEvent[];
+  readonly cancelledTimers: readonly string[];
+  readonly note?: string;
+  readonly startedAt: number;
+  readonly durationMs: number;
+}
+
+/** What happened on the way that changed nothing: a failed attempt and what was decided about it. Not chained. */
+export interface JournalDraft {
+  readonly workflow: string | undefined;
+  readonly moment: 'attempt.failed';
+  readonly unit: string;
+  readonly cause: Cause;
+  readonly error: { readonly code: string; readonly message: string };
+  readonly decision:
+    | { readonly kind: 'retry'; readonly at: number }
+    | { readonly kind: 'dead-letter'; readonly id: string };
+  readonly startedAt: number;
+  readonly durationMs: number;
+}
+
+/** One line of a workflow's history. `position` grows with every commit of the store. */
+export type Entry = { readonly position: number; readonly at: number } & (
+  | { readonly kind: 'log'; readonly seq: number; readonly hash: string; readonly entry: EntryDraft }
+  | { readonly kind: 'journal'; readonly entry: JournalDraft }
+);
+
+export const firstHash = '0'.repeat(64);
+
+/** The hash that chains an entry to the one before it: SHA-256 over the hash before, the number and the entry's JSON. */
+export function chainHash(previous: string, seq: number, at: number, entryJson: string): string {
+  return sha256(`${previous}\n${seq}\n${at}\n${entryJson}`);
+}

@@ -1,0 +1,6 @@
+/** Structured log: a moment (`noun.verb`) and its facts. Never secrets or personal data. */
+export interface Logger {
+  info(moment: string, facts?: Record<string, unknown>): void;
+  warn(moment: string, facts?: Record<string, unknown>): void;
+  error(moment: string, facts?: Record<string, unknown>): void;
+}

@@ -1,0 +1,73 @@
+import type { Message } from './envelope.ts';
+
+/** What a subscription is created with. Durations as in the wire's JSON: `"10s"`. */
+export interface SubscriptionPlan {
+  readonly topic: string;
+  readonly ackDeadlineSeconds: number;
+  readonly filter: string;
+  readonly retryPolicy: { readonly minimumBackoff: string; readonly maximumBackoff: string };
+  readonly pushConfig: {
+    readonly pushEndpoint: string;
+    readonly oidcToken: { readonly serviceAccountEmail: string; readonly audience: string };
+  };
+}
+
+/** Pub/Sub v1 over REST: publish and provision. Source: google/pubsub/v1/pubsub.proto. */
+export class PubsubClient {
+  readonly #fetch: (request: Request) => Promise<Response>;
+  readonly #project: string;
+  readonly #base: string;
+
+  /** @param fetch reaches the server: the global one, or a server's own handler in the same process */
+  constructor(fetch: (request: Request) => Promise<Response>, project: string, base = 'http://localhost') {
+    this.#fetch = fetch;
+    this.#project = project;
+    this.#base = base;
+  }
+
+  /** Resolves to the message ids, in order. */
+  async publish(topic: string, messages: readonly Omit<Message, 'topic'>[]): Promise<string[]> {
+    const answer = await this.#call('POST', `${this.#topic(topic)}:publish`, { messages });
+    return answer!.messageIds as string[];
+  }
+
+  async ensureTopic(name: string): Promise<void> {
+    await this.#call('PUT', this.#topic(name), {}, 409);
+  }
+
+  /** Creates it, or brings what may change of it to the plan. */
+  async ensureSubscription(name: string, plan: SubscriptionPlan): Promise<void> {
+    const path = `projects/${this.#project}/subscriptions/${name}`;
+    const existing = await this.#call('PUT', path, { ...plan, topic: this.#topic(plan.topic) }, 409);
+    if (existing) return;
+    const { ackDeadlineSeconds, retryPolicy, pushConfig } = plan;
+    await this.#call('PATCH', path, {
+      subscription: { ackDeadlineSeconds, retryPolicy, pushConfig },
+      updateMask: 'ackDeadlineSeconds,retryPolicy,pushConfig',
+    });
+  }
+
+  #topic(name: string): string {
+    return `projects/${this.#project}/topics/${name}`;
+  }
+
+  /** Resolves to undefined where the answer is the status that was tolerated. */
+  async #call(
+    method: string,
+    path: string,
+    body: unknown,
+    tolerated?: number,
+  ): Promise<Record<string, unknown> | undefined> {
+    const response = await this.#fetch(
+      new Request(`${this.#base}/v1/${path}`, {
+        method,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }),
+    );
+    const answer = await response.json();
+    if (response.ok) return answer;
+    if (response.status === tolerated) return undefined;
+    throw new Error(`Pub/Sub ${method} ${path}: ${response.status} ${answer?.error?.message ?? ''}`);
+  }
+}

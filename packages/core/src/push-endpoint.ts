@@ -1,0 +1,343 @@
+import {
+  type Delivery,
+  type DeliveryMarks,
+  decodeMarks,
+  decodeMessage,
+  type Envelope,
+  encodeMessage,
+  type Message,
+} from './envelope.ts';
+import { ConflictError, DormouseError } from './errors.ts';
+import { causeOf, decide } from './failure.ts';
+import { derivedId } from './ids.ts';
+import type { Cause, JournalDraft } from './log.ts';
+import type { Logger } from './logger.ts';
+import type { Service, Subscription } from './service.ts';
+import { type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
+import { RunningStep, type StepPorts, timerRef } from './step.ts';
+import { deadLetter } from './system-topics.ts';
+import { workflowOf } from './workflow.ts';
+
+export interface EndpointPorts extends StepPorts {
+  /** Name of the system, as in an event's source `//dormouse/<system>/<service>`. */
+  readonly system: string;
+  readonly log: Logger;
+  /** Resolves where the bearer token of a push is good, rejects otherwise. */
+  authenticate(token: string | undefined): Promise<void>;
+}
+
+export interface Endpoint {
+  /** Pub/Sub's push requests: 204 when the delivery is settled, whatever became of it; an error when nothing could be committed. */
+  readonly fetch: (request: Request) => Promise<Response>;
+  /** The same without HTTP or token. Rejects when nothing could be committed. */
+  readonly deliver: (delivery: Delivery) => Promise<void>;
+}
+
+/** Runs of one delivery on fresh reads, when what it read keeps moving. */
+const maxRuns = 8;
+/** Left of the ack deadline for the commit. */
+const commitMarginMs = 2_000;
+const maxPushBytes = 15_000_000;
+
+/**
+ * Takes deliveries for the subscriptions of one service: decode, check, run one step, commit.
+ *
+ * The inbox document of a delivery (subscription, source, event id) is its memory: `settled`, or the number of failed
+ * attempts and what was decided. Each commit of a delivery moves it, with its version as precondition, so of two
+ * overlapping runs one commits and the other finds the event settled.
+ */
+export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint {
+  const subscriptions = new Map(service.subscriptions.map((subscription) => [subscription.name, subscription]));
+
+  async function deliver(delivery: Delivery): Promise<void> {
+    const subscription = subscriptions.get(delivery.subscription);
+    if (!subscription) {
+      throw new DormouseError(
+        'event.unknown-subscription',
+        `service "${service.name}" has no subscription "${delivery.subscription}"`,
+      );
+    }
+    const marks = decodeMarks(delivery.message.attributes);
+    if (marks.to !== undefined && marks.to !== subscription.name) return;
+    await new DeliveryRun(service, subscription, delivery, marks, ports).settle();
+  }
+
+  async function fetch(request: Request): Promise<Response> {
+    if (request.method !== 'POST') return answer(405, 'push requests are POST');
+    try {
+      await ports.authenticate(/^Bearer (.+)$/.exec(request.headers.get('authorization') ?? '')?.[1]);
+    } catch (error) {
+      ports.log.warn('push.refused', { service: service.name, reason: causeOf(error) });
+      return answer(401, 'the push carries no valid token of this system');
+    }
+    const body = await request.text();
+    if (body.length > maxPushBytes) return answer(413, `a push is at most ${maxPushBytes} bytes`);
+    const delivery = readPush(body);
+    if (!delivery) return answer(400, 'the body is no Pub/Sub push envelope');
+    try {
+      await deliver(delivery);
+      return new Response(null, { status: 204 });
+    } catch (error) {
+      ports.log.error('delivery.unsettled', {
+        subscription: delivery.subscription,
+        messageId: delivery.messageId,
+        error: causeOf(error),
+      });
+      const status = error instanceof DormouseError && error.code === 'event.unknown-subscription' ? 404 : 503;
+      return answer(status, causeOf(error));
+    }
+  }
+
+  return { fetch, deliver };
+}
+
+/** One delivery, from the message to its commit. */
+class DeliveryRun {
+  readonly #service: Service;
+  readonly #subscription: Subscription;
+  readonly #delivery: Delivery;
+  readonly #marks: DeliveryMarks;
+  readonly #ports: EndpointPorts;
+  readonly #attempt: number;
+  readonly #startedAt: number;
+
+  constructor(
+    service: Service,
+    subscription: Subscription,
+    delivery: Delivery,
+    marks: DeliveryMarks,
+    ports: EndpointPorts,
+  ) {
+    this.#service = service;
+    this.#subscription = subscription;
+    this.#delivery = delivery;
+    this.#marks = marks;
+    this.#ports = ports;
+    this.#attempt = marks.attempt ?? 1;
+    this.#startedAt = ports.clock.now();
+  }
+
+  async settle(): Promise<void> {
+    const { attributes } = this.#delivery.message;
+    const id = attributes['ce-id'] ?? this.#delivery.messageId;
+    const inbox = refOf('inbox', derivedId(this.#subscription.name, attributes['ce-source'] ?? '', id));
+    const workflow = workflowOf(attributes['ce-subject'] ?? '');
+    const timer = this.#marks.timer?.ref;
+    const refs = [inbox, workflow, timer].filter((ref): ref is Ref => ref !== undefined);
+
+    // One deadline for all runs of this delivery: the wire does not wait longer because we ran twice.
+    const deadlineMs = this.#subscription.ackDeadlineMs - commitMarginMs;
+    const signal = AbortSignal.timeout(deadlineMs);
+
+    for (let run = 1; ; run++) {
+      const read = await this.#ports.store.get(refs);
+      const settledBefore = read[0]!;
+      if (this.#isStale(settledBefore, timer === undefined ? undefined : read.at(-1))) return;
+      let unit: UnitOfWork;
+      try {
+        unit = await this.#run(id, settledBefore, read.slice(1), signal);
+      } catch (error) {
+        unit = this.#failure(id, settledBefore, error);
+      }
+      try {
+        await this.#ports.store.commit(unit);
+        return;
+      } catch (error) {
+        if (!(error instanceof ConflictError)) throw error;
+        if (run < maxRuns && !signal.aborted) continue;
+        const contended = new DormouseError('store.contended', `after ${run} runs still ${error.message}`);
+        await this.#ports.store.commit(this.#failure(id, settledBefore, contended));
+        return;
+      }
+    }
+  }
+
+  /** Settled before, an attempt that another message already made, or a timer since replaced, cancelled or consumed. */
+  #isStale(inbox: Versioned, timer: Versioned | undefined): boolean {
+    const lastAttempt = (inbox.data?.attempt as number | undefined) ?? 0;
+    if (inbox.data?.state === 'settled' || lastAttempt >= this.#attempt) return true;
+    return timer !== undefined && timer.data?.generation !== this.#marks.timer!.generation;
+  }
+
+  async #run(id: string, inbox: Versioned, read: readonly Versioned[], signal: AbortSignal): Promise<UnitOfWork> {
+    const { topic, handler, name } = this.#subscription;
+    const decoded = decodeMessage(this.#delivery, topic);
+    const event = { ...decoded, data: this.#checked(decoded) };
+    const step = new RunningStep(
+      {
+        seed: [name, event.source, event.id],
+        cause: this.#cause(id),
+        source: this.#source(),
+        subject: event.subject,
+        tenant: event.tenant,
+        traceparent: event.traceparent,
+        attempt: this.#attempt,
+        signal,
+        consumedTimer: this.#marks.timer?.ref,
+      },
+      this.#ports,
+      read,
+    );
+    await beforeDeadline(handler(event, step), signal, this.#subscription);
+    return step.unit({
+      reads: [inbox],
+      writes: [{ ref: inbox.ref, data: { state: 'settled', at: this.#ports.clock.now() }, tenant: event.tenant }],
+    });
+  }
+
+  #checked(event: Envelope): unknown {
+    const { topic } = this.#subscription;
+    const version = Number(/\/(\d+)$/.exec(event.dataschema ?? '')?.[1] ?? topic.version);
+    if (version > topic.version) {
+      throw new DormouseError(
+        'event.newer-version',
+        `event ${event.id} has schema ${event.dataschema}; this code knows "${topic.name}" up to version ${topic.version}. Deploy the newer code`,
+      );
+    }
+    const checked = topic.schema.safeParse(event.data);
+    if (checked.success) return checked.data;
+    const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'data'}: ${issue.message}`);
+    throw new DormouseError(
+      'event.invalid',
+      `event ${event.id} does not fit "${topic.name}" version ${topic.version}: ${problems.join('; ')}`,
+    );
+  }
+
+  /** What a failed attempt commits: the decision, and what carries it out. */
+  #failure(id: string, inbox: Versioned, error: unknown): UnitOfWork {
+    const { clock, random, log } = this.#ports;
+    const now = clock.now();
+    const { name, retry, topic } = this.#subscription;
+    // Attempts that asked to be run later are attempts, but no failures.
+    const failures = ((inbox.data?.failures as number | undefined) ?? 0) + 1;
+    const decision = decide(error, failures, retry, now, random.fraction());
+    const subject = this.#delivery.message.attributes['ce-subject'];
+    const workflow = workflowOf(subject ?? '');
+    const tenant = this.#delivery.message.attributes['ce-tenant'] ?? 'default';
+    const cause = causeOf(error);
+    const key = derivedId(name, this.#delivery.message.attributes['ce-source'] ?? '', id, this.#attempt);
+    const record = { state: decision.kind, attempt: this.#attempt, at: now };
+    const message: Message = { ...this.#delivery.message, topic: topic.name };
+    const writes: Write[] = [];
+    const publish: Message[] = [];
+
+    if (decision.kind === 'retry') {
+      const again = { ...message.attributes, 'dormouse-to': name, 'dormouse-attempt': String(this.#attempt + 1) };
+      const ref = timerRef(workflow ?? 'workflows/none', `retry ${key}`);
+      writes.push(
+        { ref: inbox.ref, data: { ...record, failures: failures - (decision.countsAsFailure ? 0 : 1) }, tenant },
+        {
+          ref,
+          data: { name: `retry of ${name}`, dueAt: decision.at, message: { ...message, attributes: again } },
+          dueAt: decision.at,
+          tenant,
+        },
+      );
+    } else {
+      const letter = {
+        id: key,
+        topic: topic.name,
+        subscription: name,
+        code: decision.code,
+        cause,
+        attempts: this.#attempt,
+      };
+      writes.push(
+        { ref: inbox.ref, data: { ...record, failures }, tenant },
+        { ref: refOf('dead-letters', key), data: { ...letter, workflow, state: 'open', at: now, message }, tenant },
+      );
+      // What dies on the way to the record of the dead is recorded and logged, never announced again.
+      if (topic.name !== deadLetter.name) {
+        publish.push(
+          encodeMessage({
+            id: key,
+            type: deadLetter.name,
+            source: this.#source(),
+            subject,
+            time: now,
+            dataschema: `${deadLetter.name}/${deadLetter.version}`,
+            tenant,
+            causationId: id,
+            traceparent: message.attributes['ce-traceparent'],
+            data: letter,
+          }),
+        );
+      }
+    }
+    const journal: JournalDraft = {
+      workflow,
+      moment: 'attempt.failed',
+      unit: key,
+      cause: this.#cause(id),
+      error: { code: decision.code, message: cause },
+      decision: decision.kind === 'retry' ? { kind: 'retry', at: decision.at } : { kind: 'dead-letter', id: key },
+      startedAt: this.#startedAt,
+      durationMs: now - this.#startedAt,
+    };
+    log.warn('attempt.failed', {
+      subscription: name,
+      event: id,
+      workflow,
+      attempt: this.#attempt,
+      decision: decision.kind,
+      code: decision.code,
+      cause,
+    });
+    return { reads: [inbox], writes, entries: [], journal: [journal], publish };
+  }
+
+  #cause(id: string): Cause {
+    const { attributes } = this.#delivery.message;
+    return {
+      kind: 'event',
+      id,
+      topic: this.#subscription.topic.name,
+      subscription: this.#subscription.name,
+      attempt: this.#attempt,
+      from: attributes['ce-source'] ?? '//pubsub',
+    };
+  }
+
+  #source(): string {
+    return `//dormouse/${this.#ports.system}/${this.#service.name}`;
+  }
+}
+
+async function beforeDeadline(
+  work: Promise<void>,
+  signal: AbortSignal,
+  { name, ackDeadlineMs }: Subscription,
+): Promise<void> {
+  const late = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => {
+      reject(
+        new DormouseError(
+          'step.deadline',
+          `subscription "${name}": the handler ran past its deadline (ackDeadline ${ackDeadlineMs / 1000}s less ${commitMarginMs / 1000}s); pass step.signal on, or raise ackDeadline`,
+        ),
+      );
+    });
+  });
+  await Promise.race([work, late]);
+}
+
+function readPush(body: string): Delivery | undefined {
+  try {
+    const { message, subscription } = JSON.parse(body);
+    const { data = '', attributes = {}, messageId, publishTime, orderingKey } = message;
+    if (typeof subscription !== 'string' || typeof messageId !== 'string' || typeof data !== 'string') return undefined;
+    return {
+      subscription: subscription.slice(subscription.lastIndexOf('/') + 1),
+      message: { topic: attributes['ce-type'] ?? '', attributes, data, ...(orderingKey && { orderingKey }) },
+      messageId,
+      publishTime,
+    };
+  } catch {
+    // Not JSON, or no envelope in it: the caller answers 400.
+    return undefined;
+  }
+}
+
+function answer(status: number, detail: string): Response {
+  return Response.json({ status, detail }, { status, headers: { 'content-type': 'application/problem+json' } });
+}

@@ -1,0 +1,112 @@
+import { type Duration, durationMs } from './duration.ts';
+import type { Envelope } from './envelope.ts';
+import { DormouseError } from './errors.ts';
+import type { RetryPolicy } from './failure.ts';
+import { checkName } from './name.ts';
+import type { Step } from './step.ts';
+import type { Topic } from './topic.ts';
+
+export type Handler<T> = (event: Envelope<T>, step: Step) => Promise<void>;
+
+export interface SubscriptionOptions {
+  /** Last part of the subscription's name, `<service>.<name>`. Default: the topic's name. */
+  readonly name?: string;
+  /** How long one delivery may take, handler and commit. Default 600s; 10s to 600s. Source: google.pubsub.v1 ack_deadline_seconds. */
+  readonly ackDeadline?: Duration;
+  /** When a handler that threw runs again. Default: 5 attempts, 10s to 600s. */
+  readonly retry?: { readonly attempts?: number; readonly minBackoff?: Duration; readonly maxBackoff?: Duration };
+}
+
+/** A named durable reader of one topic for one handler. */
+export interface Subscription<T = unknown> {
+  readonly name: string;
+  readonly topic: Topic<T>;
+  readonly handler: Handler<T>;
+  readonly ackDeadlineMs: number;
+  readonly retry: RetryPolicy;
+}
+
+/** A deployable that sleeps. */
+export interface Service {
+  readonly name: string;
+  readonly subscriptions: readonly Subscription[];
+  readonly limits: ServiceLimits;
+}
+
+export interface ServiceLimits {
+  /** Deliveries one instance takes at a time. Default 16. */
+  readonly concurrency: number;
+  /** Default 4. */
+  readonly maxInstances: number;
+}
+
+type Declared<T> = { readonly topic: Topic<T>; readonly handler: Handler<T>; readonly options: SubscriptionOptions };
+
+/** Declares that a service runs `handler` for every event of `topic`. */
+export function on<T>(topic: Topic<T>, handler: Handler<T>, options: SubscriptionOptions = {}): Declared<unknown> {
+  return { topic, handler, options } as Declared<unknown>;
+}
+
+/** @throws DormouseError `config.name`, `config.duplicate`, `config.setting`, `config.duration` */
+export function service(
+  name: string,
+  handlers: readonly Declared<unknown>[],
+  limits: Partial<ServiceLimits> = {},
+): Service {
+  checkName('service', name);
+  const subscriptions = handlers.map(({ topic, handler, options }): Subscription => {
+    const fullName = `${name}.${options.name ?? topic.name}`;
+    checkName('subscription', fullName);
+    return { name: fullName, topic, handler, ...subscriptionPolicy(fullName, options) };
+  });
+  const names = new Set<string>();
+  for (const subscription of subscriptions) {
+    if (names.has(subscription.name)) {
+      throw new DormouseError(
+        'config.duplicate',
+        `service "${name}" declares subscription "${subscription.name}" twice; give one of them a \`name\``,
+      );
+    }
+    names.add(subscription.name);
+  }
+  const { concurrency = 16, maxInstances = 4 } = limits;
+  for (const [key, value] of Object.entries({ concurrency, maxInstances })) {
+    if (!Number.isInteger(value) || value < 1 || value > 1000) {
+      throw new DormouseError(
+        'config.setting',
+        `service "${name}": ${key} must be a whole number from 1 to 1000, got ${value}`,
+      );
+    }
+  }
+  return { name, subscriptions, limits: { concurrency, maxInstances } };
+}
+
+/** Checks a policy and fills in its defaults. */
+export function subscriptionPolicy(
+  name: string,
+  { ackDeadline = '600s', retry = {} }: SubscriptionOptions,
+): { readonly ackDeadlineMs: number; readonly retry: RetryPolicy } {
+  const ackDeadlineMs = durationMs(ackDeadline, `subscription "${name}": ackDeadline`);
+  if (ackDeadlineMs < 10_000 || ackDeadlineMs > 600_000) {
+    throw new DormouseError(
+      'config.setting',
+      `subscription "${name}": ackDeadline must be 10s to 600s, got "${ackDeadline}"`,
+    );
+  }
+  const { attempts = 5, minBackoff = '10s', maxBackoff = '600s' } = retry;
+  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 100) {
+    throw new DormouseError(
+      'config.setting',
+      `subscription "${name}": retry.attempts must be a whole number from 1 to 100, got ${attempts}`,
+    );
+  }
+  const minBackoffMs = durationMs(minBackoff, `subscription "${name}": retry.minBackoff`);
+  const maxBackoffMs = durationMs(maxBackoff, `subscription "${name}": retry.maxBackoff`);
+  if (minBackoffMs > maxBackoffMs) {
+    throw new DormouseError(
+      'config.setting',
+      `subscription "${name}": retry.minBackoff ${minBackoff} is above retry.maxBackoff ${maxBackoff}`,
+    );
+  }
+  return { ackDeadlineMs, retry: { attempts, minBackoffMs, maxBackoffMs } };
+}

@@ -1,0 +1,97 @@
+import type { Message } from './envelope.ts';
+import { DormouseError } from './errors.ts';
+import type { Entry, EntryDraft, JournalDraft } from './log.ts';
+
+/**
+ * Where a document is: pairs of collection and id, `workflows/WF-1/letters/acme`. An id is kept free of `/` by
+ * `refOf`, which percent-encodes.
+ */
+export type Ref = string;
+
+export interface Versioned {
+  readonly ref: Ref;
+  /** Opaque; moves with every write. Null where there is no document. */
+  readonly version: string | null;
+  readonly data: Record<string, unknown> | null;
+}
+
+export interface Write {
+  readonly ref: Ref;
+  /** Null deletes. */
+  readonly data: Record<string, unknown> | null;
+  readonly tenant: string;
+  /** When the scheduler must look at this document: it is a timer. Epoch milliseconds. */
+  readonly dueAt?: number;
+}
+
+/** All effects of a step or command, made durable at once. */
+export interface UnitOfWork {
+  /** Preconditions: every document read, not only those written, is still at its version. */
+  readonly reads: readonly Pick<Versioned, 'ref' | 'version'>[];
+  readonly writes: readonly Write[];
+  /** One for every chain the unit touches; the store numbers and chains them. */
+  readonly entries: readonly EntryDraft[];
+  readonly journal: readonly JournalDraft[];
+  readonly publish: readonly Message[];
+}
+
+export interface Committed {
+  /** The new version of each write, in the order of the writes. */
+  readonly versions: readonly (string | null)[];
+}
+
+/** Documents of one collection, newest first. */
+export interface Query {
+  /** `workflows`, or the collection below one document: `workflows/WF-1/letters`. */
+  readonly collection: Ref;
+  readonly tenant?: string;
+  /** Default 50, at most 500. */
+  readonly limit?: number;
+  /** Of the page before. */
+  readonly cursor?: string;
+}
+
+export interface Page {
+  readonly documents: readonly Versioned[];
+  /** Absent on the last page. */
+  readonly cursor?: string;
+}
+
+export interface LogQuery {
+  readonly workflow: Ref;
+  /** Position of the last entry already seen. Default 0: from the beginning. */
+  readonly after?: number;
+}
+
+/**
+ * Documents, log, journal: what a platform must keep.
+ * Every method rejects with DormouseError `store.unavailable` where the store does not answer.
+ */
+export interface StateStore {
+  /** One round trip; answers in the order asked. */
+  get(refs: readonly Ref[]): Promise<Versioned[]>;
+  find(query: Query): Promise<Page>;
+  /** Log and journal of a workflow and of the documents below it, in the order of their commits. */
+  log(query: LogQuery): AsyncIterable<Entry>;
+  /** All or nothing. @throws ConflictError naming every read that has moved */
+  commit(unit: UnitOfWork): Promise<Committed>;
+}
+
+/** @throws DormouseError `document.ref` where parts do not come in pairs or one is empty. */
+export function refOf(...parts: readonly string[]): Ref {
+  if (parts.length === 0 || parts.length % 2 !== 0 || parts.some((part) => part === '')) {
+    throw new DormouseError(
+      'document.ref',
+      `[${parts.join(', ')}] is no path of pairs "collection/id"; give both parts of each pair`,
+    );
+  }
+  return parts.map((part) => encodeURIComponent(part)).join('/');
+}
+
+export function collectionOf(ref: Ref): Ref {
+  return ref.slice(0, ref.lastIndexOf('/'));
+}
+
+export function idOf(ref: Ref): string {
+  return decodeURIComponent(ref.slice(ref.lastIndexOf('/') + 1));
+}

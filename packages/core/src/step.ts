@@ -1,0 +1,381 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { BlobStore, FileRef } from './blob-store.ts';
+import type { Clock, Random } from './clock.ts';
+import { type Duration, durationMs } from './duration.ts';
+import { type Envelope, encodeMessage, type Message } from './envelope.ts';
+import { ConflictError, DormouseError } from './errors.ts';
+import { derivedId, sha256 } from './ids.ts';
+import type { Cause, EntryDraft, PublishedEvent } from './log.ts';
+import { difference } from './patch.ts';
+import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
+import type { Topic } from './topic.ts';
+import { type Collection, type WorkflowKind, workflowOf } from './workflow.ts';
+
+export interface PublishOptions {
+  /** What the event is about. Default: the subject of the step. */
+  readonly subject?: Ref;
+  /** Hold it back this long. Needs `timer`. */
+  readonly after?: Duration;
+  /** Name of the timer, one of each name a workflow: setting it again replaces it, `cancelTimer` takes it back. */
+  readonly timer?: string;
+}
+
+/** What an activity is given: pass the key to the outside, so that a repeat can be told; stop at the signal. */
+export interface ActivityContext {
+  readonly idempotencyKey: string;
+  readonly signal: AbortSignal;
+}
+
+/** A document as this step sees it. Changes are collected, and committed with everything else the step does. */
+export interface Document<T> {
+  readonly ref: Ref;
+  readonly id: string;
+  readonly exists: boolean;
+  /** @throws DormouseError `document.missing` */
+  readonly data: Readonly<T>;
+  /** @throws DormouseError `document.exists` */
+  create(data: T): void;
+  /** Replaces the members given, keeps the others. @throws DormouseError `document.missing` */
+  update(patch: Partial<T>): void;
+}
+
+/** One run of a handler for one event: reads, effects, one commit. */
+export interface Step {
+  /** The run of this handler for this event, from 1. */
+  readonly attempt: number;
+  /** Aborts at the deadline of the step: the ack deadline less a margin. */
+  readonly signal: AbortSignal;
+  readonly now: number;
+  readonly files: {
+    /** Stores a file under the workflow. Durable at once; named by whoever keeps the reference. */
+    put(name: string, content: string | Uint8Array, options?: { readonly contentType?: string }): Promise<FileRef>;
+    read(file: FileRef): Promise<Uint8Array>;
+    text(file: FileRef): Promise<string>;
+  };
+  /** The workflow that the event or command is about. */
+  workflow<T>(kind: WorkflowKind<T>): Promise<Document<T>>;
+  /** A document below that workflow. */
+  document<T>(of: Collection<T>, id: string): Promise<Document<T>>;
+  /** Several of them, in one round trip. */
+  documents<T>(of: Collection<T>, ids: readonly string[]): Promise<Document<T>[]>;
+  /** @throws DormouseError `step.publish-invalid` */
+  publish<T>(topic: Topic<T>, data: T, options?: PublishOptions): void;
+  cancelTimer(name: string): Promise<void>;
+  /**
+   * A side effect with a result that is remembered: a re-run of the step takes the recorded result.
+   * At least once, with a stable idempotency key. Result: JSON, at most 256 KB.
+   */
+  run<I, R>(name: string, input: I, activity: (input: I, context: ActivityContext) => Promise<R>): Promise<R>;
+  /** A remark for the log entry of this unit. No personal data. */
+  note(text: string): void;
+}
+
+/** What a step needs of its platform. */
+export interface StepPorts {
+  readonly store: StateStore;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface StepOrigin {
+  /** What ids of published events derive from: the same for every run for the same event. */
+  readonly seed: readonly string[];
+  readonly cause: Cause;
+  readonly source: string;
+  readonly subject: Ref | undefined;
+  readonly tenant: string;
+  readonly traceparent: string | undefined;
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+  /** The timer whose message woke this step: the commit takes it away, unless the handler sets it anew. */
+  readonly consumedTimer?: Ref | undefined;
+}
+
+const maxResultBytes = 256 * 1024;
+const insideActivity = new AsyncLocalStorage<string>();
+
+/**
+ * Collects what a handler does. Nothing leaves it but through `unit()`, whose result is committed whole or not at all.
+ *
+ * Invariants: a document is read once and its version kept, so that `reads` holds every document the handler has seen
+ * (and none that was only fetched ahead of it); ids of published events depend only on the origin's seed and their ordinal, so that a re-run publishes the same ids.
+ */
+export class RunningStep implements Step {
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+  readonly now: number;
+  readonly #origin: StepOrigin;
+  readonly #ports: StepPorts;
+  readonly #prefetched: Map<Ref, Versioned>;
+  readonly #seen = new Map<Ref, Versioned>();
+  readonly #written = new Map<Ref, PendingWrite>();
+  readonly #published: { readonly message: Message; readonly record: PublishedEvent }[] = [];
+  readonly #cancelledTimers: string[] = [];
+  readonly #activities = new Set<string>();
+  #note: string | undefined;
+  #closed = false;
+
+  constructor(origin: StepOrigin, ports: StepPorts, prefetched: readonly Versioned[]) {
+    this.attempt = origin.attempt;
+    this.signal = origin.signal;
+    this.now = ports.clock.now();
+    this.#origin = origin;
+    this.#ports = ports;
+    this.#prefetched = new Map(prefetched.map((versioned) => [versioned.ref, versioned]));
+    if (origin.consumedTimer) {
+      this.#seen.set(origin.consumedTimer, this.#prefetched.get(origin.consumedTimer)!);
+      this.#written.set(origin.consumedTimer, { data: null, logged: false });
+    }
+  }
+
+  get #workflow(): Ref {
+    const ref = this.#origin.subject && workflowOf(this.#origin.subject);
+    if (!ref)
+      throw new DormouseError(
+        'document.ref',
+        `this step is about no workflow (subject "${this.#origin.subject}"); publish its event with a subject`,
+      );
+    return ref;
+  }
+
+  async workflow<T>(kind: WorkflowKind<T>): Promise<Document<T>> {
+    const ref = this.#workflow;
+    if (!idOf(ref).startsWith(`${kind.idPrefix}-`)) {
+      throw new DormouseError(
+        'document.ref',
+        `"${ref}" is no workflow of kind ${kind.idPrefix}; this handler expects one`,
+      );
+    }
+    await this.#read([ref]);
+    return this.#document<T>(ref, false);
+  }
+
+  async document<T>(of: Collection<T>, id: string): Promise<Document<T>> {
+    return (await this.documents(of, [id]))[0]!;
+  }
+
+  async documents<T>(of: Collection<T>, ids: readonly string[]): Promise<Document<T>[]> {
+    const refs = ids.map((id) => `${this.#workflow}/${refOf(of.name, id)}`);
+    await this.#read(refs);
+    return refs.map((ref) => this.#document<T>(ref, of.personal));
+  }
+
+  publish<T>(topic: Topic<T>, data: T, options: PublishOptions = {}): void {
+    this.#effect(`publish to "${topic.name}"`);
+    const checked = topic.schema.safeParse(data);
+    if (!checked.success) {
+      const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'data'}: ${issue.message}`);
+      throw new DormouseError(
+        'step.publish-invalid',
+        `data for "${topic.name}" does not fit its schema: ${problems.join('; ')}`,
+      );
+    }
+    if (options.after !== undefined && options.timer === undefined) {
+      throw new DormouseError(
+        'step.publish-invalid',
+        `publish to "${topic.name}" after ${options.after} needs a \`timer\` name, so that it can be replaced and cancelled`,
+      );
+    }
+    const { seed, cause, source, tenant, traceparent } = this.#origin;
+    const subject = options.subject ?? this.#origin.subject;
+    const event: Envelope = {
+      id: derivedId(...seed, this.#published.length),
+      type: topic.name,
+      source,
+      subject,
+      time: this.now,
+      dataschema: `${topic.name}/${topic.version}`,
+      tenant,
+      causationId: cause.id,
+      traceparent,
+      data: checked.data,
+    };
+    const record = { id: event.id, topic: topic.name, subject };
+    if (options.timer === undefined) {
+      this.#published.push({ message: encodeMessage(event), record });
+      return;
+    }
+    const dueAt = this.now + durationMs(options.after ?? '0s', `publish to "${topic.name}": after`);
+    const ref = timerRef(this.#workflow, options.timer);
+    // The event's id is new each time the timer is set, so it serves as the timer's generation.
+    const generation = event.id;
+    const message = encodeMessage(event, { timer: { ref, generation } });
+    this.#written.set(ref, { data: { name: options.timer, generation, dueAt, message }, dueAt, logged: false });
+    this.#published.push({ message, record: { ...record, dueAt, timer: options.timer } });
+  }
+
+  async cancelTimer(name: string): Promise<void> {
+    this.#effect(`cancel timer "${name}"`);
+    const ref = timerRef(this.#workflow, name);
+    await this.#read([ref]);
+    if (this.#seen.get(ref)!.version === null && !this.#written.has(ref)) return;
+    this.#written.set(ref, { data: null, logged: false });
+    this.#cancelledTimers.push(name);
+  }
+
+  async run<I, R>(name: string, input: I, activity: (input: I, context: ActivityContext) => Promise<R>): Promise<R> {
+    this.#effect(`run activity "${name}"`);
+    if (this.#activities.has(name)) {
+      throw new DormouseError(
+        'step.activity-input',
+        `activity "${name}" runs twice in one step; give each its own name`,
+      );
+    }
+    this.#activities.add(name);
+    const { store } = this.#ports;
+    const idempotencyKey = derivedId(...this.#origin.seed, 'activity', name);
+    const ref = refOf('activities', idempotencyKey);
+    const inputHash = sha256(JSON.stringify(input) ?? 'undefined');
+    const taken = (record: Versioned): R => {
+      if (record.data!.inputHash !== inputHash) {
+        throw new DormouseError(
+          'step.activity-input',
+          `activity "${name}" ran before with another input; derive its input from the event alone, or use another name`,
+        );
+      }
+      return record.data!.result as R;
+    };
+
+    const [before] = await store.get([ref]);
+    if (before!.version !== null) return taken(before!);
+    const context = { idempotencyKey, signal: this.#origin.signal };
+    const result = (await insideActivity.run(name, () => activity(input, context))) ?? null;
+    const json = JSON.stringify(result);
+    if (json === undefined || json.length > maxResultBytes) {
+      throw new DormouseError(
+        'step.activity-result',
+        `activity "${name}": its result must be JSON of at most ${maxResultBytes} bytes; keep it with step.files.put and return the reference`,
+      );
+    }
+    const record = { ref, data: { name, inputHash, result: JSON.parse(json) }, tenant: this.#origin.tenant };
+    try {
+      await store.commit({ reads: [{ ref, version: null }], writes: [record], entries: [], journal: [], publish: [] });
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error;
+      // An overlapping run was first; its result is the one that counts.
+      return taken((await store.get([ref]))[0]!);
+    }
+    return record.data.result as R;
+  }
+
+  readonly files = {
+    put: async (
+      name: string,
+      content: string | Uint8Array,
+      { contentType = 'application/json' } = {},
+    ): Promise<FileRef> => {
+      const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+      const hash = sha256(bytes);
+      const key = `${idOf(this.#workflow)}/${hash.slice(0, 20)}/${name}`;
+      await this.#ports.blobs.put(key, bytes, contentType);
+      return { key, name, sha256: hash, bytes: bytes.byteLength, contentType };
+    },
+    read: (file: FileRef): Promise<Uint8Array> => this.#ports.blobs.get(file.key),
+    text: async (file: FileRef): Promise<string> => Buffer.from(await this.#ports.blobs.get(file.key)).toString(),
+  };
+
+  note(text: string): void {
+    this.#note = text.slice(0, 1000);
+  }
+
+  /** Everything collected, as one commit. The step is over: any later effect is refused. */
+  unit(more: Pick<UnitOfWork, 'reads' | 'writes'>): UnitOfWork {
+    this.#closed = true;
+    const { cause, subject, tenant } = this.#origin;
+    const draft = (chain: Ref, changes: EntryDraft['changes']): EntryDraft => ({
+      chain,
+      unit: derivedId(...this.#origin.seed, 'unit'),
+      cause,
+      changes,
+      published: chain === subject ? this.#published.map(({ record }) => record) : [],
+      cancelledTimers: chain === subject ? this.#cancelledTimers : [],
+      ...(this.#note !== undefined && chain === subject && { note: this.#note }),
+      startedAt: this.now,
+      durationMs: this.#ports.clock.now() - this.now,
+    });
+    const changed = new Map<Ref, EntryDraft['changes']>();
+    for (const [ref, { data, logged }] of this.#written) {
+      if (logged) changed.set(ref, difference(this.#seen.get(ref)?.data ?? null, data));
+    }
+    if (subject && !changed.has(subject)) changed.set(subject, []);
+    const writes = [...this.#written].map(
+      ([ref, { data, dueAt }]): Write => ({ ref, data, tenant, ...(dueAt !== undefined && { dueAt }) }),
+    );
+    return {
+      reads: [...[...this.#seen.values()].map(({ ref, version }) => ({ ref, version })), ...more.reads],
+      writes: [...writes, ...more.writes],
+      entries: [...changed].map(([ref, changes]) => draft(ref, changes)),
+      journal: [],
+      publish: this.#published.filter(({ record }) => record.timer === undefined).map(({ message }) => message),
+    };
+  }
+
+  async #read(refs: readonly Ref[]): Promise<void> {
+    const missing: Ref[] = [];
+    for (const ref of refs) {
+      const prefetched = this.#prefetched.get(ref);
+      if (prefetched && !this.#seen.has(ref)) this.#seen.set(ref, prefetched);
+      else if (!prefetched && !this.#seen.has(ref)) missing.push(ref);
+    }
+    if (missing.length === 0) return;
+    for (const versioned of await this.#ports.store.get(missing)) this.#seen.set(versioned.ref, versioned);
+  }
+
+  #document<T>(ref: Ref, personal: boolean): Document<T> {
+    const current = () => (this.#written.has(ref) ? this.#written.get(ref)!.data : this.#seen.get(ref)!.data);
+    const present = () => {
+      const data = current();
+      if (data === null) throw new DormouseError('document.missing', `there is no document "${ref}"`);
+      return data;
+    };
+    const write = (data: Record<string, unknown>) => {
+      this.#effect(`write "${ref}"`);
+      this.#written.set(ref, { data: withoutUndefined(data), logged: !personal });
+    };
+    return {
+      ref,
+      id: idOf(ref),
+      get exists() {
+        return current() !== null;
+      },
+      get data() {
+        return present() as T;
+      },
+      create(data) {
+        if (current() !== null) throw new DormouseError('document.exists', `document "${ref}" exists already`);
+        write(data as Record<string, unknown>);
+      },
+      update(patch) {
+        write({ ...present(), ...(patch as Record<string, unknown>) });
+      },
+    };
+  }
+
+  #effect(what: string): void {
+    if (this.#closed)
+      throw new DormouseError('step.closed', `cannot ${what}: the step is over; await everything the handler starts`);
+    const activity = insideActivity.getStore();
+    if (activity !== undefined) {
+      throw new DormouseError(
+        'step.effect-in-activity',
+        `cannot ${what} inside activity "${activity}"; return a result and let the step act on it`,
+      );
+    }
+  }
+}
+
+interface PendingWrite {
+  readonly data: Record<string, unknown> | null;
+  readonly dueAt?: number;
+  readonly logged: boolean;
+}
+
+/** Timers hang below their workflow's id, one of each name. */
+export function timerRef(workflow: Ref, name: string): Ref {
+  return refOf('timers', `${idOf(workflow)}/${name}`);
+}
+
+function withoutUndefined(data: Record<string, unknown>): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(data)) as Record<string, unknown>;
+}

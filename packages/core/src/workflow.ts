@@ -1,0 +1,33 @@
+import { checkName } from './name.ts';
+
+/** A kind of long-running thing that events are about. Its documents live at `<collection>/<id>`. */
+export interface WorkflowKind<T> {
+  readonly collection: string;
+  /** First part of an id, as in `WF-20250129-7K3QXM`. */
+  readonly idPrefix: string;
+  readonly type?: T;
+}
+
+/** Documents below a workflow, each with a version and a log of its own: `<workflow>/<name>/<id>`. */
+export interface Collection<T> {
+  readonly name: string;
+  /** Holds personal data: kept out of log, journal and events. Default false. */
+  readonly personal: boolean;
+  readonly type?: T;
+}
+
+export const workflows = 'workflows';
+
+export function workflow<T>(options: { readonly idPrefix: string }): WorkflowKind<T> {
+  return { collection: workflows, idPrefix: options.idPrefix };
+}
+
+export function collection<T>(name: string, options: { readonly personal?: boolean } = {}): Collection<T> {
+  checkName('collection', name);
+  return { name, personal: options.personal ?? false };
+}
+
+/** `workflows/WF-1/letters/acme` → `workflows/WF-1`. */
+export function workflowOf(ref: string): string | undefined {
+  return /^workflows\/[^/]+/.exec(ref)?.[0];
+}

@@ -1,0 +1,145 @@
+// The bundler's process: node bundle.ts SYSTEM-FILE OUTPUT-FOLDER
+import { createHash } from 'node:crypto';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { DormouseError, type Service, type System, subscriptionPolicy } from '@dormouse/core';
+import { build, type Plugin } from 'esbuild';
+import type { Manifest, ManifestService } from './manifest.ts';
+
+const [systemFile, outputFolder] = process.argv.slice(2) as [string, string];
+const folder = dirname(systemFile);
+
+async function load<T>(file: string): Promise<T> {
+  return (await import(pathToFileURL(file).href)).default as T;
+}
+
+async function describe(system: System): Promise<Manifest> {
+  const topics = new Set(system.topics.map(({ name }) => name));
+  const checkTopic = (service: string, topic: string) => {
+    if (!topics.has(topic)) {
+      throw new DormouseError(
+        'config.unknown-topic',
+        `service "${service}" listens to "${topic}", which system "${system.name}" does not declare; add it to \`topics\``,
+      );
+    }
+  };
+  const services: ManifestService[] = [];
+  for (const [name, declared] of Object.entries(system.services)) {
+    if (typeof declared === 'string') {
+      const source = resolve(folder, declared);
+      const service = await load<Service>(source);
+      if (service.name !== name) {
+        throw new DormouseError(
+          'config.name',
+          `system "${system.name}" calls "${name}" what ${declared} calls "${service.name}"; use one name`,
+        );
+      }
+      for (const { topic } of service.subscriptions) checkTopic(name, topic.name);
+      services.push({
+        name,
+        limits: service.limits,
+        subscriptions: service.subscriptions.map(({ name, topic, ackDeadlineMs }) => ({
+          name,
+          topic: topic.name,
+          ackDeadlineMs,
+          dormouse: true,
+        })),
+        run: { kind: 'bundle', file: join(outputFolder, `${name}.mjs`), source },
+      });
+    } else {
+      const { command, subscriptions, concurrency = 16, maxInstances = 1 } = declared;
+      services.push({
+        name,
+        limits: { concurrency, maxInstances },
+        subscriptions: subscriptions.map(({ topic, ackDeadline }) => {
+          checkTopic(name, topic.name);
+          const fullName = `${name}.${topic.name}`;
+          const { ackDeadlineMs } = subscriptionPolicy(fullName, ackDeadline === undefined ? {} : { ackDeadline });
+          return { name: fullName, topic: topic.name, ackDeadlineMs, dormouse: false };
+        }),
+        run: { kind: 'command', command, folder },
+      });
+    }
+  }
+  return {
+    system: system.name,
+    topics: system.topics.map(({ name, version }) => ({ name, version })),
+    services,
+    ...(system.commands && { commands: resolve(folder, system.commands) }),
+    ...(system.sandbox && { sandbox: resolve(folder, system.sandbox) }),
+  };
+}
+
+/**
+ * Files that code names relative to itself, by the literal forms `new URL('./x', import.meta.url)` and
+ * `import.meta.resolve('package/x')`, are copied beside the bundle, so that a bundle runs from any folder.
+ */
+const assets: Plugin = {
+  name: 'assets',
+  setup({ onLoad }) {
+    const copy = (path: string) => {
+      const bytes = readFileSync(path);
+      const name = `${createHash('sha256').update(bytes).digest('hex').slice(0, 12)}-${basename(path)}`;
+      mkdirSync(join(outputFolder, 'assets'), { recursive: true });
+      copyFileSync(path, join(outputFolder, 'assets', name));
+      // Chunks and entries lie in one folder, so this holds in each of them.
+      return `./assets/${name}`;
+    };
+    onLoad({ filter: /\.ts$/ }, ({ path }) => {
+      const source = readFileSync(path, 'utf8');
+      if (path.includes('node_modules') || !source.includes('import.meta.')) return undefined;
+      const contents = source
+        .replace(
+          /new URL\(\s*'(\.[^']+)',\s*import\.meta\.url,?\s*\)/g,
+          (_all, file) => `new URL('${copy(resolve(dirname(path), file))}', import.meta.url)`,
+        )
+        .replace(
+          /import\.meta\.resolve\(\s*'([^']+)',?\s*\)/g,
+          (_all, file) => `new URL('${copy(createRequire(path).resolve(file))}', import.meta.url).href`,
+        );
+      return { contents, loader: 'ts' };
+    });
+  },
+};
+
+const entries: Plugin = {
+  name: 'entries',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^entry:/ }, ({ path }) => ({ path: path.slice('entry:'.length), namespace: 'entry' }));
+    onLoad({ filter: /.*/, namespace: 'entry' }, ({ path }) => ({
+      contents: `import service from ${JSON.stringify(path)};\nimport { serve } from ${JSON.stringify(join(import.meta.dirname, 'instance.ts'))};\nserve(service);\n`,
+      resolveDir: import.meta.dirname,
+      loader: 'ts',
+    }));
+  },
+};
+
+const manifest = await describe(await load<System>(systemFile));
+rmSync(outputFolder, { recursive: true, force: true });
+mkdirSync(outputFolder, { recursive: true });
+await build({
+  entryPoints: Object.fromEntries(
+    manifest.services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `entry:${run.source}`]] : [])),
+  ),
+  bundle: true,
+  // What a handler imports lazily stays a file of its own.
+  splitting: true,
+  chunkNames: 'chunk-[hash]',
+  format: 'esm',
+  platform: 'node',
+  target: 'node26',
+  outdir: outputFolder,
+  outExtension: { '.js': '.mjs' },
+  sourcemap: 'linked',
+  minifySyntax: true,
+  legalComments: 'none',
+  logLevel: 'error',
+  plugins: [entries, assets],
+  // CommonJS packages inside an ES module still call require for Node's own modules.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+});
+writeFileSync(join(outputFolder, 'manifest.json'), JSON.stringify(manifest));

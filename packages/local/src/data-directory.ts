@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+/** What a running host tells others about itself, in `host.json`, mode 0600. */
+export interface HostFile {
+  readonly pid: number;
+  /** Of the console, on loopback. */
+  readonly port: number;
+  readonly token: string;
+}
+
+export class DataDirectoryError extends Error {
+  override readonly name = 'DataDirectoryError';
+}
+
+/**
+ * One folder that holds all a host keeps: `dormouse.db`, `files/`, `push-key.json`, and while it runs `host.json`.
+ * Held by one host at a time: the lock is SQLite's on the file `lock`, so the kernel gives it back when a host dies.
+ */
+export class DataDirectory {
+  readonly path: string;
+  /** Whether this host is the first to use it. */
+  readonly isNew: boolean;
+  readonly #lock: DatabaseSync;
+
+  private constructor(path: string, isNew: boolean, lock: DatabaseSync) {
+    this.path = path;
+    this.isNew = isNew;
+    this.#lock = lock;
+  }
+
+  /** @throws DataDirectoryError where it cannot be written, or another host holds it */
+  static open(folder: string): DataDirectory {
+    const path = resolve(folder);
+    try {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      accessSync(path, constants.W_OK | constants.X_OK);
+    } catch (cause) {
+      throw new DataDirectoryError(
+        `the data directory ${path} cannot be written (${(cause as NodeJS.ErrnoException).code}); use --data DIR with one that can`,
+        { cause },
+      );
+    }
+    const isNew = !existsSync(join(path, 'dormouse.db'));
+    const lock = new DatabaseSync(join(path, 'lock'), { timeout: 0 });
+    try {
+      lock.exec('BEGIN EXCLUSIVE');
+    } catch (cause) {
+      lock.close();
+      const pid = DataDirectory.host(path)?.pid;
+      throw new DataDirectoryError(
+        `the data directory ${path} is in use by another host${pid ? ` (pid ${pid})` : ''}; stop it, or use --data DIR with another`,
+        { cause },
+      );
+    }
+    rmSync(join(path, 'host.json'), { force: true });
+    return new DataDirectory(path, isNew, lock);
+  }
+
+  /** The host that runs on a data directory, if one says so. It may have died since. */
+  static host(folder: string): HostFile | undefined {
+    try {
+      return JSON.parse(readFileSync(join(resolve(folder), 'host.json'), 'utf8'));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw new DataDirectoryError(
+        `${join(resolve(folder), 'host.json')} cannot be read (${(error as Error).message}); remove it if no host runs there`,
+        { cause: error },
+      );
+    }
+  }
+
+  join(...names: string[]): string {
+    return join(this.path, ...names);
+  }
+
+  /** The token of the console's first administrator, made once. */
+  adminToken(): string {
+    const path = this.join('admin-token');
+    if (!existsSync(path)) writeFileSync(path, `dm_${randomBytes(24).toString('base64url')}\n`, { mode: 0o600 });
+    return readFileSync(path, 'utf8').trim();
+  }
+
+  announce(host: HostFile): void {
+    const beside = this.join('.host.json');
+    writeFileSync(beside, `${JSON.stringify(host)}\n`, { mode: 0o600 });
+    renameSync(beside, this.join('host.json'));
+  }
+
+  close(): void {
+    rmSync(this.join('host.json'), { force: true });
+    this.#lock.close();
+  }
+}

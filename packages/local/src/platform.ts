@@ -1,0 +1,254 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { type AddressInfo, createServer as createNetServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import {
+  Broker,
+  createRestApi,
+  Database,
+  type DatabaseOptions,
+  PushDispatcher,
+  type PushTarget,
+  type TopicConfig,
+} from '@dormouse/broker';
+import {
+  auditLog,
+  type Clock,
+  createEndpoint,
+  type Logger,
+  PubsubClient,
+  type Random,
+  type Service,
+  type StepPorts,
+} from '@dormouse/core';
+import { ServicePool, type ServiceStatus } from './activator.ts';
+import { FileBlobStore } from './blob-store.ts';
+import type { DataDirectory } from './data-directory.ts';
+import { PushSigner, pushServiceAccount } from './identity.ts';
+import { InlineTarget } from './inline-target.ts';
+import type { Manifest } from './manifest.ts';
+import { Scheduler } from './scheduler.ts';
+import { serveRequests } from './serve-requests.ts';
+import { type CommitNotice, SqliteStateStore } from './state-store.ts';
+import { serveStateStore } from './state-wire.ts';
+
+export interface LocalPlatformOptions {
+  readonly directory: DataDirectory;
+  readonly manifest: Manifest;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly idleMs: number;
+  /** Services that run inside the host. */
+  readonly inline: ReadonlySet<string>;
+  /** What services find in their environment. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Replaces the sync of the database, for measuring. */
+  readonly sync?: DatabaseOptions['sync'];
+}
+
+const project = 'dormouse';
+
+/** Everything of one machine: store and broker in one file, pushes, processes, timers. */
+export class LocalPlatform {
+  readonly ports: StepPorts & { readonly store: SqliteStateStore; readonly blobs: FileBlobStore };
+  readonly brokerPort: number;
+  /** Fires after each commit, when it is durable. */
+  onCommitted: (notice: CommitNotice) => void = () => {};
+  readonly #stop: () => Promise<void>;
+  readonly #targets: readonly (ServicePool | InlineTarget)[];
+  readonly #broker: Broker;
+
+  private constructor(
+    ports: LocalPlatform['ports'],
+    brokerPort: number,
+    broker: Broker,
+    targets: readonly (ServicePool | InlineTarget)[],
+    stop: () => Promise<void>,
+  ) {
+    this.ports = ports;
+    this.brokerPort = brokerPort;
+    this.#broker = broker;
+    this.#targets = targets;
+    this.#stop = stop;
+  }
+
+  static async start(options: LocalPlatformOptions): Promise<LocalPlatform> {
+    const { directory, manifest, clock, random, log, inline } = options;
+    const database = new Database(directory.join('dormouse.db'), { sync: options.sync });
+    const broker = new Broker(database, clock);
+    const audit = manifest.topics.some(({ name }) => name === auditLog.name);
+    const store = new SqliteStateStore({ database, broker, system: manifest.system, topicName, audit, now: clock.now });
+    const blobs = new FileBlobStore(directory.join('files'));
+    const scheduler = new Scheduler(database, store, clock, log);
+    const signer = await PushSigner.open(directory.path);
+    const ports = { store, blobs, clock, random };
+
+    const restApi = createRestApi(broker);
+    await provision(new PubsubClient(restApi, project), manifest);
+    const brokerServer = createServer(serveRequests(restApi));
+    const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
+
+    const socketFolder = mkdtempSync(join(tmpdir(), 'dormouse-'));
+    const stateToken = randomBytes(24).toString('base64url');
+    const stateServer = serveStateStore(store, stateToken);
+    await listen(stateServer, { path: join(socketFolder, 'state') });
+
+    // Reserved once, so that the services can be told all ports that are ours.
+    const commandPorts = new Map<string, number[]>();
+    for (const { name, run, limits } of manifest.services) {
+      if (run.kind === 'command') commandPorts.set(name, await freePorts(limits.maxInstances));
+    }
+    const ownPorts = [options.environment.DORMOUSE_OWN_PORTS, brokerPort, ...[...commandPorts.values()].flat()]
+      .filter(Boolean)
+      .join(',');
+    const environment = {
+      ...options.environment,
+      DORMOUSE_OWN_PORTS: ownPorts,
+      PUBSUB_EMULATOR_HOST: `127.0.0.1:${brokerPort}`,
+    };
+
+    const targets = new Map<string, ServicePool | InlineTarget>();
+    for (const service of manifest.services) {
+      if (inline.has(service.name) && service.run.kind === 'bundle') {
+        Object.assign(process.env, environment);
+        const { default: definition } = (await import(pathToFileURL(service.run.source).href)) as { default: Service };
+        const endpoint = createEndpoint(definition, {
+          ...ports,
+          system: manifest.system,
+          log,
+          authenticate: async () => {},
+        });
+        targets.set(endpointOf(service.name), new InlineTarget(service, endpoint, clock.now()));
+      } else {
+        const settings = {
+          system: manifest.system,
+          stateSocketPath: join(socketFolder, 'state'),
+          stateToken,
+          filesFolder: directory.join('files'),
+          publicKeys: signer.publicKeys,
+        };
+        const pool = new ServicePool(
+          service,
+          {
+            clock,
+            log,
+            idleMs: options.idleMs,
+            socketFolder,
+            compileCacheFolder: directory.join('build', 'compile-cache'),
+            environment,
+            settings,
+            audienceOf: endpointOf,
+          },
+          commandPorts.get(service.name) ?? [],
+        );
+        targets.set(endpointOf(service.name), pool);
+      }
+    }
+
+    const dispatcher = new PushDispatcher(broker, {
+      resolve: ({ pushEndpoint }): PushTarget | undefined => targets.get(pushEndpoint ?? ''),
+      authorize: ({ audience, serviceAccountEmail }, endpoint) =>
+        signer.authorize(audience ?? endpoint, serviceAccountEmail ?? pushServiceAccount),
+      onSettled: (subscription, { message, attempt }, outcome) => {
+        if (!outcome.acked)
+          log.warn('push.nacked', {
+            subscription,
+            messageId: message.messageId,
+            delivery: attempt,
+            reason: outcome.reason,
+          });
+      },
+    });
+    for (const subscription of broker.subscriptions) dispatcher.add(subscription);
+    scheduler.start();
+
+    const platform = new LocalPlatform(ports, brokerPort, broker, [...targets.values()], async () => {
+      scheduler.stop();
+      await Promise.race([dispatcher.stop(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
+      await Promise.all([...targets.values()].map((target) => target.stop()));
+      broker.close();
+      for (const server of [brokerServer, stateServer]) {
+        server.closeAllConnections();
+        server.close();
+      }
+      await database.close();
+      rmSync(socketFolder, { recursive: true, force: true });
+    });
+    store.onCommitted = (notice) => {
+      if (notice.dueAt !== undefined) scheduler.wake(notice.dueAt);
+      platform.onCommitted(notice);
+    };
+    return platform;
+  }
+
+  services(): ServiceStatus[] {
+    return this.#targets.map((target) => target.status());
+  }
+
+  topics(): {
+    readonly name: string;
+    readonly subscriptions: readonly { readonly name: string; readonly backlog: number }[];
+  }[] {
+    const short = (name: string) => name.slice(name.lastIndexOf('/') + 1);
+    return this.#broker.topics.map(({ name }: TopicConfig) => ({
+      name: short(name),
+      subscriptions: this.#broker.subscriptions
+        .filter(({ config }) => config.topic === name)
+        .map((subscription) => ({ name: short(subscription.config.name), backlog: subscription.backlog() })),
+    }));
+  }
+
+  /** Drains what is under way for up to two seconds, stops every instance, closes the file. */
+  stop(): Promise<void> {
+    return this.#stop();
+  }
+}
+
+function topicName(topic: string): string {
+  return `projects/${project}/topics/${topic}`;
+}
+
+/** Where a service's pushes go. Never resolved by name: the dispatcher hands them to the service's instances. */
+function endpointOf(service: string): string {
+  return `http://${service}.service.localhost/pubsub-push`;
+}
+
+async function provision(client: PubsubClient, { topics, services }: Manifest): Promise<void> {
+  for (const { name } of topics) await client.ensureTopic(name);
+  for (const service of services) {
+    for (const { name, topic, ackDeadlineMs } of service.subscriptions) {
+      await client.ensureSubscription(name, {
+        topic,
+        ackDeadlineSeconds: ackDeadlineMs / 1000,
+        // Addressed messages are for the one they name.
+        filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}"`,
+        retryPolicy: { minimumBackoff: '10s', maximumBackoff: '600s' },
+        pushConfig: {
+          pushEndpoint: endpointOf(service.name),
+          oidcToken: { serviceAccountEmail: pushServiceAccount, audience: endpointOf(service.name) },
+        },
+      });
+    }
+  }
+}
+
+function listen(
+  server: import('node:net').Server,
+  where: { host: string; port: number } | { path: string },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(where, () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createNetServer());
+  const ports = await Promise.all(servers.map((server) => listen(server, { host: '127.0.0.1', port: 0 })));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}

@@ -1,0 +1,263 @@
+import type { Broker, Database } from '@dormouse/broker';
+import {
+  auditLog,
+  type Committed,
+  ConflictError,
+  chainHash,
+  collectionOf,
+  derivedId,
+  type Entry,
+  encodeMessage,
+  firstHash,
+  type LogQuery,
+  type Message,
+  type Page,
+  type Query,
+  type Ref,
+  type StateStore,
+  type UnitOfWork,
+  type Versioned,
+  workflowOf,
+} from '@dormouse/core';
+
+export interface StateStoreOptions {
+  readonly database: Database;
+  /** The broker in the same file: outgoing messages enter its log in the commit's own transaction. */
+  readonly broker: Broker;
+  /** Name of the system, for the source of audit events. */
+  readonly system: string;
+  /** Full name of a topic in the broker. */
+  readonly topicName: (topic: string) => string;
+  /** Whether the system declares `audit.log`. */
+  readonly audit: boolean;
+  readonly now: () => number;
+}
+
+/** What a commit did that others wait for. Fires when it is durable. */
+export interface CommitNotice {
+  /** Workflows whose log or journal grew. */
+  readonly workflows: readonly Ref[];
+  /** The earliest timer set, if one was. */
+  readonly dueAt: number | undefined;
+}
+
+const versionsAtATime = 100_000;
+
+interface Row {
+  readonly ref: string;
+  readonly version: number;
+  readonly data: string;
+}
+
+/**
+ * Documents, log and journal in SQLite, in the same file as the broker's log.
+ *
+ * Every commit runs in the database's single writer, so preconditions are checked, entries numbered and chained, and
+ * messages appended in one transaction: a head never conflicts here.
+ */
+export class SqliteStateStore implements StateStore {
+  readonly #options: StateStoreOptions;
+  readonly #sql: ReturnType<typeof prepare>;
+  #version: number;
+  #versionCeiling: number;
+  onCommitted: (notice: CommitNotice) => void = () => {};
+
+  static readonly schema = [
+    `CREATE TABLE document (
+       ref TEXT PRIMARY KEY, collection TEXT NOT NULL, tenant TEXT NOT NULL, version INTEGER NOT NULL,
+       created_at INTEGER NOT NULL, due_at INTEGER, data TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX document_by_collection ON document (collection, created_at);
+     CREATE INDEX document_by_due_at ON document (due_at) WHERE due_at IS NOT NULL;
+     CREATE TABLE head (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL) STRICT, WITHOUT ROWID;
+     CREATE TABLE entry (
+       position INTEGER PRIMARY KEY AUTOINCREMENT, workflow TEXT, chain TEXT, seq INTEGER, hash TEXT, at INTEGER NOT NULL, body TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE version_ceiling (value INTEGER NOT NULL) STRICT;
+     INSERT INTO version_ceiling VALUES (0);
+     CREATE INDEX entry_by_workflow ON entry (workflow, position);`,
+  ];
+
+  constructor(options: StateStoreOptions) {
+    options.database.migrate('state', SqliteStateStore.schema);
+    this.#options = options;
+    this.#sql = prepare(options.database);
+    this.#version = this.#sql.ceiling.get()!.value as number;
+    this.#versionCeiling = this.#version;
+  }
+
+  async get(refs: readonly Ref[]): Promise<Versioned[]> {
+    return refs.map((ref) => this.#read(ref));
+  }
+
+  async find({ collection, tenant, limit = 50, cursor }: Query): Promise<Page> {
+    const [createdAt, after] = cursor === undefined ? [Number.MAX_SAFE_INTEGER, '\uffff'] : readCursor(cursor);
+    const size = Math.min(Math.max(1, limit), 500);
+    const rows = this.#sql.find.all(collection, tenant ?? null, createdAt, after, size + 1) as unknown as (Row & {
+      created_at: number;
+    })[];
+    const documents = rows.slice(0, size).map(versioned);
+    const last = rows[size - 1];
+    return { documents, ...(rows.length > size && last && { cursor: writeCursor(last.created_at, last.ref) }) };
+  }
+
+  async *log({ workflow, after = 0 }: LogQuery): AsyncIterable<Entry> {
+    for (let position = after; ; ) {
+      const rows = this.#sql.log.all(workflow, position, 200);
+      for (const row of rows) {
+        position = row.position as number;
+        yield entryOf(row);
+      }
+      if (rows.length < 200) return;
+    }
+  }
+
+  commit(unit: UnitOfWork): Promise<Committed> {
+    return this.#options.database.write(() => this.apply(unit));
+  }
+
+  /** Only inside a write of the database. @throws ConflictError */
+  apply(unit: UnitOfWork): Committed {
+    const { database, broker, topicName, audit } = this.#options;
+    const moved = unit.reads.filter(({ ref, version }) => this.#read(ref).version !== version).map(({ ref }) => ref);
+    if (moved.length > 0) throw new ConflictError(moved);
+    const now = this.#options.now();
+
+    const versions = unit.writes.map(({ ref, data, tenant, dueAt }) => {
+      if (data === null) {
+        this.#sql.remove.run(ref);
+        return null;
+      }
+      const version = this.#nextVersion();
+      this.#sql.write.run(ref, collectionOf(ref), tenant, version, now, dueAt ?? null, JSON.stringify(data));
+      return String(version);
+    });
+    const workflows = new Set<Ref>();
+    for (const draft of unit.entries) {
+      const head = this.#sql.head.get(draft.chain) as { seq: number; hash: string } | undefined;
+      const seq = (head?.seq ?? 0) + 1;
+      const body = JSON.stringify(draft);
+      const hash = chainHash(head?.hash ?? firstHash, seq, now, body);
+      this.#sql.moveHead.run(draft.chain, seq, hash);
+      const workflow = workflowOf(draft.chain);
+      const { lastInsertRowid } = this.#sql.append.run(workflow ?? null, draft.chain, seq, hash, now, body);
+      if (workflow) workflows.add(workflow);
+      if (audit) this.#project(Number(lastInsertRowid), workflow, now, { kind: 'log', seq, hash, entry: draft });
+    }
+    for (const draft of unit.journal) {
+      const { lastInsertRowid } = this.#sql.append.run(
+        draft.workflow ?? null,
+        null,
+        null,
+        null,
+        now,
+        JSON.stringify(draft),
+      );
+      if (draft.workflow) workflows.add(draft.workflow);
+      if (audit) this.#project(Number(lastInsertRowid), draft.workflow, now, { kind: 'journal', entry: draft });
+    }
+    for (const message of unit.publish) broker.append(topicName(message.topic), message);
+
+    const due = unit.writes.flatMap(({ dueAt }) => dueAt ?? []);
+    const dueAt = due.length > 0 ? Math.min(...due) : undefined;
+    if (workflows.size > 0 || dueAt !== undefined) {
+      database.afterSync(() => this.onCommitted({ workflows: [...workflows], dueAt }));
+    }
+    return { versions };
+  }
+
+  /** Timers due by then, the earliest first. */
+  due(now: number, limit: number): Versioned[] {
+    return (this.#sql.due.all(now, limit) as unknown as Row[]).map(versioned);
+  }
+
+  nextDueAt(): number | undefined {
+    return (this.#sql.nextDue.get()?.due_at as number | null) ?? undefined;
+  }
+
+  /** Only inside a write: a timer's message leaves, and the timer waits to be consumed by the commit that takes it. */
+  fire(timer: Versioned): void {
+    const { broker, topicName } = this.#options;
+    if (this.#read(timer.ref).version !== timer.version) return;
+    const message = timer.data!.message as Message;
+    broker.append(topicName(message.topic), message);
+    // A retry's timer has done its work; its delivery is told apart by its attempt.
+    if (timer.data!.generation === undefined) this.#sql.remove.run(timer.ref);
+    else this.#sql.fired.run(this.#nextVersion(), timer.ref);
+  }
+
+  /** Never the same twice, also for a document deleted and made again, also after a crash: the ceiling on disk is ahead. */
+  #nextVersion(): number {
+    if (this.#version === this.#versionCeiling) {
+      this.#versionCeiling += versionsAtATime;
+      this.#sql.raiseCeiling.run(this.#versionCeiling);
+    }
+    return ++this.#version;
+  }
+
+  #read(ref: Ref): Versioned {
+    const row = this.#sql.read.get(ref) as unknown as Row | undefined;
+    return row ? versioned(row) : { ref, version: null, data: null };
+  }
+
+  #project(position: number, workflow: Ref | undefined, now: number, entry: Record<string, unknown>): void {
+    const { broker, topicName, system } = this.#options;
+    const message = encodeMessage({
+      id: derivedId('audit', position),
+      type: auditLog.name,
+      source: `//dormouse/${system}/log`,
+      subject: workflow,
+      time: now,
+      dataschema: `${auditLog.name}/${auditLog.version}`,
+      tenant: 'default',
+      causationId: undefined,
+      traceparent: undefined,
+      data: { position, at: now, ...entry },
+    });
+    broker.append(topicName(auditLog.name), message);
+  }
+}
+
+function prepare(database: Database) {
+  return {
+    read: database.prepare('SELECT ref, version, data FROM document WHERE ref = ?'),
+    find: database.prepare(
+      `SELECT ref, version, data, created_at FROM document
+       WHERE collection = ?1 AND (?2 IS NULL OR tenant = ?2) AND (created_at, ref) < (?3, ?4)
+       ORDER BY created_at DESC, ref DESC LIMIT ?5`,
+    ),
+    write: database.prepare(
+      `INSERT INTO document (ref, collection, tenant, version, created_at, due_at, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (ref) DO UPDATE SET version = excluded.version, due_at = excluded.due_at, data = excluded.data`,
+    ),
+    remove: database.prepare('DELETE FROM document WHERE ref = ?'),
+    head: database.prepare('SELECT seq, hash FROM head WHERE chain = ?'),
+    moveHead: database.prepare('INSERT OR REPLACE INTO head (chain, seq, hash) VALUES (?, ?, ?)'),
+    append: database.prepare('INSERT INTO entry (workflow, chain, seq, hash, at, body) VALUES (?, ?, ?, ?, ?, ?)'),
+    log: database.prepare('SELECT * FROM entry WHERE workflow = ? AND position > ? ORDER BY position LIMIT ?'),
+    due: database.prepare('SELECT ref, version, data FROM document WHERE due_at <= ? ORDER BY due_at LIMIT ?'),
+    nextDue: database.prepare('SELECT min(due_at) AS due_at FROM document WHERE due_at IS NOT NULL'),
+    ceiling: database.prepare('SELECT value FROM version_ceiling'),
+    raiseCeiling: database.prepare('UPDATE version_ceiling SET value = ?'),
+    fired: database.prepare('UPDATE document SET due_at = NULL, version = ? WHERE ref = ?'),
+  };
+}
+
+function versioned({ ref, version, data }: Row): Versioned {
+  return { ref, version: String(version), data: JSON.parse(data) };
+}
+
+function entryOf(row: Record<string, unknown>): Entry {
+  const entry = JSON.parse(row.body as string);
+  const { position, at } = row as { position: number; at: number };
+  if (row.chain === null) return { position, at, kind: 'journal', entry };
+  return { position, at, kind: 'log', seq: row.seq as number, hash: row.hash as string, entry };
+}
+
+function writeCursor(createdAt: number, ref: string): string {
+  return Buffer.from(JSON.stringify([createdAt, ref])).toString('base64url');
+}
+
+function readCursor(cursor: string): [number, string] {
+  return JSON.parse(Buffer.from(cursor, 'base64url').toString());
+}
