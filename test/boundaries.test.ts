@@ -9,7 +9,7 @@ const allowed: Record<string, readonly string[]> = {
   'packages/local': ['@dormouse/core', '@dormouse/broker'],
   'packages/console': ['@dormouse/core'],
   'packages/testing': ['@dormouse/core', '@dormouse/broker', '@dormouse/local'],
-  'packages/cli': ['@dormouse/core', '@dormouse/broker', '@dormouse/local', '@dormouse/console'],
+  'packages/cli': ['@dormouse/core', '@dormouse/broker', '@dormouse/local', '@dormouse/console', '@dormouse/casework'],
   'apps/casework': ['@dormouse/core'],
   'apps/orders': ['@dormouse/core'],
 };

@@ -1,14 +1,14 @@
 import { parseArgs } from 'node:util';
-import { start } from './start.ts';
-import { version } from './version.ts';
 
 export interface Command {
   readonly summary: string;
   readonly usage: string;
-  readonly options: Record<string, OptionSpec>;
+  readonly options: Readonly<Record<string, OptionSpec>>;
   /** Resolves to the exit code. */
-  run(positionals: string[], options: Record<string, string | boolean | undefined>): Promise<number>;
+  run(positionals: readonly string[], options: Options): Promise<number>;
 }
+
+export type Options = Readonly<Record<string, string | boolean | undefined>>;
 
 export interface OptionSpec {
   readonly type: 'string' | 'boolean';
@@ -17,22 +17,32 @@ export interface OptionSpec {
   readonly value?: string;
 }
 
-/** A mistake in what the user typed: printed as one line, exit code 1. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
+// Loaded one by one: `dormouse version` need not load a broker.
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  start: async () => (await import('./start.ts')).start,
+  case: async () => (await import('./case.ts')).caseCommand,
+  cases: async () => (await import('./cases.ts')).cases,
+  trace: async () => (await import('./trace.ts')).trace,
+  services: async () => (await import('./services.ts')).services,
+  topics: async () => (await import('./topics.ts')).topics,
+  validate: async () => (await import('./validate.ts')).validate,
+  version: async () => (await import('./version.ts')).version,
+};
 
-const commands: Record<string, Command> = { start, version };
+/** Errors that are the user's to mend, told in one line. The rest is ours, and keeps its stack. */
+const plainErrors = new Set(['UsageError', 'DataDirectoryError']);
 
-export async function main(argv: string[]): Promise<number> {
+export async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    process.stdout.write(overview());
+    process.stdout.write(await overview());
     return name === undefined ? 1 : 0;
   }
-  if (name === '--version') return version.run([], {});
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (!command) return fail(`unknown command "${name}"; \`dormouse --help\` lists them`);
+  const load = Object.hasOwn(commands, name.replace(/^--version$/, 'version'))
+    ? commands[name.replace(/^--version$/, 'version')]
+    : undefined;
+  if (!load) return fail(`unknown command "${name}"; \`dormouse --help\` lists them`);
+  const command = await load();
   try {
     const { values, positionals } = parseArgs({
       args: rest,
@@ -46,10 +56,10 @@ export async function main(argv: string[]): Promise<number> {
       process.stdout.write(help(name, command));
       return 0;
     }
-    return await command.run(positionals, values as Record<string, string | boolean | undefined>);
+    return await command.run(positionals, values as Options);
   } catch (error) {
     const { code, name: errorName, message } = error as NodeJS.ErrnoException;
-    if (errorName === 'UsageError' || code?.startsWith('ERR_PARSE_ARGS')) return fail(message);
+    if (plainErrors.has(errorName) || code?.startsWith('ERR_PARSE_ARGS')) return fail(message);
     throw error;
   }
 }
@@ -59,14 +69,16 @@ function fail(message: string): number {
   return 1;
 }
 
-function overview(): string {
-  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`);
-  return `Usage: dormouse COMMAND [options]\n\n${lines.join('\n')}\n\n\`dormouse COMMAND --help\` tells more.\n`;
+async function overview(): Promise<string> {
+  const rows = await Promise.all(
+    Object.entries(commands).map(async ([name, load]) => `  ${name.padEnd(10)} ${(await load()).summary}`),
+  );
+  return `Usage: dormouse COMMAND [options]\n\n${rows.join('\n')}\n\n\`dormouse COMMAND --help\` tells more.\n`;
 }
 
-function help(name: string, command: Command): string {
-  const rows = Object.entries(command.options).map(([option, { value, description }]) => {
+function help(name: string, { usage, summary, options }: Command): string {
+  const rows = Object.entries(options).map(([option, { value, description }]) => {
     return `  ${`--${option}${value ? ` ${value}` : ''}`.padEnd(18)} ${description}`;
   });
-  return `Usage: dormouse ${name}${command.usage ? ` ${command.usage}` : ''}\n\n${command.summary}\n\n${rows.join('\n')}\n`;
+  return `Usage: dormouse ${name}${usage ? ` ${usage}` : ''}\n\n${summary}\n${rows.length > 0 ? `\n${rows.join('\n')}\n` : ''}`;
 }

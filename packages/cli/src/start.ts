@@ -1,25 +1,80 @@
-import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Command } from './command-line.ts';
+import { ConsoleClient } from './console-client.ts';
+import { Host } from './host.ts';
 import { untilInterrupted } from './interrupt.ts';
+import { paint, span } from './paint.ts';
+import {
+  dataFolder,
+  durationOption,
+  hostOptions,
+  inlineOption,
+  portOption,
+  projectOf,
+  userFolder,
+} from './settings.ts';
+import { finalStatuses, timelineOf } from './timeline.ts';
 
 export const start: Command = {
   summary: 'Boots the whole system on this machine and stays up until Ctrl-C.',
-  usage: '[options]',
+  usage: '[SYSTEM-FILE] [options]',
   options: {
+    ...hostOptions,
     port: { type: 'string', value: 'N', description: 'port of the console (default: a free one)' },
+    'no-sample': { type: 'boolean', description: 'do not open the sample case on a new data directory' },
   },
-  async run(_positionals, options) {
-    const server = createServer((request, response) => {
-      response.writeHead(request.url === '/healthz' ? 200 : 404).end();
+  async run([file], options) {
+    const interrupted = untilInterrupted();
+    const systemFile = file === undefined ? projectOf().systemFile : resolve(userFolder(), file);
+    const folder = dataFolder(options);
+    const startedAt = performance.now();
+    const host = await Host.start({
+      systemFile,
+      dataFolder: folder,
+      port: portOption(options),
+      idleMs: durationOption(options, 'idle', '10s'),
+      inline: inlineOption(options),
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(Number(options.port ?? 0), '127.0.0.1', resolve);
-    });
-    const { port } = server.address() as { port: number };
-    process.stdout.write(`console  http://127.0.0.1:${port}\n`);
-    await untilInterrupted();
-    server.close();
+    const say = (text: string) => process.stdout.write(`${text}\n`);
+    say(`${paint('bold', `dormouse · ${host.manifest.system}`)} up in ${span(performance.now() - startedAt)}`);
+    say(`  data      ${folder}`);
+    const { sample } = host.manifest;
+    if (host.isNew && sample && !options['no-sample']) {
+      const stopFollowing = new AbortController();
+      void interrupted.then(() => stopFollowing.abort());
+      await openSample(host, sample, stopFollowing.signal);
+    }
+    say(`  console   ${host.url}`);
+    if (host.manifest.sandbox) say(`  sandbox   ${host.url}/sandbox`);
+    say(`  broker    http://127.0.0.1:${host.platform.brokerPort}`);
+    say(`  token     ${host.token}`);
+    say('Ctrl-C stops it.');
+    await interrupted;
+    await host.stop();
     return 0;
   },
 };
+
+/** Shows the system at work: the sample's journey, line by line, until it is over. */
+async function openSample(host: Host, sample: { route: string; file: string }, signal: AbortSignal): Promise<void> {
+  const client = new ConsoleClient(host.url, host.token);
+  const { status, body } = await client.post(sample.route.replace('POST ', ''), readFileSync(sample.file, 'utf8'));
+  if (status !== 201) {
+    process.stdout.write(`the sample ${sample.file} was refused: ${JSON.stringify(body)}\n`);
+    return;
+  }
+  const id = String(body.workflowId);
+  process.stdout.write(`\nsample ${paint('bold', id)}\n`);
+  try {
+    for await (const followed of client.follow(id, signal)) {
+      if (followed.event === 'entry') for (const line of timelineOf(followed.data)) process.stdout.write(`  ${line}\n`);
+      else if (finalStatuses.has(String(followed.data.status))) {
+        process.stdout.write(`  ${paint('green', String(followed.data.status))} · npm run dormouse -- trace ${id}\n\n`);
+        return;
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

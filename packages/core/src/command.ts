@@ -42,6 +42,8 @@ export interface Command<I = unknown, O = unknown> {
   readonly route: `POST /api/${string}`;
   /** `token`: a client's or operator's. `none`: `parse` authenticates the request itself, as a signed webhook. */
   readonly authentication: 'token' | 'none';
+  /** Who speaks through it, in the source of its events. Default `frontend`. */
+  readonly from: string;
   /** Default 1,000,000. */
   readonly maxBodyBytes: number;
   /** @throws InvalidInput, CommandRefused */
@@ -55,10 +57,10 @@ export interface Command<I = unknown, O = unknown> {
 }
 
 export function command<I, O>(
-  definition: Omit<Command<I, O>, 'authentication' | 'maxBodyBytes'> &
-    Partial<Pick<Command, 'authentication' | 'maxBodyBytes'>>,
+  definition: Omit<Command<I, O>, 'authentication' | 'from' | 'maxBodyBytes'> &
+    Partial<Pick<Command, 'authentication' | 'from' | 'maxBodyBytes'>>,
 ): Command {
-  return { authentication: 'token', maxBodyBytes: 1_000_000, ...definition } as Command;
+  return { authentication: 'token', from: 'frontend', maxBodyBytes: 1_000_000, ...definition } as Command;
 }
 
 const maxRuns = 8;
@@ -84,7 +86,7 @@ export async function runCommand(
       {
         seed: ['command', definition.name, id],
         cause: { kind: 'command', id, command: definition.name, actor },
-        source: `//dormouse/${system}/${actor}`,
+        source: `//dormouse/${system}/${definition.from}`,
         subject: ref,
         tenant: 'default',
         traceparent: undefined,

@@ -64,5 +64,6 @@ export {
 export type { ActivityContext, Document, PublishOptions, Step, StepPorts } from './step.ts';
 export { type ForeignService, type System, system } from './system.ts';
 export { auditLog, deadLetter } from './system-topics.ts';
+export { type Timer, timersOf } from './timer.ts';
 export { type Topic, topic } from './topic.ts';
 export { type Collection, collection, type WorkflowKind, workflow, workflowOf, workflows } from './workflow.ts';

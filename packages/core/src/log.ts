@@ -17,6 +17,8 @@ export interface PublishedEvent {
   readonly id: string;
   readonly topic: string;
   readonly subject: string | undefined;
+  /** Events hold no personal data, so the log may. */
+  readonly data: unknown;
   /** A timer holds it until then. */
   readonly dueAt?: number;
   readonly timer?: string;

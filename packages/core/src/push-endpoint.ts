@@ -14,8 +14,9 @@ import type { Cause, JournalDraft } from './log.ts';
 import type { Logger } from './logger.ts';
 import type { Service, Subscription } from './service.ts';
 import { type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
-import { RunningStep, type StepPorts, timerRef } from './step.ts';
+import { RunningStep, type StepPorts } from './step.ts';
 import { deadLetter } from './system-topics.ts';
+import { timerRef } from './timer.ts';
 import { workflowOf } from './workflow.ts';
 
 export interface EndpointPorts extends StepPorts {

@@ -8,6 +8,7 @@ import { derivedId, sha256 } from './ids.ts';
 import type { Cause, EntryDraft, PublishedEvent } from './log.ts';
 import { difference } from './patch.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
+import { timerRef } from './timer.ts';
 import type { Topic } from './topic.ts';
 import { type Collection, type WorkflowKind, workflowOf } from './workflow.ts';
 
@@ -191,7 +192,7 @@ export class RunningStep implements Step {
       traceparent,
       data: checked.data,
     };
-    const record = { id: event.id, topic: topic.name, subject };
+    const record = { id: event.id, topic: topic.name, subject, data: event.data };
     if (options.timer === undefined) {
       this.#published.push({ message: encodeMessage(event), record });
       return;
@@ -369,11 +370,6 @@ interface PendingWrite {
   readonly data: Record<string, unknown> | null;
   readonly dueAt?: number;
   readonly logged: boolean;
-}
-
-/** Timers hang below their workflow's id, one of each name. */
-export function timerRef(workflow: Ref, name: string): Ref {
-  return refOf('timers', `${idOf(workflow)}/${name}`);
 }
 
 function withoutUndefined(data: Record<string, unknown>): Record<string, unknown> {

@@ -21,6 +21,8 @@ export interface System {
   readonly commands?: string;
   /** Module that plays the outside world on a developer's machine. */
   readonly sandbox?: string;
+  /** What a first start on a new data directory tries out: the body in this file, sent to this route. */
+  readonly sample?: { readonly route: `POST /api/${string}`; readonly file: string };
 }
 
 /** @throws DormouseError `config.name`, `config.duplicate` */

@@ -202,10 +202,11 @@ class Instance {
     this.exited = new Promise((resolve) => {
       this.#child.on('error', (error) => resolve(error.message));
       this.#child.on('exit', (code, signal) => {
+        const asked = this.#stopping;
         this.#stopping = true;
         this.#cancelIdle();
         this.#agent.destroy();
-        resolve(signal ? `killed by ${signal}` : `exit ${code}`);
+        resolve(asked ? 'retired' : signal ? `killed by ${signal}` : `exit ${code}`);
       });
     });
     // Before it listens, what it says is kept for whoever must know why it failed; later lines go to the log.
@@ -239,7 +240,7 @@ class Instance {
       });
       await Promise.race([this.#listening(), died, late]);
     } catch (error) {
-      this.#child.kill('SIGKILL');
+      this.#kill();
       throw error;
     } finally {
       clearTimeout(timer);
@@ -270,9 +271,15 @@ class Instance {
     this.#stopping = true;
     this.#cancelIdle();
     this.#child.stdin!.end();
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), stopTimeoutMs);
+    const timer = setTimeout(() => this.#kill(), stopTimeoutMs);
     await this.exited;
     clearTimeout(timer);
+  }
+
+  /** The process and whatever it started. */
+  #kill(): void {
+    if (this.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null)
+      process.kill(-this.pid, 'SIGKILL');
   }
 
   #spawn(socketPath: string): ChildProcess {
@@ -290,7 +297,8 @@ class Instance {
       });
     }
     // A foreign command knows nothing of our stdin. The shell beside it does: when the pipe closes, the command must go.
-    const watch = '"$@" </dev/null & child=$!; (cat >/dev/null; kill "$child" 2>/dev/null) & wait "$child"';
+    const watch =
+      'exec 3<&0; "$@" </dev/null 3<&- & child=$!; (cat <&3 >/dev/null; kill "$child" 2>/dev/null) & wait "$child"';
     return spawn('/bin/sh', ['-c', watch, 'sh', ...run.command], {
       ...common,
       stdio: [...common.stdio],

@@ -69,6 +69,7 @@ async function describe(system: System): Promise<Manifest> {
     services,
     ...(system.commands && { commands: resolve(folder, system.commands) }),
     ...(system.sandbox && { sandbox: resolve(folder, system.sandbox) }),
+    ...(system.sample && { sample: { ...system.sample, file: resolve(folder, system.sample.file) } }),
   };
 }
 

@@ -76,11 +76,16 @@ export class DataDirectory {
     return join(this.path, ...names);
   }
 
-  /** The token of the console's first administrator, made once. */
-  adminToken(): string {
-    const path = this.join('admin-token');
-    if (!existsSync(path)) writeFileSync(path, `dm_${randomBytes(24).toString('base64url')}\n`, { mode: 0o600 });
+  /** A secret of this directory, made at first use, in a file of mode 0600. */
+  secret(name: string, prefix: string): string {
+    const path = this.join(name);
+    if (!existsSync(path)) writeFileSync(path, `${prefix}${randomBytes(24).toString('base64')}\n`, { mode: 0o600 });
     return readFileSync(path, 'utf8').trim();
+  }
+
+  /** The token of the console's administrator. */
+  adminToken(): string {
+    return this.secret('admin-token', 'dm_');
   }
 
   announce(host: HostFile): void {

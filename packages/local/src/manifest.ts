@@ -8,6 +8,7 @@ export interface Manifest {
   /** Source modules, absolute. */
   readonly commands?: string;
   readonly sandbox?: string;
+  readonly sample?: { readonly route: string; readonly file: string };
 }
 
 export interface ManifestService {

@@ -1,0 +1,31 @@
+import type { ServiceStatus } from '@dormouse/local';
+import type { Command } from './command-line.ts';
+import { ConsoleClient } from './console-client.ts';
+import { span, stamp, table } from './paint.ts';
+import { dataFolder, dataOption, jsonOption } from './settings.ts';
+
+export const services: Command = {
+  summary: 'The services of a running system: asleep or awake, since when, wakes, last exit.',
+  usage: '[options]',
+  options: { data: dataOption, json: jsonOption },
+  async run(_positionals, options) {
+    const client = await ConsoleClient.connect(dataFolder(options));
+    const answer = await client.get<{ services: ServiceStatus[] }>('/api/services');
+    if (options.json) process.stdout.write(`${JSON.stringify(answer)}\n`);
+    else {
+      const rows = answer.services.map(({ name, state, since, instances, inFlight, wakes, lastExit }) => [
+        name,
+        state,
+        span(Date.now() - since),
+        String(instances),
+        String(inFlight),
+        String(wakes),
+        lastExit ? `${lastExit.reason} at ${stamp(lastExit.at)}` : '',
+      ]);
+      process.stdout.write(
+        `${table([['SERVICE', 'STATE', 'SINCE', 'INSTANCES', 'IN FLIGHT', 'WAKES', 'LAST EXIT'], ...rows])}\n`,
+      );
+    }
+    return 0;
+  },
+};

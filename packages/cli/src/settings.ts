@@ -1,0 +1,67 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { type Duration, durationMs } from '@dormouse/core';
+import type { OptionSpec, Options } from './command-line.ts';
+import { UsageError } from './usage-error.ts';
+
+export const dataOption: OptionSpec = {
+  type: 'string',
+  value: 'DIR',
+  description: 'the data directory (default: .dormouse in the project)',
+};
+export const jsonOption: OptionSpec = { type: 'boolean', description: 'one JSON object on stdout instead of text' };
+
+export const hostOptions = {
+  data: dataOption,
+  idle: { type: 'string', value: 'DURATION', description: 'how long a service stays awake without work (default 10s)' },
+  inline: {
+    type: 'string',
+    value: 'NAMES',
+    description: 'services to run inside the host: names with commas, or "all"',
+  },
+} as const satisfies Record<string, OptionSpec>;
+
+/** The folder the user typed in: npm scripts run elsewhere and say so. */
+export function userFolder(): string {
+  return process.env.INIT_CWD ?? process.cwd();
+}
+
+/** The project: the nearest folder upwards whose package.json names a system. */
+export function projectOf(): { readonly folder: string; readonly systemFile: string } {
+  for (let folder = userFolder(); ; folder = dirname(folder)) {
+    const file = join(folder, 'package.json');
+    const system = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).dormouse?.system : undefined;
+    if (typeof system === 'string') return { folder, systemFile: resolve(folder, system) };
+    if (dirname(folder) === folder) {
+      throw new UsageError(
+        `no package.json from ${userFolder()} upwards names a system; add "dormouse": { "system": "path/to/system.ts" }`,
+      );
+    }
+  }
+}
+
+export function dataFolder(options: Options): string {
+  return typeof options.data === 'string' ? resolve(userFolder(), options.data) : join(projectOf().folder, '.dormouse');
+}
+
+export function durationOption(options: Options, name: string, otherwise: Duration): number {
+  const value = options[name];
+  if (value === undefined) return durationMs(otherwise);
+  try {
+    return durationMs(String(value), `--${name}`);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+export function portOption(options: Options): number {
+  const port = Number(options.port ?? 0);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new UsageError(`--port: "${options.port}" is no port; use 0 to 65535`);
+  return port;
+}
+
+export function inlineOption(options: Options): 'all' | string[] {
+  if (options.inline === undefined) return [];
+  return options.inline === 'all' ? 'all' : String(options.inline).split(',');
+}

@@ -1,0 +1,30 @@
+import type { Entry } from '@dormouse/core';
+import { paint, span, stamp } from './paint.ts';
+
+/** The statuses a case does not leave by itself. */
+export const finalStatuses: ReadonlySet<string> = new Set(['closed', 'rejected', 'escalated', 'cancelled']);
+
+/** An entry of a workflow's log as lines of a live timeline. */
+export function timelineOf({ at, kind, entry }: Entry): string[] {
+  const { cause } = entry;
+  const who = cause.kind === 'command' ? 'frontend' : cause.subscription.slice(0, cause.subscription.indexOf('.'));
+  const when = paint('dim', stamp(at).slice(11));
+  if (kind === 'journal') {
+    const next = entry.decision.kind === 'retry' ? `again in ${span(entry.decision.at - at)}` : 'dead-lettered';
+    return [`${when} ${who.padEnd(14)} ${paint('red', `failed: ${entry.error.message.slice(0, 160)}`)} · ${next}`];
+  }
+  const did = cause.kind === 'command' ? cause.command : cause.topic;
+  const out = entry.published.map(({ topic, dueAt }) =>
+    dueAt === undefined ? topic : `${topic} (in ${span(dueAt - at)})`,
+  );
+  const counted = [...new Set(out)].map((topic) => {
+    const count = out.filter((each) => each === topic).length;
+    return count > 1 ? `${topic} ×${count}` : topic;
+  });
+  // Entries of one unit share its outgoing events; the one of its own subject tells them.
+  if (counted.length === 0 && entry.note === undefined) return [];
+  const arrow = counted.length > 0 ? ` → ${counted.join(', ')}` : '';
+  return [
+    `${when} ${paint('cyan', who.padEnd(14))} ${did}${arrow}${entry.note ? paint('dim', ` · ${entry.note}`) : ''} ${paint('dim', span(entry.durationMs))}`,
+  ];
+}

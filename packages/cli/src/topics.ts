@@ -1,0 +1,24 @@
+import type { TopicStatus } from '@dormouse/console';
+import type { Command } from './command-line.ts';
+import { ConsoleClient } from './console-client.ts';
+import { table } from './paint.ts';
+import { dataFolder, dataOption, jsonOption } from './settings.ts';
+
+export const topics: Command = {
+  summary: 'The topics of a running system, who listens, and how much waits there.',
+  usage: '[options]',
+  options: { data: dataOption, json: jsonOption },
+  async run(_positionals, options) {
+    const client = await ConsoleClient.connect(dataFolder(options));
+    const answer = await client.get<{ topics: TopicStatus[] }>('/api/topics');
+    if (options.json) process.stdout.write(`${JSON.stringify(answer)}\n`);
+    else {
+      const rows = answer.topics.flatMap(({ name, subscriptions }) => {
+        if (subscriptions.length === 0) return [[name, '(nobody listens)', '']];
+        return subscriptions.map((each, index) => [index === 0 ? name : '', each.name, String(each.backlog)]);
+      });
+      process.stdout.write(`${table([['TOPIC', 'SUBSCRIPTION', 'WAITING'], ...rows])}\n`);
+    }
+    return 0;
+  },
+};

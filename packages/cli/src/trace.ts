@@ -1,0 +1,47 @@
+import type { Trace, TraceRow } from '@dormouse/console';
+import type { Command } from './command-line.ts';
+import { ConsoleClient } from './console-client.ts';
+import { paint, span, stamp } from './paint.ts';
+import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { UsageError } from './usage-error.ts';
+
+export const trace: Command = {
+  summary: 'What happened to a workflow: every event, who published it, who took it, what came of it.',
+  usage: 'WF-… [options]',
+  options: {
+    data: dataOption,
+    json: jsonOption,
+    payloads: { type: 'boolean', description: 'show the data of each event' },
+  },
+  async run([workflowId], options) {
+    if (!workflowId) throw new UsageError('trace needs the id of a workflow; `dormouse cases` lists them');
+    const client = await ConsoleClient.connect(dataFolder(options));
+    const found = await client.get<Trace>(`/api/workflows/${encodeURIComponent(workflowId)}/trace`);
+    if (options.json) {
+      const rows = options.payloads ? found.rows : found.rows.map(({ data: _data, ...row }) => row);
+      process.stdout.write(`${JSON.stringify({ workflowId, ...found, rows })}\n`);
+      return 0;
+    }
+    for (const row of found.rows) process.stdout.write(`${render(row, options.payloads === true)}\n`);
+    for (const { name, dueAt } of found.pendingTimers) {
+      process.stdout.write(`${paint('yellow', 'pending timer')} ${name}: ${stamp(dueAt)}\n`);
+    }
+    return 0;
+  },
+};
+
+function render(row: TraceRow, payloads: boolean): string {
+  const lines = [`${stamp(row.at)}: ${row.from} → ${row.to}`, `  Topic: ${row.topic}`, `  Status: ${status(row)}`];
+  if (row.note !== undefined) lines.push(`  Note: ${row.note}`);
+  for (const [index, error] of row.errors.entries()) lines.push(paint('red', `  Attempt ${index + 1}: ${error}`));
+  if (payloads) lines.push(paint('dim', `  Data: ${JSON.stringify(row.data)}`));
+  return `${lines.join('\n')}\n`;
+}
+
+function status({ status, attempts, durationMs, dueAt }: TraceRow): string {
+  const tries = attempts > 1 ? `, ${attempts} attempts` : '';
+  const due = dueAt === undefined ? '' : ` (due ${stamp(dueAt)})`;
+  const took = durationMs === undefined ? '' : ` in ${span(durationMs)}`;
+  const colour = status === 'done' ? 'green' : status === 'dead-lettered' ? 'red' : 'yellow';
+  return paint(colour, `${status}${took}${tries}${due}`);
+}

@@ -1,0 +1,178 @@
+import { timingSafeEqual } from 'node:crypto';
+import {
+  type Command,
+  CommandRefused,
+  causeOf,
+  DormouseError,
+  InvalidInput,
+  type Logger,
+  type Ref,
+  refOf,
+  runCommand,
+  type StepPorts,
+  workflows,
+} from '@dormouse/core';
+import { type Context, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { streamSSE } from 'hono/streaming';
+import { problem } from './problem.ts';
+import { traceOf } from './trace.ts';
+
+export interface ConsolePorts extends StepPorts {
+  readonly system: string;
+  readonly log: Logger;
+  readonly commands: readonly Command[];
+  /** Good for everything. */
+  readonly adminToken: string;
+  readonly services: () => unknown;
+  readonly topics: () => readonly TopicStatus[];
+  /** Calls back after each commit that touches the workflow, until the answer is called. */
+  readonly watch: (workflow: Ref, onChange: () => void) => () => void;
+  /** Path prefixes that others answer, without a token: the sandbox. */
+  readonly mounts: ReadonlyMap<string, (request: Request) => Promise<Response>>;
+}
+
+export interface TopicStatus {
+  readonly name: string;
+  readonly subscriptions: readonly { readonly name: string; readonly backlog: number }[];
+}
+
+/** The HTTP API for clients and operators. Errors are problem details (RFC 9457). */
+export function createConsole(ports: ConsolePorts): Hono {
+  const { store, blobs, log } = ports;
+  const app = new Hono();
+
+  // A page elsewhere can make a browser call us by a name of its own (DNS rebinding); it cannot forge this header.
+  app.use(async (context, next) => {
+    const host = new URL(context.req.url).hostname;
+    if (!['127.0.0.1', 'localhost', '[::1]'].includes(host)) {
+      return problem(421, `this host does not answer to the name "${host}"; use 127.0.0.1 or localhost`);
+    }
+    await next();
+  });
+  app.onError((error) => {
+    if (error instanceof InvalidInput) return problem(400, 'the input is malformed', { problems: error.problems });
+    if (error instanceof CommandRefused) return problem(409, error.message);
+    const code = error instanceof DormouseError ? error.code : undefined;
+    log.error('request.failed', { code, cause: causeOf(error) });
+    return problem(500, 'this request failed; the log of the host tells why', { code });
+  });
+  app.notFound((context) => problem(404, `there is nothing at ${context.req.path}`));
+
+  app.get('/healthz', (context) => context.json({ status: 'ok' }));
+  for (const [prefix, handle] of ports.mounts) {
+    app.all(prefix, (context) => handle(context.req.raw));
+    app.all(`${prefix}/*`, (context) => handle(context.req.raw));
+  }
+
+  // Webhooks prove themselves; everything else under /api needs a token.
+  for (const command of ports.commands) addCommand(app, command, ports);
+
+  app.use('/api/*', (context, next) => requireToken(context, ports.adminToken, next));
+
+  app.get('/api/workflows', async (context) => {
+    const { limit, cursor } = context.req.query();
+    const page = await store.find({
+      collection: workflows,
+      ...(limit && { limit: Number(limit) }),
+      ...(cursor && { cursor }),
+    });
+    return context.json({
+      workflows: page.documents.map(({ data }) => data),
+      ...(page.cursor && { cursor: page.cursor }),
+    });
+  });
+
+  const existing = async (context: Context) => {
+    const ref = refOf(workflows, context.req.param('id')!);
+    const [workflow] = await store.get([ref]);
+    return workflow!.data === null ? undefined : { ref, data: workflow!.data };
+  };
+  const unknown = (context: Context) => problem(404, `there is no workflow "${context.req.param('id')}"`);
+
+  app.get('/api/workflows/:id', async (context) => {
+    const workflow = await existing(context);
+    return workflow ? context.json(workflow.data) : unknown(context);
+  });
+
+  app.get('/api/workflows/:id/trace', async (context) => {
+    const workflow = await existing(context);
+    if (!workflow) return unknown(context);
+    return context.json(await traceOf(store, workflow.ref, ports.topics()));
+  });
+
+  app.get('/api/workflows/:id/events', async (context) => {
+    const workflow = await existing(context);
+    if (!workflow) return unknown(context);
+    if (!context.req.header('accept')?.includes('text/event-stream')) {
+      const entries = await Array.fromAsync(store.log({ workflow: workflow.ref }));
+      return context.json({ events: entries });
+    }
+    let after = Number(context.req.header('last-event-id') ?? 0);
+    return streamSSE(context, async (stream) => {
+      let wake = Promise.withResolvers<void>();
+      const unwatch = ports.watch(workflow.ref, () => wake.resolve());
+      stream.onAbort(() => {
+        unwatch();
+        wake.resolve();
+      });
+      while (!stream.aborted) {
+        wake = Promise.withResolvers<void>();
+        for await (const entry of store.log({ workflow: workflow.ref, after })) {
+          after = entry.position;
+          await stream.writeSSE({ id: String(entry.position), event: 'entry', data: JSON.stringify(entry) });
+        }
+        const [current] = await store.get([workflow.ref]);
+        await stream.writeSSE({ event: 'workflow', data: JSON.stringify(current!.data) });
+        await wake.promise;
+      }
+    });
+  });
+
+  app.get('/api/workflows/:id/documents/:collection', async (context) => {
+    const workflow = await existing(context);
+    if (!workflow) return unknown(context);
+    const { cursor } = context.req.query();
+    const collection = `${workflow.ref}/${encodeURIComponent(context.req.param('collection'))}`;
+    const page = await store.find({ collection, limit: 500, ...(cursor && { cursor }) });
+    return context.json({
+      documents: page.documents.map(({ data }) => data),
+      ...(page.cursor && { cursor: page.cursor }),
+    });
+  });
+
+  app.get('/api/workflows/:id/files/:folder/:name', async (context) => {
+    const { id, folder, name } = context.req.param();
+    const bytes = await blobs.get([id, folder, name].join('/')).catch(() => undefined);
+    if (!bytes) return problem(404, `workflow "${id}" has no file "${name}"`);
+    const type = name.endsWith('.pdf') ? 'application/pdf' : 'application/octet-stream';
+    return context.body(Uint8Array.from(bytes), 200, { 'content-type': type, 'x-content-type-options': 'nosniff' });
+  });
+
+  app.get('/api/services', (context) => context.json({ services: ports.services() }));
+  app.get('/api/topics', (context) => context.json({ topics: ports.topics() }));
+  return app;
+}
+
+function addCommand(app: Hono, command: Command, ports: ConsolePorts): void {
+  const [, path] = command.route.split(' ') as [string, string];
+  const tooLarge = () => problem(413, `the body is over ${command.maxBodyBytes} bytes`);
+  app.post(path, bodyLimit({ maxSize: command.maxBodyBytes, onError: tooLarge }), async (context) => {
+    if (command.authentication === 'token') {
+      const refused = await requireToken(context, ports.adminToken, async () => {});
+      if (refused) return refused;
+    }
+    const request = { headers: context.req.raw.headers, body: await context.req.text(), params: context.req.param() };
+    return context.json((await runCommand(command, request, 'admin', ports.system, ports)) as object, 201);
+  });
+}
+
+async function requireToken(context: Context, token: string, next: () => Promise<void>): Promise<Response | undefined> {
+  const given = /^Bearer (.+)$/.exec(context.req.header('authorization') ?? '')?.[1] ?? '';
+  const [a, b] = [Buffer.from(given), Buffer.from(token)];
+  if (a.length !== b.length || !timingSafeEqual(a, b)) {
+    return problem(401, 'this needs a token; send "Authorization: Bearer TOKEN"');
+  }
+  await next();
+  return undefined;
+}

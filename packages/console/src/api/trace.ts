@@ -1,0 +1,88 @@
+import { type Entry, type PublishedEvent, type Ref, type StateStore, timersOf } from '@dormouse/core';
+import type { TopicStatus } from './console.ts';
+
+/** One event on its way to one subscription: what happened, or what is still to come. */
+export interface TraceRow {
+  readonly at: number;
+  readonly from: string;
+  readonly to: string;
+  readonly topic: string;
+  readonly eventId: string;
+  readonly status: 'published' | 'done' | 'retrying' | 'dead-lettered' | 'scheduled' | 'cancelled';
+  readonly attempts: number;
+  readonly durationMs?: number;
+  /** When a retry or timer is due. */
+  readonly dueAt?: number;
+  readonly errors: readonly string[];
+  readonly note?: string;
+  readonly data: unknown;
+}
+
+export interface Trace {
+  readonly rows: readonly TraceRow[];
+  readonly pendingTimers: readonly { readonly name: string; readonly dueAt: number }[];
+}
+
+/** The journey of a workflow, read from its log and journal. */
+export async function traceOf(store: StateStore, workflow: Ref, topics: readonly TopicStatus[]): Promise<Trace> {
+  const entries = await Array.fromAsync(store.log({ workflow }));
+  const timers = await timersOf(store, workflow);
+  const pending = new Map(timers.map(({ name, generation, dueAt }) => [generation ?? name, dueAt]));
+  const journeys = new Map<string, Entry[]>();
+  const key = (eventId: string, subscription: string) => `${eventId} ${subscription}`;
+  for (const entry of entries) {
+    const { cause } = entry.entry;
+    if (cause.kind !== 'event') continue;
+    const at = key(cause.id, cause.subscription);
+    journeys.set(at, [...(journeys.get(at) ?? []), entry]);
+  }
+  const readers = new Map(topics.map(({ name, subscriptions }) => [name, subscriptions.map((each) => each.name)]));
+  const rows: TraceRow[] = [];
+  for (const { at, kind, entry } of entries) {
+    if (kind !== 'log') continue;
+    const from = entry.cause.kind === 'command' ? 'frontend' : serviceOf(entry.cause.subscription);
+    for (const event of entry.published) {
+      for (const subscription of readers.get(event.topic) ?? []) {
+        const journey = journeys.get(key(event.id, subscription)) ?? [];
+        const common = {
+          at,
+          from,
+          to: serviceOf(subscription),
+          topic: event.topic,
+          eventId: event.id,
+          data: event.data,
+        };
+        rows.push({ ...common, ...outcome(event, journey, pending) });
+      }
+    }
+  }
+  return { rows, pendingTimers: timers.map(({ name, dueAt }) => ({ name, dueAt })) };
+}
+
+type Outcome = Pick<TraceRow, 'status' | 'attempts' | 'errors' | 'durationMs' | 'dueAt' | 'note'>;
+
+function outcome(event: PublishedEvent, journey: readonly Entry[], pending: ReadonlyMap<string, number>): Outcome {
+  const failures = journey.flatMap(({ kind, entry }) => (kind === 'journal' ? [entry] : []));
+  const errors = failures.map(({ error }) => `${error.code}: ${error.message}`);
+  // A step that touched several documents left an entry on each chain; they agree.
+  const done = journey.find(({ kind }) => kind === 'log');
+  if (done?.kind === 'log' && done.entry.cause.kind === 'event') {
+    const { durationMs, note, cause } = done.entry;
+    return { status: 'done', attempts: cause.attempt, durationMs, errors, ...(note !== undefined && { note }) };
+  }
+  const last = failures.at(-1)?.decision;
+  if (last?.kind === 'retry') return { status: 'retrying', attempts: failures.length, dueAt: last.at, errors };
+  if (last?.kind === 'dead-letter') return { status: 'dead-lettered', attempts: failures.length, errors };
+  if (event.timer !== undefined) {
+    const dueAt = pending.get(event.id);
+    return dueAt === undefined
+      ? { status: 'cancelled', attempts: 0, errors }
+      : { status: 'scheduled', attempts: 0, dueAt, errors };
+  }
+  return { status: 'published', attempts: 0, errors };
+}
+
+/** `intake.workflow.initiate` → `intake` */
+function serviceOf(subscription: string): string {
+  return subscription.slice(0, subscription.indexOf('.'));
+}

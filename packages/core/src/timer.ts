@@ -1,0 +1,32 @@
+import type { Message } from './envelope.ts';
+import { idOf, type Ref, refOf, type StateStore } from './state-store.ts';
+
+/**
+ * A message that waits for its time: a document below its workflow's timers, one of each name.
+ * The message carries the generation; the commit that takes it in consumes the timer, so a cancel or a replacement that
+ * races it wins or loses cleanly.
+ */
+export interface Timer {
+  readonly name: string;
+  /** Id of the event it will publish, new each time the timer is set. A retry's timer has none: its attempt tells it apart. */
+  readonly generation?: string;
+  /** Epoch milliseconds. */
+  readonly dueAt: number;
+  readonly message: Message;
+}
+
+export function timerRef(workflow: Ref, name: string): Ref {
+  return refOf('timers', idOf(workflow), 'named', name);
+}
+
+/** The timers of a workflow that have not been consumed. */
+export async function timersOf(store: StateStore, workflow: Ref): Promise<Timer[]> {
+  const collection = `${refOf('timers', idOf(workflow))}/named`;
+  const timers: Timer[] = [];
+  for (let cursor: string | undefined; ; ) {
+    const page = await store.find({ collection, limit: 500, ...(cursor !== undefined && { cursor }) });
+    timers.push(...page.documents.map(({ data }) => data as unknown as Timer));
+    if (page.cursor === undefined) return timers;
+    cursor = page.cursor;
+  }
+}
