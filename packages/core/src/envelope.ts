@@ -70,6 +70,11 @@ export function encodeMessage(event: Envelope, marks: DeliveryMarks = {}): Messa
   return { topic: event.type, attributes, data: toBase64(JSON.stringify(event.data)) };
 }
 
+/** The same message again, for one subscription only. */
+export function addressed(message: Message, to: string, attempt: number): Message {
+  return { ...message, attributes: { ...message.attributes, 'dormouse-to': to, 'dormouse-attempt': String(attempt) } };
+}
+
 /**
  * Reads an event. On a raw topic anything will do: what is missing is made up from the wire's own fields.
  * @throws DormouseError `event.malformed`

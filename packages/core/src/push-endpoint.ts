@@ -1,4 +1,6 @@
+import type { DeadLetter } from './dead-letter.ts';
 import {
+  addressed,
   type Delivery,
   type DeliveryMarks,
   decodeMarks,
@@ -16,7 +18,7 @@ import type { Service, Subscription } from './service.ts';
 import { type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { RunningStep, type StepPorts } from './step.ts';
 import { deadLetter } from './system-topics.ts';
-import { timerRef } from './timer.ts';
+import { type Timer, timerRef } from './timer.ts';
 import { workflowOf } from './workflow.ts';
 
 export interface EndpointPorts extends StepPorts {
@@ -180,10 +182,20 @@ class DeliveryRun {
       read,
     );
     await beforeDeadline(handler(event, step), signal, this.#subscription);
-    return step.unit({
-      reads: [inbox],
-      writes: [{ ref: inbox.ref, data: { state: 'settled', at: this.#ports.clock.now() }, tenant: event.tenant }],
-    });
+    const settled: Write = {
+      ref: inbox.ref,
+      data: { state: 'settled', at: this.#ports.clock.now() },
+      tenant: event.tenant,
+    };
+    return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox, event.tenant))] });
+  }
+
+  /** The dead letter that this delivery was redriven from, if it was. */
+  async #resolved(inbox: Versioned, tenant: string): Promise<Write[]> {
+    const ref = inbox.data?.deadLetter as Ref | undefined;
+    if (ref === undefined) return [];
+    const [letter] = await this.#ports.store.get([ref]);
+    return [{ ref, data: { ...letter!.data, state: 'resolved', resolvedAt: this.#ports.clock.now() }, tenant }];
   }
 
   #checked(event: Envelope): unknown {
@@ -216,26 +228,24 @@ class DeliveryRun {
     const workflow = workflowOf(subject ?? '');
     const tenant = this.#delivery.message.attributes['ce-tenant'] ?? 'default';
     const cause = causeOf(error);
-    const key = derivedId(name, this.#delivery.message.attributes['ce-source'] ?? '', id, this.#attempt);
-    const record = { state: decision.kind, attempt: this.#attempt, at: now };
+    const key = derivedId(name, this.#delivery.message.attributes['ce-source'] ?? '', id);
+    const record = { ...inbox.data, state: decision.kind, attempt: this.#attempt, at: now };
     const message: Message = { ...this.#delivery.message, topic: topic.name };
     const writes: Write[] = [];
     const publish: Message[] = [];
 
     if (decision.kind === 'retry') {
-      const again = { ...message.attributes, 'dormouse-to': name, 'dormouse-attempt': String(this.#attempt + 1) };
-      const ref = timerRef(workflow ?? 'workflows/none', `retry ${key}`);
+      const timer: Timer = {
+        name: `retry of ${name}`,
+        dueAt: decision.at,
+        message: addressed(message, name, this.#attempt + 1),
+      };
       writes.push(
         { ref: inbox.ref, data: { ...record, failures: failures - (decision.countsAsFailure ? 0 : 1) }, tenant },
-        {
-          ref,
-          data: { name: `retry of ${name}`, dueAt: decision.at, message: { ...message, attributes: again } },
-          dueAt: decision.at,
-          tenant,
-        },
+        { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...timer }, dueAt: decision.at, tenant },
       );
     } else {
-      const letter = {
+      const told = {
         id: key,
         topic: topic.name,
         subscription: name,
@@ -243,15 +253,16 @@ class DeliveryRun {
         cause,
         attempts: this.#attempt,
       };
+      const letter: DeadLetter = { ...told, workflow, state: 'open', at: now, message, inbox: inbox.ref };
       writes.push(
         { ref: inbox.ref, data: { ...record, failures }, tenant },
-        { ref: refOf('dead-letters', key), data: { ...letter, workflow, state: 'open', at: now, message }, tenant },
+        { ref: refOf('dead-letters', key), data: { ...letter }, tenant },
       );
       // What dies on the way to the record of the dead is recorded and logged, never announced again.
       if (topic.name !== deadLetter.name) {
         publish.push(
           encodeMessage({
-            id: key,
+            id: derivedId(key, this.#attempt),
             type: deadLetter.name,
             source: this.#source(),
             subject,
@@ -260,7 +271,7 @@ class DeliveryRun {
             tenant,
             causationId: id,
             traceparent: message.attributes['ce-traceparent'],
-            data: letter,
+            data: told,
           }),
         );
       }
@@ -268,7 +279,7 @@ class DeliveryRun {
     const journal: JournalDraft = {
       workflow,
       moment: 'attempt.failed',
-      unit: key,
+      unit: derivedId(key, this.#attempt),
       cause: this.#cause(id),
       error: { code: decision.code, message: cause },
       decision: decision.kind === 'retry' ? { kind: 'retry', at: decision.at } : { kind: 'dead-letter', id: key },

@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { BlobStore, FileRef } from './blob-store.ts';
 import type { Clock, Random } from './clock.ts';
+import type { DeadLetter } from './dead-letter.ts';
 import { type Duration, durationMs } from './duration.ts';
-import { type Envelope, encodeMessage, type Message } from './envelope.ts';
+import { addressed, type Envelope, encodeMessage, type Message } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
 import { derivedId, sha256 } from './ids.ts';
 import type { Cause, EntryDraft, PublishedEvent } from './log.ts';
@@ -63,6 +64,11 @@ export interface Step {
   publish<T>(topic: Topic<T>, data: T, options?: PublishOptions): void;
   cancelTimer(name: string): Promise<void>;
   /**
+   * Sends a dead letter back to the one subscription that failed, its attempts counted anew. Nothing happens where it is
+   * not open. @throws DormouseError `document.missing`
+   */
+  redrive(deadLetterId: string): Promise<void>;
+  /**
    * A side effect with a result that is remembered: a re-run of the step takes the recorded result.
    * At least once, with a stable idempotency key. Result: JSON, at most 256 KB.
    */
@@ -112,6 +118,7 @@ export class RunningStep implements Step {
   readonly #seen = new Map<Ref, Versioned>();
   readonly #written = new Map<Ref, PendingWrite>();
   readonly #published: { readonly message: Message; readonly record: PublishedEvent }[] = [];
+  readonly #redriven: Message[] = [];
   readonly #cancelledTimers: string[] = [];
   readonly #activities = new Set<string>();
   #note: string | undefined;
@@ -215,6 +222,21 @@ export class RunningStep implements Step {
     this.#cancelledTimers.push(name);
   }
 
+  async redrive(deadLetterId: string): Promise<void> {
+    this.#effect(`redrive dead letter "${deadLetterId}"`);
+    const ref = refOf('dead-letters', deadLetterId);
+    await this.#read([ref]);
+    const letter = this.#seen.get(ref)!.data as DeadLetter | null;
+    if (letter === null) throw new DormouseError('document.missing', `there is no dead letter "${deadLetterId}"`);
+    if (letter.state !== 'open') return;
+    await this.#read([letter.inbox]);
+    const inbox = this.#seen.get(letter.inbox)!.data;
+    this.#written.set(ref, { data: { ...letter, state: 'redriving' }, logged: false });
+    this.#written.set(letter.inbox, { data: { ...inbox, failures: 0, deadLetter: ref }, logged: false });
+    this.#redriven.push(addressed(letter.message, letter.subscription, letter.attempts + 1));
+    this.note(`redrives ${letter.topic} to ${letter.subscription}`);
+  }
+
   async run<I, R>(name: string, input: I, activity: (input: I, context: ActivityContext) => Promise<R>): Promise<R> {
     this.#effect(`run activity "${name}"`);
     if (this.#activities.has(name)) {
@@ -308,7 +330,10 @@ export class RunningStep implements Step {
       writes: [...writes, ...more.writes],
       entries: [...changed].map(([ref, changes]) => draft(ref, changes)),
       journal: [],
-      publish: this.#published.filter(({ record }) => record.timer === undefined).map(({ message }) => message),
+      publish: [
+        ...this.#published.filter(({ record }) => record.timer === undefined).map(({ message }) => message),
+        ...this.#redriven,
+      ],
     };
   }
 

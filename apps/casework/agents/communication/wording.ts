@@ -1,0 +1,40 @@
+import type { Case } from '../../case.ts';
+import { formatMinor } from '../../statement/money.ts';
+
+export type Matter = 'opened' | 'submitted' | 'closed' | 'rejected' | 'escalated' | 'cancelled';
+
+export interface Wording {
+  readonly subject: string;
+  readonly text: string;
+  readonly sms: string;
+}
+
+/** What the client reads about a turn of the case. */
+export function wordingFor(matter: Matter, found: Case, clientName: string): Wording {
+  const { id, processing, reasons = [] } = found;
+  const sum = processing && formatMinor(processing.disputedMinor, processing.currency);
+  const count = processing?.letters.length ?? 0;
+  const letters = count === 1 ? 'one letter' : `${count} letters`;
+  const why = reasons.map((reason) => `  - ${reason}`).join('\n');
+  const [subject, body] = {
+    opened: ['We have opened your case', 'We are fetching your statement and will look for wrong charges.'],
+    submitted: [
+      'Your letters are on their way',
+      `We found ${sum} in wrong charges and sent ${letters}. We watch for the answers and remind where none comes.`,
+    ],
+    closed: [
+      'Your case is closed',
+      count === 0
+        ? 'We found no wrong charges on your statement.'
+        : `All counterparties accepted: ${sum} will be returned to you.`,
+    ],
+    rejected: ['We could not take your case', `This is why:\n${why}`],
+    escalated: ['A person looks after your case now', `This is why:\n${why}`],
+    cancelled: ['Your case is withdrawn', 'We stopped all work on it.'],
+  }[matter] as [string, string];
+  return {
+    subject: `${subject} (${id})`,
+    text: `Dear ${clientName},\n\n${body}\n\nYour case: ${id}\n\nCasework\n`,
+    sms: `Casework ${id}: ${subject}.`,
+  };
+}

@@ -1,0 +1,4 @@
+import { create } from './create.ts';
+import { respond } from './respond.ts';
+
+export default [create, respond];

@@ -1,0 +1,38 @@
+import { command, InvalidInput, refOf, workflowId, workflows } from '@dormouse/core';
+import { clientContact, contacts, disputeCase, isoTime } from '../case.ts';
+import { type CaseRequest, MAX_REQUEST_BYTES, parseCaseRequest } from '../case-request/case-request.ts';
+import { workflowInitiate } from '../contracts/workflow-initiate.ts';
+import { parseJson } from '../statement/read-statement.ts';
+
+/** A client asks for a case: all that is malformed is listed; what intake may yet reject is taken. */
+export const create = command<CaseRequest, { workflowId: string }>({
+  name: 'create',
+  route: 'POST /api/workflows/create',
+  maxBodyBytes: MAX_REQUEST_BYTES,
+  parse({ body }) {
+    const json = parseJson(body);
+    if ('problems' in json) throw new InvalidInput(json.problems);
+    const parsed = parseCaseRequest(json.value);
+    if ('problems' in parsed) throw new InvalidInput(parsed.problems);
+    return parsed.request;
+  },
+  subject: (_request, { now, random }) => ({ ref: refOf(workflows, workflowId(disputeCase.idPrefix, now, random)) }),
+  async run(request, step) {
+    const opened = await step.workflow(disputeCase);
+    const contact = await step.document(contacts, clientContact);
+    const file = await step.files.put('request.json', JSON.stringify(request));
+    const now = isoTime(step.now);
+    opened.create({
+      id: opened.id,
+      status: 'received',
+      currentPhase: 1,
+      clientId: request.clientId,
+      createdAt: now,
+      updatedAt: now,
+      request: file,
+    });
+    contact.create(request.client);
+    step.publish(workflowInitiate, { request: file });
+    return { workflowId: opened.id };
+  },
+});

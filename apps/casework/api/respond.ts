@@ -1,0 +1,55 @@
+import { CommandRefused, command, InvalidInput, refOf, workflows } from '@dormouse/core';
+import { z } from 'zod';
+import { disputeCase, letters } from '../case.ts';
+import { responseReceived } from '../contracts/response-received.ts';
+import { settings } from '../settings.ts';
+import { verifyWebhook } from '../webhook/standard-webhook.ts';
+
+const answer = z.object({
+  type: z.literal('dispute.answered'),
+  timestamp: z.iso.datetime(),
+  data: z.object({
+    workflowId: z.string().min(1),
+    letterId: z.string().min(1),
+    decision: z.enum(['accepted', 'rejected']),
+  }),
+});
+
+type Answer = z.infer<typeof answer> & { readonly webhookId: string };
+
+/** A counterparty's answer comes in, by signed webhook. The same webhook twice is the same answer. */
+export const respond = command<Answer, { received: true }>({
+  name: 'respond',
+  route: 'POST /api/responses',
+  authentication: 'none',
+  from: 'counterparty',
+  parse({ headers, body }, now) {
+    const id = headers.get('webhook-id') ?? '';
+    const verdict = verifyWebhook({
+      id,
+      timestamp: headers.get('webhook-timestamp') ?? '',
+      signature: headers.get('webhook-signature') ?? '',
+      body,
+      secret: settings.webhookSecret,
+      now,
+    });
+    if (!verdict.ok) throw new InvalidInput([{ path: 'webhook-signature', message: verdict.reason }]);
+    const parsed = answer.safeParse(JSON.parse(body));
+    if (!parsed.success) {
+      throw new InvalidInput(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
+    }
+    return { ...parsed.data, webhookId: id };
+  },
+  subject: ({ data, webhookId }) => ({
+    ref: `${refOf(workflows, data.workflowId)}/${refOf(letters.name, data.letterId)}`,
+    key: webhookId,
+  }),
+  async run({ data, timestamp }, step) {
+    const found = await step.workflow(disputeCase);
+    const letter = await step.document(letters, data.letterId);
+    if (!found.exists || !letter.exists)
+      throw new CommandRefused(`there is no letter "${data.letterId}" of a case "${data.workflowId}"`);
+    step.publish(responseReceived, { letterId: letter.id, decision: data.decision, answeredAt: timestamp });
+    return { received: true };
+  },
+});

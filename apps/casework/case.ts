@@ -1,0 +1,88 @@
+import { collection, type FileRef, workflow } from '@dormouse/core';
+
+export const finalStatuses = ['closed', 'rejected', 'escalated', 'cancelled'] as const;
+
+export type CaseStatus =
+  | 'received'
+  | 'fetching'
+  | 'processing'
+  | 'submitting'
+  | 'tracking'
+  | 'reviewing'
+  | (typeof finalStatuses)[number];
+
+/** The case: one section for each service, each written by that service only. */
+export type Case = {
+  readonly id: string;
+  readonly status: CaseStatus;
+  /** 1 intake, 2 data, 3 processing, 4 submission, 5 tracking, 6 review, 7 over. */
+  readonly currentPhase: number;
+  readonly clientId: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  /** Why it was rejected, escalated or cancelled. */
+  readonly reasons?: readonly string[];
+  readonly request: FileRef;
+  readonly intake?: { readonly validated: boolean; readonly documentsReceived: boolean; readonly approved: boolean };
+  readonly data?: { readonly statement: FileRef; readonly fetchedAt: string };
+  readonly processing?: {
+    readonly startedAt: string;
+    readonly completedAt: string;
+    readonly itemsProcessed: number;
+    readonly outputsGenerated: number;
+    readonly findings: FileRef;
+    readonly currency: string;
+    readonly disputedMinor: number;
+    /** Ids of the letters, one for each counterparty. */
+    readonly letters: readonly string[];
+  };
+  readonly tracking?: { readonly startedAt: string };
+  readonly admin?: { readonly reviewedAt?: string; readonly notes?: readonly string[]; readonly closedAt?: string };
+};
+
+export const disputeCase = workflow<Case>({ idPrefix: 'WF' });
+
+/** One letter to one counterparty, from draft to answer. */
+export type Letter = {
+  readonly id: string;
+  readonly merchant: string;
+  readonly currency: string;
+  readonly amountMinor: number;
+  readonly status: 'drafted' | 'written' | 'submitted' | 'accepted' | 'rejected' | 'unanswered';
+  readonly file?: FileRef;
+  readonly submissionId?: string;
+  readonly submittedAt?: string;
+  /** `YYYY-MM-DD`: by when an answer is asked for. */
+  readonly deadline?: string;
+  readonly reminders?: number;
+  readonly answeredAt?: string;
+  /** How the sandbox's counterparty is to answer. */
+  readonly sandboxReply?: 'accept' | 'reject' | 'silent';
+};
+
+export const letters = collection<Letter>('letters');
+
+/** How to reach the client. Personal: it stays out of log, journal and events. */
+export const contacts = collection<{ readonly name: string; readonly email: string; readonly phone: string }>(
+  'contacts',
+  {
+    personal: true,
+  },
+);
+export const clientContact = 'client';
+
+/** What the client was told, and when: one for each matter. */
+export const notices = collection<{ readonly about: string; readonly sentAt: string }>('notices');
+
+export function isOver(status: CaseStatus): boolean {
+  return (finalStatuses as readonly string[]).includes(status);
+}
+
+export function isoTime(now: number): string {
+  return new Date(now).toISOString();
+}
+
+/** The name of the timer that ends the wait for a letter's answer. */
+export function responseTimer(letterId: string): string {
+  return `response ${letterId}`;
+}

@@ -1,0 +1,6 @@
+import { topic } from '@dormouse/core';
+import { z } from 'zod';
+import { fileRef } from './file-ref.ts';
+
+/** The statement is there: wrong charges are to be found. */
+export const dataAnalyze = topic('data.analyze', { schema: z.object({ statement: fileRef }) });

@@ -1,0 +1,6 @@
+import { topic } from '@dormouse/core';
+import { z } from 'zod';
+import { fileRef } from './file-ref.ts';
+
+/** Intake took the case: its statement is to be retrieved. */
+export const dataFetch = topic('data.fetch', { schema: z.object({ request: fileRef }) });

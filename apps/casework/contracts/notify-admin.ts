@@ -1,0 +1,5 @@
+import { topic } from '@dormouse/core';
+import { z } from 'zod';
+
+/** Operators are to be told something. */
+export const notifyAdmin = topic('notify.admin', { schema: z.object({ subject: z.string(), text: z.string() }) });

@@ -1,0 +1,7 @@
+import { topic } from '@dormouse/core';
+import { z } from 'zod';
+
+/** A counterparty answered. */
+export const responseReceived = topic('response.received', {
+  schema: z.object({ letterId: z.string(), decision: z.enum(['accepted', 'rejected']), answeredAt: z.string() }),
+});

@@ -1,0 +1,6 @@
+import { topic } from '@dormouse/core';
+import { z } from 'zod';
+import { fileRef } from './file-ref.ts';
+
+/** A case was opened: intake is to validate and route it. */
+export const workflowInitiate = topic('workflow.initiate', { schema: z.object({ request: fileRef }) });

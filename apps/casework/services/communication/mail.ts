@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import { OutsideError } from '../../outside/http.ts';
+
+export interface MailConfig {
+  /** `smtp://host:port` or `smtps://user:password@host`. */
+  readonly url: string;
+  /** The sender's address. */
+  readonly from: string;
+}
+
+export interface Mail {
+  /** One bare address: `ada@example.org`. */
+  readonly to: string;
+  readonly subject: string;
+  readonly text: string;
+}
+
+const timeoutMs = 30_000;
+
+/**
+ * Sends a mail through SMTP. The idempotency key goes along as `X-Idempotency-Key`, and the Message-ID is made from it,
+ * so that a mail sent twice can be told by whoever receives it: SMTP itself does not.
+ * At most 30 s. Fails with an OutsideError, which never shows address, subject or text. An abort rejects with the
+ * signal's reason.
+ */
+export async function sendMail(
+  config: MailConfig,
+  { to, subject, text }: Mail,
+  { idempotencyKey, signal }: { readonly idempotencyKey: string; readonly signal?: AbortSignal },
+): Promise<void> {
+  signal?.throwIfAborted();
+  const who = `mail server at ${new URL(config.url).host}`;
+  // One address and no more: nodemailer would take a comma or a line end for the beginning of another.
+  if (!/^[^\s@,;:<>"()[\]\\]+@[^\s@,;:<>"()[\]\\]+$/.test(to)) {
+    throw new OutsideError(`${who}: the recipient is no bare mail address; correct the client's contact`, {
+      permanent: true,
+    });
+  }
+  const { createTransport } = await import('nodemailer');
+  const transport = createTransport({
+    url: config.url,
+    connectionTimeout: timeoutMs,
+    greetingTimeout: timeoutMs,
+    socketTimeout: timeoutMs,
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const digest = createHash('sha256').update(idempotencyKey).digest('hex').slice(0, 32);
+  try {
+    await transport.sendMail({
+      from: { name: 'Casework', address: config.from },
+      to: { name: '', address: to },
+      subject: subject.replace(/\p{Cc}+/gu, ' '),
+      text,
+      messageId: `<${digest}@casework.dormouse>`,
+      headers: { 'X-Idempotency-Key': { prepared: true, value: encodeURI(idempotencyKey) } },
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw failure(who, error, timeout.aborted);
+  } finally {
+    transport.close();
+  }
+}
+
+/** The server's own words are left out, also as the cause: they may name the address. */
+function failure(who: string, error: unknown, timedOut: boolean): OutsideError {
+  const { code, responseCode } = error as { code?: string; responseCode?: number };
+  if (timedOut)
+    return new OutsideError(`${who} took longer than ${timeoutMs} ms; try again later`, { permanent: false });
+  const permanent = responseCode !== undefined && responseCode >= 500 && responseCode <= 599;
+  const what = responseCode === undefined ? `failed with ${code ?? 'an unknown cause'}` : `answered ${responseCode}`;
+  const remedy = permanent ? "the same mail will not be taken, check the client's contact" : 'try again later';
+  return new OutsideError(`${who} ${what}; ${remedy}`, { permanent });
+}

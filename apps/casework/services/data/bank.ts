@@ -1,0 +1,29 @@
+import { callOutside } from '../../outside/http.ts';
+
+export interface BankConfig {
+  /** Where the bank's API is: `https://bank.example`. */
+  readonly url: string;
+}
+
+export interface StatementRequest {
+  readonly accountId: string;
+  /** First day of the period, `YYYY-MM-DD`. */
+  readonly from: string;
+  /** Last day of the period, `YYYY-MM-DD`. */
+  readonly to: string;
+}
+
+/**
+ * The statement of an account as the bank's API gives it, unread. At most 10 MB (10^7 bytes), within 30 s.
+ * Fails with an OutsideError; an account the bank does not know is permanent.
+ */
+export function fetchBankStatement(
+  config: BankConfig,
+  { accountId, from, to }: StatementRequest,
+  { signal }: { readonly signal?: AbortSignal } = {},
+): Promise<string> {
+  const url = new URL(`/bank/accounts/${encodeURIComponent(accountId)}/statements`, config.url);
+  url.search = new URLSearchParams({ from, to }).toString();
+  const headers = { accept: 'application/json' };
+  return callOutside({ name: 'bank', method: 'GET', url, headers, timeoutMs: 30_000, maxBytes: 10_000_000, signal });
+}

@@ -1,0 +1,55 @@
+import { on, type Step, service } from '@dormouse/core';
+import { disputeCase, isOver, isoTime } from '../../case.ts';
+import type { CaseRequest, StatementSource } from '../../case-request/case-request.ts';
+import { dataAnalyze } from '../../contracts/data-analyze.ts';
+import { dataFetch } from '../../contracts/data-fetch.ts';
+import { notifyClient } from '../../contracts/notify-client.ts';
+import { OutsideError } from '../../outside/http.ts';
+import { settings } from '../../settings.ts';
+import { readStatement } from '../../statement/read-statement.ts';
+import type { StatementResult } from '../../statement/statement.ts';
+import { fetchBankStatement } from './bank.ts';
+import { fetchStatementText, StatementRefused } from './statement-url.ts';
+
+export default service('data', [
+  on(
+    dataFetch,
+    async ({ data }, step) => {
+      const found = await step.workflow(disputeCase);
+      if (isOver(found.data.status)) return;
+      const request: CaseRequest = JSON.parse(await step.files.text(data.request));
+      const result = await retrieve(request.statement, step);
+      const updatedAt = isoTime(step.now);
+      if ('problems' in result) {
+        const reasons = result.problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+        found.update({ status: 'rejected', currentPhase: 7, reasons, updatedAt });
+        step.publish(notifyClient, { about: 'rejected' });
+        return;
+      }
+      const statement = await step.files.put('statement.json', JSON.stringify(result.statement));
+      found.update({ status: 'processing', currentPhase: 3, data: { statement, fetchedAt: updatedAt }, updatedAt });
+      step.publish(dataAnalyze, { statement });
+    },
+    // A person waits for the first step; the bank gets half a minute of tries.
+    { retry: { attempts: 5, minBackoff: '1s', maxBackoff: '30s' } },
+  ),
+]);
+
+/** The statement, or why there is none that could come later: that is the client's to mend, not ours to retry. */
+async function retrieve(source: StatementSource, { signal }: Step): Promise<StatementResult> {
+  try {
+    if ('inline' in source) return { statement: source.inline };
+    if ('url' in source) {
+      const { statementHosts, ownPorts } = settings;
+      const text = await fetchStatementText(source.url, { allowedHosts: statementHosts, ownPorts, signal });
+      return readStatement(text, { fileName: new URL(source.url).pathname });
+    }
+    const { accountId, period } = source;
+    const text = await fetchBankStatement({ url: settings.bankUrl }, { accountId, ...period }, { signal });
+    return readStatement(text, { fileName: 'statement.json' });
+  } catch (error) {
+    const refused = error instanceof StatementRefused || (error instanceof OutsideError && error.permanent);
+    if (!refused) throw error;
+    return { problems: [{ path: '', message: error.message }] };
+  }
+}

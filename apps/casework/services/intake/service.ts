@@ -1,0 +1,26 @@
+import { on, service } from '@dormouse/core';
+import { qualify } from '../../agents/intake/qualify.ts';
+import { disputeCase, isOver, isoTime } from '../../case.ts';
+import type { CaseRequest } from '../../case-request/case-request.ts';
+import { dataFetch } from '../../contracts/data-fetch.ts';
+import { notifyClient } from '../../contracts/notify-client.ts';
+import { workflowInitiate } from '../../contracts/workflow-initiate.ts';
+
+export default service('intake', [
+  on(workflowInitiate, async ({ data }, step) => {
+    const found = await step.workflow(disputeCase);
+    if (isOver(found.data.status)) return;
+    const request: CaseRequest = JSON.parse(await step.files.text(data.request));
+    const { approved, reasons } = qualify(request);
+    const intake = { validated: true, documentsReceived: request.documents.length > 0, approved };
+    const updatedAt = isoTime(step.now);
+    if (!approved) {
+      found.update({ status: 'rejected', currentPhase: 7, reasons, intake, updatedAt });
+      step.publish(notifyClient, { about: 'rejected' });
+      return;
+    }
+    found.update({ status: 'fetching', currentPhase: 2, intake, updatedAt });
+    step.publish(dataFetch, { request: data.request });
+    step.publish(notifyClient, { about: 'opened' });
+  }),
+]);

@@ -1,0 +1,61 @@
+import { callOutside, OutsideError } from '../../outside/http.ts';
+
+export interface CounterpartyConfig {
+  /** Where letters are handed in: `https://disputes.example`. */
+  readonly url: string;
+}
+
+export interface LetterSubmission {
+  readonly pdf: Uint8Array;
+  readonly merchant: string;
+  readonly reference: string;
+  readonly workflowId: string;
+  readonly letterId: string;
+  /** The sum disputed. */
+  readonly amountMinor: number;
+  readonly currency: string;
+  /** How a counterparty of the sandbox is to answer. Counterparties elsewhere do not heed it. */
+  readonly reply?: 'accept' | 'reject' | 'silent' | undefined;
+}
+
+/**
+ * Hands a letter in at its counterparty. The letter is the body; what identifies it goes along as query parameters,
+ * which carry any merchant's name. Handing in twice with one idempotency key is handing in once.
+ * At most 30 s. Fails with an OutsideError.
+ */
+export async function submitLetter(
+  config: CounterpartyConfig,
+  { pdf, amountMinor, reply, ...letter }: LetterSubmission,
+  { idempotencyKey, signal }: { readonly idempotencyKey: string; readonly signal?: AbortSignal },
+): Promise<{ submissionId: string }> {
+  const url = new URL('/counterparties/submissions', config.url);
+  const fields = { ...letter, amountMinor: String(amountMinor), ...(reply === undefined ? {} : { reply }) };
+  url.search = new URLSearchParams(fields).toString();
+  const answer = await callOutside({
+    name: 'counterparty',
+    method: 'POST',
+    url,
+    headers: { 'content-type': 'application/pdf', accept: 'application/json', 'idempotency-key': idempotencyKey },
+    body: pdf,
+    timeoutMs: 30_000,
+    maxBytes: 100_000,
+    signal,
+  });
+  return { submissionId: submissionIdOf(answer, url.origin) };
+}
+
+function submissionIdOf(answer: string, origin: string): string {
+  const submissionId = parsed(answer)?.submissionId;
+  if (typeof submissionId === 'string' && submissionId !== '') return submissionId;
+  const message = `counterparty at ${origin} answered without a submissionId in JSON; try again later`;
+  throw new OutsideError(message, { permanent: false });
+}
+
+/** Undefined for what is not JSON: the parser's error would quote the answer. */
+function parsed(answer: string): { submissionId?: unknown } | null | undefined {
+  try {
+    return JSON.parse(answer);
+  } catch {
+    return undefined;
+  }
+}

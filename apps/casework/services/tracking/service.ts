@@ -1,0 +1,86 @@
+import { type Document, on, type Step, service } from '@dormouse/core';
+import { type Case, disputeCase, isOver, isoTime, type Letter, letters, responseTimer } from '../../case.ts';
+import { complianceReview } from '../../contracts/compliance-review.ts';
+import { notifyClient } from '../../contracts/notify-client.ts';
+import { responseReceived } from '../../contracts/response-received.ts';
+import { workflowFollowup } from '../../contracts/workflow-followup.ts';
+import { workflowTrack } from '../../contracts/workflow-track.ts';
+import { decided } from '../../outside/decided.ts';
+import { settings } from '../../settings.ts';
+import { submitLetter } from '../processing/counterparty.ts';
+
+export default service('tracking', [
+  on(workflowTrack, async ({ data }, step) => {
+    const found = await step.workflow(disputeCase);
+    const letter = await step.document(letters, data.letterId);
+    if (isOver(found.data.status) || letter.data.status !== 'submitted') return;
+    awaitAnswer(step, letter, 1);
+    if (found.data.tracking) return;
+    // The first letter to be tracked speaks for the case.
+    found.update({
+      status: 'tracking',
+      currentPhase: 5,
+      tracking: { startedAt: isoTime(step.now) },
+      updatedAt: isoTime(step.now),
+    });
+    step.publish(notifyClient, { about: 'submitted' });
+  }),
+
+  on(responseReceived, async ({ data }, step) => {
+    const found = await step.workflow(disputeCase);
+    const letter = await step.document(letters, data.letterId);
+    if (isOver(found.data.status) || isAnswered(letter.data)) return;
+    letter.update({ status: data.decision, answeredAt: data.answeredAt });
+    await step.cancelTimer(responseTimer(letter.id));
+    await reviewWhenComplete(step, found);
+  }),
+
+  on(workflowFollowup, async ({ data }, step) => {
+    const found = await step.workflow(disputeCase);
+    const letter = await step.document(letters, data.letterId);
+    if (isOver(found.data.status) || letter.data.status !== 'submitted') return;
+    if (data.reminder > settings.reminders) {
+      letter.update({ status: 'unanswered' });
+      await reviewWhenComplete(step, found);
+      return;
+    }
+    const { merchant, amountMinor, currency, file, sandboxReply } = letter.data;
+    const reference = `${found.id}/${letter.id} reminder ${data.reminder}`;
+    await step.run('remind', { file, reminder: data.reminder }, async (_input, { idempotencyKey, signal }) => {
+      const pdf = await step.files.read(file!);
+      const submission = {
+        pdf,
+        merchant,
+        reference,
+        workflowId: found.id,
+        letterId: letter.id,
+        amountMinor,
+        currency,
+        reply: sandboxReply,
+      };
+      return decided(submitLetter({ url: settings.counterpartyUrl }, submission, { idempotencyKey, signal }));
+    });
+    letter.update({ reminders: data.reminder });
+    awaitAnswer(step, letter, data.reminder + 1);
+  }),
+]);
+
+function awaitAnswer(step: Step, letter: Document<Letter>, reminder: number): void {
+  step.publish(
+    workflowFollowup,
+    { letterId: letter.id, reminder },
+    { after: settings.responseDeadline, timer: responseTimer(letter.id) },
+  );
+}
+
+/** When the last letter is answered or given up on, the case goes to review. */
+async function reviewWhenComplete(step: Step, found: Document<Case>): Promise<void> {
+  const all = await step.documents(letters, found.data.processing!.letters);
+  if (!all.every(({ data }) => isAnswered(data) || data.status === 'unanswered')) return;
+  found.update({ status: 'reviewing', currentPhase: 6, updatedAt: isoTime(step.now) });
+  step.publish(complianceReview, {});
+}
+
+function isAnswered({ status }: Letter): boolean {
+  return status === 'accepted' || status === 'rejected';
+}

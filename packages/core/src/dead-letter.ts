@@ -1,0 +1,28 @@
+import type { Message } from './envelope.ts';
+import type { ErrorCode } from './errors.ts';
+import type { Ref } from './state-store.ts';
+
+/**
+ * A delivery set aside after its last attempt: one record for each event and subscription.
+ *
+ *   open --redrive--> redriving --settled--> resolved
+ *     ^                   |
+ *     +---failed again----+
+ */
+export interface DeadLetter {
+  readonly id: string;
+  readonly state: 'open' | 'redriving' | 'resolved';
+  readonly topic: string;
+  readonly subscription: string;
+  readonly workflow: Ref | undefined;
+  readonly code: ErrorCode;
+  readonly cause: string;
+  /** Runs of the handler so far. */
+  readonly attempts: number;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  /** The message as it came: what a redrive sends again. */
+  readonly message: Message;
+  /** The delivery's memory. */
+  readonly inbox: Ref;
+}
