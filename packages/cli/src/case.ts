@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Trace } from '@dormouse/console';
 import type { FileRef, Problem } from '@dormouse/core';
 import { readInput } from './case-input.ts';
 import type { Command, Options } from './command-line.ts';
@@ -106,7 +107,8 @@ async function follow(
     for await (const followed of client.follow(workflowId, over.signal)) {
       if (followed.event === 'workflow') {
         status = String(followed.data.status);
-        if (finalStatuses.has(status)) break;
+        // Over, but the last messages (the client is told) may still be on their way.
+        if (finalStatuses.has(status) && (await isQuiet(client, workflowId))) break;
       } else {
         if (followed.data.kind === 'log') events += followed.data.entry.published.length;
         if (!quiet) progress(timelineOf(followed.data), status, events);
@@ -119,6 +121,11 @@ async function follow(
     if (process.stdout.isTTY && !quiet) process.stdout.write('\r\u001b[K');
   }
   return { status, events, interrupted: over.signal.reason === 'interrupted' };
+}
+
+async function isQuiet(client: ConsoleClient, workflowId: string): Promise<boolean> {
+  const { rows } = await client.get<Trace>(`/api/workflows/${workflowId}/trace`);
+  return rows.every(({ status }) => status !== 'published');
 }
 
 /** On a terminal one line that is written over, elsewhere a line an event. */

@@ -1,4 +1,4 @@
-import type { Entry } from '@dormouse/core';
+import { actorOf, type Entry } from '@dormouse/core';
 import { paint, span, stamp } from './paint.ts';
 
 /** The statuses a case does not leave by itself. */
@@ -7,7 +7,7 @@ export const finalStatuses: ReadonlySet<string> = new Set(['closed', 'rejected',
 /** An entry of a workflow's log as lines of a live timeline. */
 export function timelineOf({ at, kind, entry }: Entry): string[] {
   const { cause } = entry;
-  const who = cause.kind === 'command' ? 'frontend' : cause.subscription.slice(0, cause.subscription.indexOf('.'));
+  const who = actorOf(cause);
   const when = paint('dim', stamp(at).slice(11));
   if (kind === 'journal') {
     const next = entry.decision.kind === 'retry' ? `again in ${span(entry.decision.at - at)}` : 'dead-lettered';

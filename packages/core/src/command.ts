@@ -85,7 +85,7 @@ export async function runCommand(
     const step = new RunningStep(
       {
         seed: ['command', definition.name, id],
-        cause: { kind: 'command', id, command: definition.name, actor },
+        cause: { kind: 'command', id, command: definition.name, actor, from: definition.from },
         source: `//dormouse/${system}/${definition.from}`,
         subject: ref,
         tenant: 'default',

@@ -24,6 +24,7 @@ export { ConflictError, DormouseError, type ErrorCode, errorCodes } from './erro
 export { causeOf, type Decision, decide, PermanentError, RetryLaterError, type RetryPolicy } from './failure.ts';
 export { derivedId, randomId, sha256, workflowId } from './ids.ts';
 export {
+  actorOf,
   type Cause,
   chainHash,
   type Entry,

@@ -11,7 +11,13 @@ export type Cause =
       readonly attempt: number;
       readonly from: string;
     }
-  | { readonly kind: 'command'; readonly id: string; readonly command: string; readonly actor: string };
+  | {
+      readonly kind: 'command';
+      readonly id: string;
+      readonly command: string;
+      readonly actor: string;
+      readonly from: string;
+    };
 
 export interface PublishedEvent {
   readonly id: string;
@@ -22,6 +28,11 @@ export interface PublishedEvent {
   /** A timer holds it until then. */
   readonly dueAt?: number;
   readonly timer?: string;
+}
+
+/** Who acted, in one word: the service of a subscription, or who speaks through a command. */
+export function actorOf(cause: Cause): string {
+  return cause.kind === 'command' ? cause.from : cause.subscription.slice(0, cause.subscription.indexOf('.'));
 }
 
 /** What a unit of work did to one document and, in the entry of its own subject, what it published. */

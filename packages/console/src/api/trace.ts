@@ -1,4 +1,4 @@
-import { type Entry, type PublishedEvent, type Ref, type StateStore, timersOf } from '@dormouse/core';
+import { actorOf, type Entry, type PublishedEvent, type Ref, type StateStore, timersOf } from '@dormouse/core';
 import type { TopicStatus } from './console.ts';
 
 /** One event on its way to one subscription: what happened, or what is still to come. */
@@ -40,7 +40,7 @@ export async function traceOf(store: StateStore, workflow: Ref, topics: readonly
   const rows: TraceRow[] = [];
   for (const { at, kind, entry } of entries) {
     if (kind !== 'log') continue;
-    const from = entry.cause.kind === 'command' ? 'frontend' : serviceOf(entry.cause.subscription);
+    const from = actorOf(entry.cause);
     for (const event of entry.published) {
       for (const subscription of readers.get(event.topic) ?? []) {
         const journey = journeys.get(key(event.id, subscription)) ?? [];
