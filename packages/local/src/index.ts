@@ -5,5 +5,6 @@ export { DataDirectory, DataDirectoryError, type HostFile } from './data-directo
 export { jsonLines } from './json-lines.ts';
 export type { Manifest, ManifestService } from './manifest.ts';
 export { LocalPlatform, type LocalPlatformOptions } from './platform.ts';
+export { serveRequests } from './serve-requests.ts';
 export { type CommitNotice, SqliteStateStore } from './state-store.ts';
 export { RemoteStateStore, serveStateStore } from './state-wire.ts';

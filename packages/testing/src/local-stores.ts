@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Broker, Database } from '@dormouse/broker';
+import { type Clock, systemClock } from '@dormouse/core';
+import { RemoteStateStore, SqliteStateStore, serveStateStore } from '@dormouse/local';
+
+/** A database with broker and store in it, as a host has them. In memory, or in a folder that goes with it. */
+export class LocalStores implements AsyncDisposable {
+  readonly database: Database;
+  readonly broker: Broker;
+  readonly store: SqliteStateStore;
+  readonly #folder: string | undefined;
+
+  private constructor(database: Database, clock: Clock, folder: string | undefined) {
+    this.database = database;
+    this.broker = new Broker(database, clock);
+    this.store = new SqliteStateStore({
+      database,
+      broker: this.broker,
+      system: 'test',
+      topicName: (topic) => `projects/test/topics/${topic}`,
+      audit: false,
+      now: clock.now,
+    });
+    this.#folder = folder;
+  }
+
+  static inMemory(clock: Clock = systemClock): LocalStores {
+    return new LocalStores(new Database(':memory:'), clock, undefined);
+  }
+
+  static onDisk(clock: Clock = systemClock): LocalStores {
+    const folder = mkdtempSync(join(tmpdir(), 'dormouse-stores-'));
+    return new LocalStores(new Database(join(folder, 'test.db')), clock, folder);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.broker.close();
+    await this.database.close();
+    if (this.#folder) rmSync(this.#folder, { recursive: true });
+  }
+}
+
+/** The same store as an instance sees it: over the wire. */
+export async function overTheWire(stores: LocalStores): Promise<RemoteStateStore & AsyncDisposable> {
+  const folder = mkdtempSync(join(tmpdir(), 'dormouse-wire-'));
+  const socketPath = join(folder, 'state');
+  const server = serveStateStore(stores.store, 'secret');
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  const remote = new RemoteStateStore(socketPath, 'secret');
+  return Object.assign(remote, {
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await stores[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    },
+  });
+}

@@ -1,0 +1,203 @@
+import { ConflictError, type EntryDraft, type StateStore, type UnitOfWork, type Write } from '@dormouse/core';
+import { describe, expect, test } from 'vitest';
+
+/** What every state store must do. `open` gives an empty store of its own to each test. */
+export function stateStoreSuite(name: string, open: () => Promise<StateStore & AsyncDisposable>): void {
+  describe(`state store: ${name}`, () => {
+    test('a document that was never written reads as absent', async () => {
+      await using store = await open();
+      expect(await store.get(['workflows/WF-1'])).toEqual([{ ref: 'workflows/WF-1', version: null, data: null }]);
+    });
+
+    test('documents are answered in the order asked', async () => {
+      await using store = await open();
+      await store.commit(unit({ writes: [write('a/1', { n: 1 }), write('a/2', { n: 2 })] }));
+      const found = await store.get(['a/2', 'a/3', 'a/1']);
+      expect(found.map(({ data }) => data)).toEqual([{ n: 2 }, null, { n: 1 }]);
+    });
+
+    test('every write moves the version, and commit answers the new ones', async () => {
+      await using store = await open();
+      const { versions: first } = await store.commit(unit({ writes: [write('a/1', { n: 1 })] }));
+      const { versions: second } = await store.commit(unit({ writes: [write('a/1', { n: 1 })] }));
+      expect(second[0]).not.toBe(first[0]);
+      expect((await store.get(['a/1']))[0]!.version).toBe(second[0]);
+    });
+
+    test('a document deleted and made again does not return to an old version', async () => {
+      await using store = await open();
+      const { versions: before } = await store.commit(unit({ writes: [write('a/1', { n: 1 })] }));
+      await store.commit(unit({ writes: [write('a/1', null)] }));
+      await store.commit(unit({ writes: [write('a/1', { n: 1 })] }));
+      const stale = store.commit(unit({ reads: [{ ref: 'a/1', version: before[0]! }] }));
+      await expect(stale).rejects.toThrow(ConflictError);
+    });
+
+    test('a unit whose read has moved is refused whole, and names what moved', async () => {
+      await using store = await open();
+      const { versions } = await store.commit(unit({ writes: [write('a/1', { n: 1 }), write('a/2', { n: 1 })] }));
+      await store.commit(unit({ writes: [write('a/1', { n: 2 })] }));
+      const reads = [
+        { ref: 'a/1', version: versions[0]! },
+        { ref: 'a/2', version: versions[1]! },
+      ];
+      const refused = store.commit(
+        unit({ reads, writes: [write('a/3', { n: 1 })], entries: [entry('workflows/WF-1')] }),
+      );
+      await expect(refused).rejects.toMatchObject({ name: 'ConflictError', moved: ['a/1'] });
+      expect((await store.get(['a/3']))[0]!.data).toBeNull();
+      expect(await logOf(store, 'workflows/WF-1')).toEqual([]);
+    });
+
+    test('a document read and not written is a precondition too: no write skew', async () => {
+      await using store = await open();
+      await store.commit(unit({ writes: [write('on-call/ada', { on: true }), write('on-call/bob', { on: true })] }));
+      const both = (await store.get(['on-call/ada', 'on-call/bob'])).map(({ ref, version }) => ({ ref, version }));
+      await store.commit(unit({ reads: both, writes: [write('on-call/ada', { on: false })] }));
+      const second = store.commit(unit({ reads: both, writes: [write('on-call/bob', { on: false })] }));
+      await expect(second).rejects.toMatchObject({ moved: ['on-call/ada'] });
+    });
+
+    test('of many that create one document at once, one does', async () => {
+      await using store = await open();
+      const creations = Array.from({ length: 20 }, (_, n) =>
+        store.commit(unit({ reads: [{ ref: 'a/1', version: null }], writes: [write('a/1', { n })] })),
+      );
+      const outcomes = await Promise.allSettled(creations);
+      expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    });
+
+    test('twenty increments at once, each on fresh reads until it commits, come to twenty', async () => {
+      await using store = await open();
+      await store.commit(unit({ writes: [write('a/1', { n: 0 })] }));
+      const increment = async (): Promise<void> => {
+        const [before] = await store.get(['a/1']);
+        const n = (before!.data!.n as number) + 1;
+        try {
+          await store.commit(unit({ reads: [before!], writes: [write('a/1', { n })] }));
+        } catch (error) {
+          if (!(error instanceof ConflictError)) throw error;
+          await increment();
+        }
+      };
+      await Promise.all(Array.from({ length: 20 }, increment));
+      expect((await store.get(['a/1']))[0]!.data).toEqual({ n: 20 });
+    });
+
+    test('the log of a workflow holds the entries of its own chain and its children, numbered by chain, in order', async () => {
+      await using store = await open();
+      await store.commit(unit({ entries: [entry('workflows/WF-1', 'first')] }));
+      await store.commit(unit({ entries: [entry('workflows/WF-1/letters/L1', 'second')] }));
+      await store.commit(unit({ entries: [entry('workflows/WF-2', 'another')] }));
+      await store.commit(unit({ entries: [entry('workflows/WF-1', 'third')] }));
+      const log = await logOf(store, 'workflows/WF-1');
+      expect(log.map((each) => each.kind === 'log' && [each.seq, each.entry.note])).toEqual([
+        [1, 'first'],
+        [1, 'second'],
+        [2, 'third'],
+      ]);
+      const positions = log.map(({ position }) => position);
+      expect(positions).toEqual(positions.toSorted((a, b) => a - b));
+    });
+
+    test('the log goes on after a position already seen', async () => {
+      await using store = await open();
+      for (const note of ['first', 'second', 'third'])
+        await store.commit(unit({ entries: [entry('workflows/WF-1', note)] }));
+      const [first] = await logOf(store, 'workflows/WF-1');
+      const rest = await Array.fromAsync(store.log({ workflow: 'workflows/WF-1', after: first!.position }));
+      expect(rest.map((each) => each.kind === 'log' && each.entry.note)).toEqual(['second', 'third']);
+    });
+
+    test('a log longer than a page comes whole', async () => {
+      await using store = await open();
+      const commits = Array.from({ length: 1_203 }, (_, n) =>
+        store.commit(unit({ entries: [entry('workflows/WF-1', `${n}`)] })),
+      );
+      await Promise.all(commits);
+      expect(await logOf(store, 'workflows/WF-1')).toHaveLength(1_203);
+    });
+
+    test('the journal stands among the entries, unchained', async () => {
+      await using store = await open();
+      await store.commit(unit({ entries: [entry('workflows/WF-1', 'before')] }));
+      await store.commit(unit({ journal: [failure('workflows/WF-1')] }));
+      await store.commit(unit({ entries: [entry('workflows/WF-1', 'after')] }));
+      const log = await logOf(store, 'workflows/WF-1');
+      expect(log.map(({ kind }) => kind)).toEqual(['log', 'journal', 'log']);
+      expect(log.map((each) => each.kind === 'log' && each.seq)).toEqual([1, false, 2]);
+    });
+
+    test('a collection is found newest first, page by page, without its children', async () => {
+      await using store = await open();
+      for (let n = 0; n < 7; n++) {
+        await store.commit(
+          unit({ writes: [write(`workflows/WF-${n}`, { n }), write(`workflows/WF-${n}/letters/L1`, { n })] }),
+        );
+      }
+      const found: unknown[] = [];
+      let pages = 0;
+      for (let cursor: string | undefined, more = true; more; pages++) {
+        const page = await store.find({ collection: 'workflows', limit: 3, ...(cursor !== undefined && { cursor }) });
+        found.push(...page.documents.map(({ data }) => data!.n));
+        cursor = page.cursor;
+        more = cursor !== undefined;
+      }
+      expect(found).toEqual([6, 5, 4, 3, 2, 1, 0]);
+      expect(pages).toBe(3);
+    });
+
+    test('a tenant finds only its own', async () => {
+      await using store = await open();
+      await store.commit(
+        unit({
+          writes: [
+            { ...write('workflows/WF-1', {}), tenant: 'a' },
+            { ...write('workflows/WF-2', {}), tenant: 'b' },
+          ],
+        }),
+      );
+      const { documents } = await store.find({ collection: 'workflows', tenant: 'b' });
+      expect(documents.map(({ ref }) => ref)).toEqual(['workflows/WF-2']);
+    });
+  });
+}
+
+function unit(parts: Partial<UnitOfWork>): UnitOfWork {
+  return { reads: [], writes: [], entries: [], journal: [], publish: [], ...parts };
+}
+
+function write(ref: string, data: Record<string, unknown> | null): Write {
+  return { ref, data, tenant: 'default' };
+}
+
+function entry(chain: string, note = ''): EntryDraft {
+  return {
+    chain,
+    unit: `unit ${note}`,
+    cause: { kind: 'command', id: 'C1', command: 'test', actor: 'tester', from: 'test' },
+    changes: [],
+    published: [],
+    cancelledTimers: [],
+    note,
+    startedAt: 0,
+    durationMs: 0,
+  };
+}
+
+function failure(workflow: string): UnitOfWork['journal'][number] {
+  return {
+    workflow,
+    moment: 'attempt.failed',
+    unit: 'U1',
+    cause: { kind: 'event', id: 'E1', topic: 't', subscription: 's.t', attempt: 1, from: '//x' },
+    error: { code: 'step.failed', message: 'no' },
+    decision: { kind: 'retry', at: 1 },
+    startedAt: 0,
+    durationMs: 0,
+  };
+}
+
+function logOf(store: StateStore, workflow: string) {
+  return Array.fromAsync(store.log({ workflow }));
+}

@@ -1,0 +1,11 @@
+import type { StateStore } from '@dormouse/core';
+import { LocalStores, overTheWire } from './local-stores.ts';
+import { stateStoreSuite } from './state-store-suite.ts';
+
+function owned(stores: LocalStores): StateStore & AsyncDisposable {
+  return Object.assign(stores.store, { [Symbol.asyncDispose]: () => stores[Symbol.asyncDispose]() });
+}
+
+stateStoreSuite('SQLite in memory', async () => owned(LocalStores.inMemory()));
+stateStoreSuite('SQLite on disk', async () => owned(LocalStores.onDisk()));
+stateStoreSuite('SQLite over the wire of the instances', () => overTheWire(LocalStores.onDisk()));
