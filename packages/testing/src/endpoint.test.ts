@@ -1,0 +1,542 @@
+import {
+  type BlobStore,
+  collection,
+  createEndpoint,
+  type Delivery,
+  decodeMarks,
+  encodeMessage,
+  type Handler,
+  type Message,
+  on,
+  PermanentError,
+  RetryLaterError,
+  refOf,
+  type Step,
+  type SubscriptionOptions,
+  service,
+  type Topic,
+  timersOf,
+  topic,
+  workflow,
+} from '@dormouse/core';
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { LocalStores } from './local-stores.ts';
+import { ManualClock } from './manual-clock.ts';
+
+const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
+const told = topic('thing.told', { schema: z.object({ n: z.number() }) });
+const thing = workflow<{ n: number; seen?: number }>({ idPrefix: 'WF' });
+const notes = collection<{ text: string }>('notes');
+const secrets = collection<{ text: string }>('secrets', { personal: true });
+
+const wf = 'workflows/WF-1';
+
+/** A service of one handler over a real store, with the topics it needs and time by hand. */
+class Bench implements AsyncDisposable {
+  readonly clock = new ManualClock();
+  readonly stores = LocalStores.inMemory(this.clock);
+  readonly log: string[] = [];
+  readonly #deliver: (delivery: Delivery) => Promise<void>;
+  #messages = 0;
+
+  private constructor(handler: Handler<{ n: number }>, options: SubscriptionOptions) {
+    const record = (moment: string) => void this.log.push(moment);
+    const blobs: BlobStore = {
+      put: async () => {},
+      get: async () => new Uint8Array(),
+    };
+    const endpoint = createEndpoint(service('taker', [on(asked, handler, options)]), {
+      system: 'test',
+      store: this.stores.store,
+      blobs,
+      clock: this.clock,
+      random: { fraction: () => 1, bytes: (count) => new Uint8Array(count) },
+      log: { info: record, warn: record, error: record },
+      authenticate: async (token) => {
+        if (token !== 'good') throw new Error('bad token');
+      },
+    });
+    this.#deliver = endpoint.deliver;
+    this.fetch = endpoint.fetch;
+  }
+
+  readonly fetch: (request: Request) => Promise<Response>;
+
+  static async with(handler: Handler<{ n: number }>, options: SubscriptionOptions = {}): Promise<Bench> {
+    const bench = new Bench(handler, options);
+    for (const { name } of [asked, told, topic('dead.letter', { schema: z.unknown(), raw: true })]) {
+      await bench.stores.broker.createTopic({ name: `projects/test/topics/${name}` });
+      await bench.stores.broker.createSubscription({
+        name: `projects/test/subscriptions/reader.${name}`,
+        topic: `projects/test/topics/${name}`,
+      });
+    }
+    await bench.stores.store.commit({
+      reads: [],
+      writes: [{ ref: wf, data: { n: 0 }, tenant: 'default' }],
+      entries: [],
+      journal: [],
+      publish: [],
+    });
+    return bench;
+  }
+
+  deliver(message: Message): Promise<void> {
+    return this.#deliver({
+      subscription: 'taker.thing.asked',
+      message,
+      messageId: String(++this.#messages),
+      publishTime: '2026-01-01T00:00:00Z',
+    });
+  }
+
+  /** What has been published to a topic, oldest first. */
+  published(to: Topic): Message[] {
+    const subscription = this.stores.broker.subscription(`projects/test/subscriptions/reader.${to.name}`);
+    return this.stores.broker
+      .lease(subscription, 100)
+      .map(({ message }) => ({ topic: to.name, attributes: message.attributes, data: message.data }));
+  }
+
+  async read(ref: string): Promise<Record<string, unknown> | null> {
+    return (await this.stores.store.get([ref]))[0]!.data;
+  }
+
+  entries() {
+    return Array.fromAsync(this.stores.store.log({ workflow: wf }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stores[Symbol.asyncDispose]();
+  }
+}
+
+function event(id: string, data: unknown = { n: 1 }, more: { dataschema?: string } = {}): Message {
+  return encodeMessage({
+    id,
+    type: asked.name,
+    source: '//test',
+    subject: wf,
+    time: 0,
+    dataschema: `${asked.name}/1`,
+    tenant: 'default',
+    causationId: undefined,
+    traceparent: undefined,
+    data,
+    ...more,
+  });
+}
+
+test('all that a step does is committed together: document, log, message', async () => {
+  await using bench = await Bench.with(async ({ data }, step) => {
+    const found = await step.workflow(thing);
+    found.update({ n: data.n });
+    step.publish(told, { n: data.n });
+  });
+  await bench.deliver(event('E1', { n: 7 }));
+  expect(await bench.read(wf)).toEqual({ n: 7 });
+  expect(bench.published(told)).toHaveLength(1);
+  const [entry] = await bench.entries();
+  expect(entry!.entry).toMatchObject({
+    cause: { kind: 'event', id: 'E1', subscription: 'taker.thing.asked', attempt: 1 },
+    changes: [{ op: 'replace', path: '/n', value: 7 }],
+    published: [{ topic: 'thing.told', data: { n: 7 } }],
+  });
+});
+
+test('nothing that a failed step did is committed', async () => {
+  await using bench = await Bench.with(async (_event, step) => {
+    const found = await step.workflow(thing);
+    found.update({ n: 99 });
+    step.publish(told, { n: 99 });
+    throw new Error('after all that');
+  });
+  await bench.deliver(event('E1'));
+  expect(await bench.read(wf)).toEqual({ n: 0 });
+  expect(bench.published(told)).toEqual([]);
+});
+
+test('the same event delivered three times has its effects once', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async ({ data }, step) => {
+    runs++;
+    const found = await step.workflow(thing);
+    found.update({ n: found.data.n + data.n });
+    step.publish(told, { n: 1 });
+  });
+  for (let n = 0; n < 3; n++) await bench.deliver(event('E1'));
+  expect(await bench.read(wf)).toEqual({ n: 1 });
+  expect(bench.published(told)).toHaveLength(1);
+  expect(runs).toBe(1);
+});
+
+test('two overlapping deliveries of one event commit once', async () => {
+  const bothRun = Promise.withResolvers<void>();
+  let running = 0;
+  await using bench = await Bench.with(async ({ data }, step) => {
+    const found = await step.workflow(thing);
+    if (++running === 2) bothRun.resolve();
+    await bothRun.promise;
+    found.update({ n: found.data.n + data.n });
+    step.publish(told, { n: 1 });
+  });
+  await Promise.all([bench.deliver(event('E1')), bench.deliver(event('E1'))]);
+  expect(await bench.read(wf)).toEqual({ n: 1 });
+  expect(bench.published(told)).toHaveLength(1);
+});
+
+test('ten events that change one document at once all count: what moved is read again', async () => {
+  await using bench = await Bench.with(async ({ data }, step) => {
+    const found = await step.workflow(thing);
+    found.update({ n: found.data.n + data.n });
+  });
+  await Promise.all(Array.from({ length: 8 }, (_, n) => bench.deliver(event(`E${n}`))));
+  expect(await bench.read(wf)).toEqual({ n: 8 });
+});
+
+test('a step that read nothing of the workflow does not conflict with one that changes it', async () => {
+  let runs = 0;
+  const changed = Promise.withResolvers<void>();
+  const started = Promise.withResolvers<void>();
+  await using bench = await Bench.with(async ({ data }, step) => {
+    if (data.n === 2) {
+      const found = await step.workflow(thing);
+      found.update({ n: 2 });
+      return;
+    }
+    runs++;
+    started.resolve();
+    await changed.promise;
+    step.publish(told, { n: 1 });
+  });
+  const slow = bench.deliver(event('E1'));
+  await started.promise;
+  await bench.deliver(event('E2', { n: 2 }));
+  changed.resolve();
+  await slow;
+  expect(runs).toBe(1);
+});
+
+test('ids of published events are the same in every run for the same event', async () => {
+  const ids: string[] = [];
+  await using bench = await Bench.with(async (_event, step) => {
+    step.publish(told, { n: 1 });
+    step.publish(told, { n: 2 });
+  });
+  await bench.deliver(event('E1'));
+  await using other = await Bench.with(async (_event, step) => {
+    step.publish(told, { n: 1 });
+    step.publish(told, { n: 2 });
+  });
+  await other.deliver(event('E1'));
+  ids.push(...[...bench.published(told), ...other.published(told)].map(({ attributes }) => attributes['ce-id']!));
+  expect(ids.slice(0, 2)).toEqual(ids.slice(2));
+  expect(new Set(ids).size).toBe(2);
+});
+
+test('a handler that throws is run again by an addressed message after its backoff, which doubles', async () => {
+  await using bench = await Bench.with(
+    async () => {
+      throw new Error('not yet');
+    },
+    { retry: { attempts: 3, minBackoff: '10s' } },
+  );
+  let message = event('E1');
+  for (const [attempt, backoffMs] of [
+    [1, 10_000],
+    [2, 20_000],
+  ] as const) {
+    await bench.deliver(message);
+    const [timer] = await timersOf(bench.stores.store, wf);
+    expect(timer!.dueAt - bench.clock.now()).toBe(backoffMs);
+    expect(decodeMarks(timer!.message.attributes)).toEqual({ to: 'taker.thing.asked', attempt: attempt + 1 });
+    message = timer!.message;
+    bench.clock.advance(backoffMs);
+    const [due] = bench.stores.store.due(bench.clock.now(), 10);
+    await bench.stores.database.write(() => bench.stores.store.fire(due!));
+    expect(await timersOf(bench.stores.store, wf)).toEqual([]);
+  }
+  await bench.deliver(message);
+  expect(await timersOf(bench.stores.store, wf)).toEqual([]);
+  const [letter] = bench.published(topic('dead.letter', { schema: z.unknown() }));
+  expect(JSON.parse(Buffer.from(letter!.data, 'base64').toString())).toMatchObject({
+    topic: 'thing.asked',
+    subscription: 'taker.thing.asked',
+    cause: 'not yet',
+    attempts: 3,
+  });
+  expect((await bench.entries()).map(({ entry }) => 'decision' in entry && entry.decision.kind)).toEqual([
+    'retry',
+    'retry',
+    'dead-letter',
+  ]);
+});
+
+test('the wire bringing a failed attempt again changes nothing', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async () => {
+    runs++;
+    throw new Error('no');
+  });
+  await bench.deliver(event('E1'));
+  await bench.deliver(event('E1'));
+  expect(runs).toBe(1);
+  expect(await bench.entries()).toHaveLength(1);
+});
+
+test('a permanent error is dead-lettered at once, with a record that holds the event', async () => {
+  await using bench = await Bench.with(async () => {
+    throw new PermanentError('never', { cause: new Error('because') });
+  });
+  await bench.deliver(event('E1', { n: 5 }));
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents).toHaveLength(1);
+  expect(documents[0]!.data).toMatchObject({
+    state: 'open',
+    attempts: 1,
+    cause: 'PermanentError: never; caused by because',
+    workflow: wf,
+  });
+  const { message } = documents[0]!.data as { message: Message };
+  expect(JSON.parse(Buffer.from(message.data, 'base64').toString())).toEqual({ n: 5 });
+});
+
+test('asking to be run later uses up no attempt', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(
+    async () => {
+      runs++;
+      throw new RetryLaterError('not open yet', { after: '1h' });
+    },
+    { retry: { attempts: 2 } },
+  );
+  let message = event('E1');
+  for (let n = 0; n < 5; n++) {
+    await bench.deliver(message);
+    const [timer] = await timersOf(bench.stores.store, wf);
+    expect(timer!.dueAt - bench.clock.now()).toBe(3_600_000);
+    message = timer!.message;
+    bench.clock.advance(3_600_000);
+    const [due] = bench.stores.store.due(bench.clock.now(), 10);
+    await bench.stores.database.write(() => bench.stores.store.fire(due!));
+  }
+  expect(runs).toBe(5);
+});
+
+test('data that does not fit the schema is dead-lettered without a run, and the cause names the field', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async () => void runs++);
+  await bench.deliver(event('E1', { n: 'seven' }));
+  expect(runs).toBe(0);
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents[0]!.data).toMatchObject({ code: 'event.invalid', cause: expect.stringContaining('n: ') });
+});
+
+test('an event of a newer schema version waits for newer code', async () => {
+  await using bench = await Bench.with(async () => {}, { retry: { attempts: 1 } });
+  await bench.deliver(event('E1', { n: 1, extra: true }, { dataschema: 'thing.asked/2' }));
+  expect(await timersOf(bench.stores.store, wf)).toHaveLength(1);
+  expect((await bench.stores.store.find({ collection: 'dead-letters' })).documents).toEqual([]);
+});
+
+test('a message addressed to another subscription is let pass', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async () => void runs++);
+  const message = event('E1');
+  await bench.deliver({ ...message, attributes: { ...message.attributes, 'dormouse-to': 'other.thing.asked' } });
+  expect(runs).toBe(0);
+  expect(await bench.entries()).toEqual([]);
+});
+
+test('the result of an activity is remembered: a re-run does not repeat it', async () => {
+  let calls = 0;
+  const keys = new Set<string>();
+  await using bench = await Bench.with(
+    async (_event, step) => {
+      const result = await step.run('call', { a: 1 }, async (_input, { idempotencyKey }) => {
+        calls++;
+        keys.add(idempotencyKey);
+        return { answer: 42 };
+      });
+      if (step.attempt === 1) throw new Error('after the activity');
+      const found = await step.workflow(thing);
+      found.update({ n: result.answer });
+    },
+    { retry: { minBackoff: '0s' } },
+  );
+  await bench.deliver(event('E1'));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(timer!.message);
+  expect(await bench.read(wf)).toEqual({ n: 42 });
+  expect([calls, keys.size]).toEqual([1, 1]);
+});
+
+test('of two overlapping runs of an activity, both take the result that was recorded first', async () => {
+  const results: number[] = [];
+  let calls = 0;
+  const both = Promise.withResolvers<void>();
+  await using bench = await Bench.with(async (_event, step) => {
+    results.push(
+      await step.run('call', null, async () => {
+        const mine = ++calls;
+        if (calls === 2) both.resolve();
+        await both.promise;
+        return mine;
+      }),
+    );
+  });
+  await Promise.all([bench.deliver(event('E1')), bench.deliver(event('E1'))]);
+  expect(calls).toBe(2);
+  expect(new Set(results).size).toBe(1);
+});
+
+test.each([
+  ['publishing', (step: Step) => step.publish(told, { n: 1 })],
+  ['writing', async (step: Step) => (await step.document(notes, 'a')).create({ text: 'x' })],
+])('%s inside an activity is a named error', async (_what, effect) => {
+  await using bench = await Bench.with(async (_event, step) => {
+    await step.run('call', null, async () => {
+      await effect(step);
+    });
+  });
+  await bench.deliver(event('E1'));
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents[0]!.data).toMatchObject({
+    code: 'step.effect-in-activity',
+    cause: expect.stringContaining('activity "call"'),
+  });
+});
+
+test('an activity that runs again under its name with another input is a named error', async () => {
+  let input = 0;
+  await using bench = await Bench.with(
+    async (_event, step) => {
+      await step.run('call', input++, async () => 'done');
+      if (step.attempt === 1) throw new Error('again');
+    },
+    { retry: { minBackoff: '0s' } },
+  );
+  await bench.deliver(event('E1'));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(timer!.message);
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents[0]!.data).toMatchObject({ code: 'step.activity-input' });
+});
+
+test('a timer fires once, and its event consumes it', async () => {
+  await using bench = await Bench.with(async ({ data }, step) => {
+    if (data.n === 1) step.publish(asked, { n: 2 }, { after: '30d', timer: 'reminder' });
+    else (await step.workflow(thing)).update({ seen: step.now });
+  });
+  await bench.deliver(event('E1'));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  expect(timer).toMatchObject({ name: 'reminder', dueAt: bench.clock.now() + 30 * 86_400_000 });
+  bench.clock.advance(30 * 86_400_000);
+  const [due] = bench.stores.store.due(bench.clock.now(), 10);
+  await bench.stores.database.write(() => bench.stores.store.fire(due!));
+  expect(bench.stores.store.due(bench.clock.now(), 10)).toEqual([]);
+  const [fired] = bench.published(asked);
+  await bench.deliver(fired!);
+  expect(await bench.read(wf)).toMatchObject({ seen: bench.clock.now() });
+  expect(await timersOf(bench.stores.store, wf)).toEqual([]);
+});
+
+test('the message of a timer that was cancelled or replaced meanwhile does nothing', async () => {
+  let fired = 0;
+  await using bench = await Bench.with(async ({ data }, step) => {
+    if (data.n === 1) step.publish(asked, { n: 9 }, { after: '1h', timer: 'reminder' });
+    else if (data.n === 2) await step.cancelTimer('reminder');
+    else fired++;
+  });
+  await bench.deliver(event('E1', { n: 1 }));
+  const [first] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(event('E2', { n: 1 }));
+  const [second] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(first!.message);
+  expect(fired).toBe(0);
+  await bench.deliver(event('E3', { n: 2 }));
+  await bench.deliver(second!.message);
+  expect(fired).toBe(0);
+});
+
+test('a handler that sets its own timer anew keeps it', async () => {
+  await using bench = await Bench.with(async ({ data }, step) => {
+    step.publish(asked, { n: data.n + 1 }, { after: '1h', timer: 'reminder' });
+  });
+  await bench.deliver(event('E1'));
+  const [first] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(first!.message);
+  const after = await timersOf(bench.stores.store, wf);
+  expect(after).toHaveLength(1);
+  expect(after[0]!.generation).not.toBe(first!.generation);
+});
+
+test('personal documents leave no trace of their values in the log', async () => {
+  await using bench = await Bench.with(async (_event, step) => {
+    (await step.document(secrets, 'a')).create({ text: 'planted-value' });
+    (await step.document(notes, 'a')).create({ text: 'plain' });
+  });
+  await bench.deliver(event('E1'));
+  const log = JSON.stringify(await bench.entries());
+  expect(log).toContain('plain');
+  expect(log).not.toContain('planted-value');
+  expect(await bench.read(`${wf}/${refOf('secrets', 'a')}`)).toEqual({ text: 'planted-value' });
+});
+
+test('a push without a good token is refused and changes nothing', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async () => void runs++);
+  const { attributes, data } = event('E1');
+  const body = JSON.stringify({
+    message: { attributes, data, messageId: '1', publishTime: '2026-01-01T00:00:00Z' },
+    subscription: 'projects/p/subscriptions/taker.thing.asked',
+  });
+  const push = (headers: Record<string, string>) =>
+    bench.fetch(new Request('http://x/pubsub-push', { method: 'POST', headers, body }));
+  expect((await push({})).status).toBe(401);
+  expect((await push({ authorization: 'Bearer bad' })).status).toBe(401);
+  expect(runs).toBe(0);
+  expect((await push({ authorization: 'Bearer good' })).status).toBe(204);
+  expect(runs).toBe(1);
+});
+
+test.each([
+  ['GET', undefined, 405],
+  ['POST', 'not json', 400],
+  ['POST', '{"message":{}}', 400],
+  ['POST', '{"message":{"messageId":"1","data":"e30="},"subscription":"projects/p/subscriptions/unknown.topic"}', 404],
+])('a push that is none (%s %s) is answered %d', async (method, body, status) => {
+  await using bench = await Bench.with(async () => {});
+  const request = new Request('http://x/pubsub-push', {
+    method,
+    headers: { authorization: 'Bearer good' },
+    ...(body !== undefined && { body }),
+  });
+  expect((await bench.fetch(request)).status).toBe(status);
+});
+
+test('a dead letter that is redriven runs again, and is resolved when it settles', async () => {
+  let broken = true;
+  await using bench = await Bench.with(
+    async ({ data }, step) => {
+      if (data.n === 0) {
+        const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+        await step.redrive(documents[0]!.data!.id as string);
+      } else if (broken) throw new Error('broken');
+      else (await step.workflow(thing)).update({ n: 1 });
+    },
+    { retry: { attempts: 2, minBackoff: '0s' } },
+  );
+  await bench.deliver(event('E1'));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(timer!.message);
+  broken = false;
+  await bench.deliver(event('E2', { n: 0 }));
+  const [redriven] = bench.published(asked);
+  expect(decodeMarks(redriven!.attributes)).toMatchObject({ to: 'taker.thing.asked', attempt: 3 });
+  await bench.deliver(redriven!);
+  expect(await bench.read(wf)).toEqual({ n: 1 });
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents.map(({ data }) => data!.state)).toEqual(['resolved']);
+});
