@@ -95,8 +95,9 @@ export class Database {
     this.#group.push({ durable: callback });
   }
 
-  /** Waits for what is queued, then closes the file. Later writes are refused. */
+  /** Waits for what is queued, then closes the file. Later writes are refused; closing again does nothing. */
   async close(): Promise<void> {
+    if (!this.#connection.isOpen) return;
     while (this.#queue.length > 0 || this.#syncing) {
       if (this.#syncing) await this.#syncing;
       else await new Promise(setImmediate);

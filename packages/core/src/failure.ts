@@ -67,8 +67,10 @@ export function decide(error: unknown, attempt: number, policy: RetryPolicy, now
 /** The causes of an error as one line, outermost first. What goes to the journal and to operators. */
 export function causeOf(error: unknown): string {
   const parts: string[] = [];
-  for (let at: unknown = error; at !== undefined && parts.length < 5; at = at instanceof Error ? at.cause : undefined) {
+  let at = error;
+  do {
     parts.push(at instanceof Error ? (at.name === 'Error' ? at.message : `${at.name}: ${at.message}`) : String(at));
-  }
+    at = at instanceof Error ? at.cause : undefined;
+  } while (at !== undefined && parts.length < 5);
   return parts.join('; caused by ').slice(0, 2000);
 }

@@ -1,0 +1,278 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, onTestFinished, test } from 'vitest';
+import { Broker } from './broker.ts';
+import { Database } from './database.ts';
+import { PushDispatcher, type PushOutcome, type PushTarget } from './push.ts';
+import type { SubscriptionState } from './subscription.ts';
+
+const topic = 'projects/p/topics/news';
+const reader = 'projects/p/subscriptions/reader';
+
+/** Time by hand: alarms are looked for, not waited for. */
+class Hand {
+  time = 1_000_000;
+  readonly #alarms = new Set<{ readonly at: number; readonly callback: () => void }>();
+  readonly now = () => this.time;
+
+  at(time: number, callback: () => void): () => void {
+    const alarm = { at: time, callback };
+    this.#alarms.add(alarm);
+    return () => this.#alarms.delete(alarm);
+  }
+
+  pass(ms: number): void {
+    this.time += ms;
+    for (const alarm of [...this.#alarms]) {
+      if (alarm.at > this.time) continue;
+      this.#alarms.delete(alarm);
+      alarm.callback();
+    }
+  }
+}
+
+class Bench {
+  readonly clock = new Hand();
+  readonly path: string;
+  database!: Database;
+  broker!: Broker;
+
+  constructor() {
+    const folder = mkdtempSync(join(tmpdir(), 'dormouse-broker-'));
+    this.path = join(folder, 'test.db');
+    this.open();
+    onTestFinished(async () => {
+      await this.close();
+      rmSync(folder, { recursive: true });
+    });
+  }
+
+  open(): void {
+    this.database = new Database(this.path);
+    this.broker = new Broker(this.database, this.clock);
+  }
+
+  async close(): Promise<void> {
+    this.broker.close();
+    await this.database.close();
+  }
+
+  async reopen(): Promise<void> {
+    await this.close();
+    this.open();
+  }
+
+  get subscription(): SubscriptionState {
+    return this.broker.subscription(reader);
+  }
+
+  async create(config: Partial<Parameters<Broker['createSubscription']>[0]> = {}): Promise<this> {
+    await this.broker.createTopic({ name: topic });
+    await this.broker.createSubscription({ name: reader, topic, ...config });
+    return this;
+  }
+
+  publish(...texts: string[]): Promise<string[]> {
+    return this.broker.publish(
+      topic,
+      texts.map((text) => ({ data: Buffer.from(text).toString('base64'), attributes: {} })),
+    );
+  }
+
+  lease(max = 100): { readonly text: string; readonly position: number; readonly attempt: number }[] {
+    return this.broker.lease(this.subscription, max).map(({ message, attempt }) => ({
+      text: Buffer.from(message.data, 'base64').toString(),
+      position: message.position,
+      attempt,
+    }));
+  }
+}
+
+test('what was acked stays acked after a restart, the rest comes again in order', async () => {
+  const bench = await new Bench().create();
+  await bench.publish('1', '2', '3', '4', '5');
+  const leased = bench.lease();
+  for (const index of [0, 2, 3]) bench.broker.ack(bench.subscription, leased[index]!.position);
+  await bench.reopen();
+  expect(bench.lease().map(({ text }) => text)).toEqual(['2', '5']);
+});
+
+test('the cursor moves over what is settled, and leaves no exceptions behind', async () => {
+  const bench = await new Bench().create();
+  await bench.publish(...Array.from({ length: 500 }, (_, n) => `${n}`));
+  const leased = bench.lease(500);
+  for (const { position } of leased.toReversed()) bench.broker.ack(bench.subscription, position);
+  await bench.database.write(() => {});
+  expect(bench.subscription.backlog()).toBe(0);
+  expect(bench.database.prepare('SELECT count(*) AS count FROM exception').get()!.count).toBe(0);
+  expect(bench.database.prepare('SELECT cursor FROM subscription').get()!.cursor).toBe(leased.at(-1)!.position);
+});
+
+test('message ids never repeat after a restart', async () => {
+  const bench = await new Bench().create();
+  const before = await bench.publish('1', '2');
+  await bench.reopen();
+  const after = await bench.publish('3', '4');
+  expect(new Set([...before, ...after]).size).toBe(4);
+});
+
+test('the first retry already waits for the minimum backoff, later ones double up to the maximum', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '25s' } });
+  await bench.publish('1');
+  for (const backoffMs of [10_000, 20_000, 25_000, 25_000]) {
+    const [leased] = bench.lease();
+    await bench.broker.nack(bench.subscription, [leased!.position]);
+    bench.clock.pass(backoffMs - 1);
+    expect(bench.lease()).toEqual([]);
+    bench.clock.pass(1);
+    expect(bench.broker.available(bench.subscription)).toBe(1);
+  }
+});
+
+test('a backoff and its count of attempts outlast a restart', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s' } });
+  await bench.publish('1');
+  const [leased] = bench.lease();
+  await bench.broker.nack(bench.subscription, [leased!.position]);
+  await bench.reopen();
+  expect(bench.lease()).toEqual([]);
+  bench.clock.pass(10_000);
+  expect(bench.lease()).toMatchObject([{ text: '1', attempt: 2 }]);
+});
+
+test('a lease that runs out is a nack', async () => {
+  const bench = await new Bench().create({ ackDeadlineSeconds: 10, retryPolicy: { minimumBackoff: '0s' } });
+  await bench.publish('1');
+  bench.lease();
+  const offered = Promise.withResolvers<void>();
+  bench.broker.onAvailable = () => offered.resolve();
+  bench.clock.pass(10_000);
+  await offered.promise;
+  expect(bench.lease()).toMatchObject([{ text: '1', attempt: 2 }]);
+});
+
+test('a nack of one message holds up no other', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '600s' } });
+  await bench.publish('poison', 'good');
+  const [poison] = bench.lease(1);
+  await bench.broker.nack(bench.subscription, [poison!.position]);
+  expect(bench.lease().map(({ text }) => text)).toEqual(['good']);
+});
+
+test('nothing is offered before it is durable', async () => {
+  const bench = await new Bench().create();
+  const held = Promise.withResolvers<void>();
+  await bench.close();
+  bench.database = new Database(bench.path, { sync: () => held.promise });
+  bench.broker = new Broker(bench.database, bench.clock);
+  const published = bench.publish('1');
+  await expect.poll(() => bench.database.prepare('SELECT count(*) AS count FROM message').get()!.count).toBe(1);
+  expect(bench.lease()).toEqual([]);
+  held.resolve();
+  await published;
+  expect(bench.lease()).toHaveLength(1);
+});
+
+test('pushes lease only against free slots, and subscriptions of one target take turns', async () => {
+  const bench = await new Bench().create();
+  const other = 'projects/p/subscriptions/other';
+  await bench.broker.createSubscription({ name: other, topic, pushConfig: { pushEndpoint: 'http://x' } });
+  await bench.broker.updateSubscription(reader, { pushConfig: { pushEndpoint: 'http://x' } });
+  await bench.publish('1', '2', '3');
+  const order: string[] = [];
+  const finish: ((outcome: PushOutcome) => void)[] = [];
+  let free = 1;
+  const target: PushTarget = {
+    onFree: () => {},
+    take(subscription) {
+      if (free === 0) return undefined;
+      free--;
+      const release = () => {
+        free++;
+        target.onFree();
+      };
+      return {
+        release,
+        push: () => {
+          order.push(subscription);
+          return new Promise<PushOutcome>((resolve) => finish.push(resolve)).finally(release);
+        },
+      };
+    },
+  };
+  const dispatcher = new PushDispatcher(bench.broker, { resolve: () => target, authorize: async () => '' });
+  for (const subscription of bench.broker.subscriptions) dispatcher.add(subscription);
+  for (let n = 0; n < 6; n++) {
+    await expect.poll(() => finish.length, { interval: 1 }).toBe(1);
+    const leases = bench.broker.subscriptions.reduce((sum, { leases }) => sum + leases.size, 0);
+    expect(leases).toBe(1);
+    finish.pop()!({ acked: true });
+  }
+  await dispatcher.stop();
+  expect(order.filter((name) => name === reader)).toHaveLength(3);
+  expect(new Set(order.slice(1, 3)).size).toBe(2);
+});
+
+test('property: nothing acked comes back, nothing else is lost, over any course of events and restarts', async () => {
+  const command = fc.oneof(
+    fc.record({ do: fc.constant('publish' as const), count: fc.integer({ min: 1, max: 5 }) }),
+    fc.record({ do: fc.constant('lease' as const), count: fc.integer({ min: 1, max: 5 }) }),
+    fc.record({ do: fc.constant('ack' as const), pick: fc.nat() }),
+    fc.record({ do: fc.constant('nack' as const), pick: fc.nat() }),
+    fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(50, 500, 11_000) }),
+    fc.record({ do: fc.constant('restart' as const) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(command, { maxLength: 60 }), async (commands) => {
+      const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0.1s', maximumBackoff: '1s' } });
+      const acked = new Set<string>();
+      const open = new Set<string>();
+      let leased: { readonly text: string; readonly position: number }[] = [];
+      let count = 0;
+      const take = (max: number) => {
+        const taken = bench.lease(max);
+        for (const { text } of taken) expect(acked.has(text), `${text} was acked`).toBe(false);
+        leased.push(...taken);
+      };
+      for (const each of commands) {
+        if (each.do === 'publish') {
+          const texts = Array.from({ length: each.count }, () => `${count++}`);
+          for (const text of texts) open.add(text);
+          await bench.publish(...texts);
+        } else if (each.do === 'lease') take(each.count);
+        else if (each.do === 'ack' && leased.length > 0) {
+          const [one] = leased.splice(each.pick % leased.length, 1);
+          if (bench.broker.ack(bench.subscription, one!.position)) {
+            acked.add(one!.text);
+            open.delete(one!.text);
+          }
+        } else if (each.do === 'nack' && leased.length > 0) {
+          const [one] = leased.splice(each.pick % leased.length, 1);
+          await bench.broker.nack(bench.subscription, [one!.position]);
+        } else if (each.do === 'pass') {
+          bench.clock.pass(each.ms);
+          await bench.database.write(() => {});
+          leased = leased.filter(({ position }) => bench.subscription.leases.has(position));
+        } else if (each.do === 'restart') {
+          await bench.reopen();
+          leased = [];
+        }
+      }
+      // Everything that is still open can be had, each exactly once.
+      await bench.reopen();
+      const rest: string[] = [];
+      for (let quiet = 0; quiet < 3; ) {
+        const taken = bench.lease();
+        quiet = taken.length === 0 ? quiet + 1 : 0;
+        rest.push(...taken.map(({ text }) => text));
+        bench.clock.pass(2_000);
+        await bench.database.write(() => {});
+      }
+      expect(rest.toSorted()).toEqual([...open].toSorted());
+      await bench.close();
+    }),
+    { numRuns: 60 },
+  );
+});

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { DormouseError } from './errors.ts';
+import { causeOf, decide, PermanentError, RetryLaterError } from './failure.ts';
+
+const policy = { attempts: 5, minBackoffMs: 10_000, maxBackoffMs: 60_000 };
+const now = 1_000_000;
+
+test.each([
+  [1, 10_000],
+  [2, 20_000],
+  [3, 40_000],
+  [4, 60_000],
+])('attempt %d is followed by a retry after at most %d ms', (attempt, backoffMs) => {
+  expect(decide(new Error('x'), attempt, policy, now, 0.999999)).toMatchObject({ kind: 'retry', at: now + backoffMs });
+  expect(decide(new Error('x'), attempt, policy, now, 0)).toMatchObject({ kind: 'retry', at: now + backoffMs / 2 });
+});
+
+test('the last attempt is followed by a dead letter', () => {
+  expect(decide(new Error('x'), 5, policy, now, 0)).toEqual({ kind: 'dead-letter', code: 'step.failed' });
+});
+
+test('a permanent error is a dead letter at the first attempt', () => {
+  expect(decide(new PermanentError('x'), 1, policy, now, 0)).toEqual({ kind: 'dead-letter', code: 'step.permanent' });
+});
+
+test('an error that asks for a time gets that time, also past the last attempt', () => {
+  const error = new RetryLaterError('busy', { after: '90s' });
+  expect(decide(error, 99, policy, now, 0)).toEqual({
+    kind: 'retry',
+    code: 'step.retry-later',
+    at: now + 90_000,
+    countsAsFailure: false,
+  });
+});
+
+test('what no retry can mend of ours is a dead letter, what may pass is retried', () => {
+  expect(decide(new DormouseError('event.invalid', 'x'), 1, policy, now, 0).kind).toBe('dead-letter');
+  expect(decide(new DormouseError('document.missing', 'x'), 1, policy, now, 0).kind).toBe('retry');
+  expect(decide(new DormouseError('event.newer-version', 'x'), 99, policy, now, 0).kind).toBe('retry');
+});
+
+test('what was thrown need not be an error', () => {
+  expect(decide('a string', 5, policy, now, 0).kind).toBe('dead-letter');
+  expect(causeOf('a string')).toBe('a string');
+  expect(causeOf(undefined)).toBe('undefined');
+});
+
+test('the cause is told with what caused it, bounded', () => {
+  const deep = new TypeError('outer', { cause: new Error('inner') });
+  expect(causeOf(deep)).toBe('TypeError: outer; caused by inner');
+  expect(causeOf(new Error('x'.repeat(10_000)))).toHaveLength(2_000);
+  const round: Error & { cause?: unknown } = new Error('round');
+  round.cause = round;
+  expect(causeOf(round).split('caused by')).toHaveLength(5);
+});
