@@ -21,6 +21,8 @@ interface TopicState {
   readonly subscriptions: Set<SubscriptionState>;
 }
 
+const alarmRetryMs = 1_000;
+
 /** Source of the limits: google.pubsub.v1 and its quotas. */
 const limits = { messagesAPublish: 1000, attributes: 100, keyBytes: 256, valueBytes: 1024, messageBytes: 10_000_000 };
 
@@ -39,6 +41,7 @@ export class Broker {
   readonly #subscriptions = new Map<string, SubscriptionState>();
   readonly #alarms = new Map<SubscriptionState, { readonly at: number; readonly cancel: () => void }>();
   #flushing = false;
+  #closed = false;
 
   onAvailable: (subscription: SubscriptionState) => void = () => {};
 
@@ -191,6 +194,7 @@ export class Broker {
   }
 
   close(): void {
+    this.#closed = true;
     for (const { cancel } of this.#alarms.values()) cancel();
     this.#alarms.clear();
     this.onAvailable = () => {};
@@ -213,8 +217,15 @@ export class Broker {
     const expired = [...subscription.leases]
       .filter(([, { expiresAt }]) => expiresAt <= now)
       .map(([position]) => position);
-    if (expired.length > 0) await this.nack(subscription, expired);
-    else this.#setAlarm(subscription);
+    try {
+      if (expired.length > 0) await this.nack(subscription, expired);
+    } catch {
+      // The disk would not take it: the leases stand, and are looked at again shortly.
+      for (const position of expired) this.extend(subscription, position, alarmRetryMs);
+      return;
+    }
+    if (this.#closed) return;
+    this.#setAlarm(subscription);
     if (this.available(subscription) > 0) this.onAvailable(subscription);
   }
 

@@ -21,10 +21,10 @@ export type PushOutcome = { readonly acked: true } | { readonly acked: false; re
 /** Where pushes go: knows how many it can take now. */
 export interface PushTarget {
   /**
-   * A slot that is free at once, or undefined. In that case the target remembers that `waiting` messages want in, may
-   * wake something, and calls `onFree` when asking again can help.
+   * A slot that is free at once, or undefined. In that case the target may wake something, and calls `onFree` when
+   * asking again can help.
    */
-  take(subscription: string, waiting: number): PushSlot | undefined;
+  take(subscription: string): PushSlot | undefined;
   onFree: () => void;
 }
 
@@ -96,9 +96,8 @@ export class PushDispatcher {
   #pushOne(subscription: SubscriptionState): boolean {
     const target = this.#targetOf.get(subscription);
     if (this.#stopped || !target) return false;
-    const waiting = this.#broker.available(subscription);
-    if (waiting === 0) return false;
-    const slot = target.take(subscription.config.name, waiting);
+    if (this.#broker.available(subscription) === 0) return false;
+    const slot = target.take(subscription.config.name);
     if (!slot) return false;
     // The slot's own time-out ends the attempt; the lease only has to outlast it.
     const [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2);

@@ -111,6 +111,8 @@ export class Host {
       environment,
     });
     undo.push(() => platform.stop());
+    // When it stops, nothing new comes in while the rest drains.
+    undo.push(() => front.close());
 
     const watchers = new Map<Ref, Set<() => void>>();
     platform.onCommitted = ({ workflows }) => {
@@ -177,9 +179,12 @@ class Front {
     this.#handler.fetch = fetch;
   }
 
+  /** Closing again does nothing. */
   async close(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = new Promise((resolve) => this.#server.close(resolve));
     if ('closeAllConnections' in this.#server) this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
+    await closed;
   }
 }
 

@@ -26,6 +26,7 @@ export const errorCodes = {
   'store.conflict': 'A document read by the step has moved. The step runs again on fresh reads.',
   'store.contended': 'A step met conflicts in every one of its re-runs. Retried by policy.',
   'store.unavailable': 'The state store did not answer. The message is not acknowledged; the wire retries.',
+  'query.invalid': 'A limit or cursor of a listing is none. The call is refused.',
   'blob.missing': 'A file named by a document is not in the blob store. Retried by policy.',
   'command.invalid': 'The input of a command is malformed; all problems are listed by path. Nothing was done.',
   'command.refused': 'The command does not fit the state of its workflow. Nothing was done.',

@@ -129,13 +129,21 @@ class DeliveryRun {
     const refs = [inbox, workflow, timer].filter((ref): ref is Ref => ref !== undefined);
 
     // One deadline for all runs of this delivery: the wire does not wait longer because we ran twice.
-    const deadlineMs = this.#subscription.ackDeadlineMs - commitMarginMs;
-    const signal = AbortSignal.timeout(deadlineMs);
+    const deadline = new AbortController();
+    const { ackDeadlineMs } = this.#subscription;
+    const cancel = this.#ports.clock.at(this.#startedAt + ackDeadlineMs - commitMarginMs, () => deadline.abort());
+    try {
+      await this.#untilSettled(id, refs, timer !== undefined, deadline.signal);
+    } finally {
+      cancel();
+    }
+  }
 
+  async #untilSettled(id: string, refs: readonly Ref[], byTimer: boolean, signal: AbortSignal): Promise<void> {
     for (let run = 1; ; run++) {
       const read = await this.#ports.store.get(refs);
       const settledBefore = read[0]!;
-      if (this.#isStale(settledBefore, timer === undefined ? undefined : read.at(-1))) return;
+      if (this.#isStale(settledBefore, byTimer ? read.at(-1) : undefined)) return;
       let unit: UnitOfWork;
       try {
         unit = await this.#run(id, settledBefore, read.slice(1), signal);

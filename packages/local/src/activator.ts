@@ -34,7 +34,7 @@ export interface ServiceStatus {
 }
 
 const startTimeoutMs = 30_000;
-const stopTimeoutMs = 3_000;
+const stopTimeoutMs = 1_500;
 const failingBackoff = { minMs: 500, maxMs: 30_000 };
 const outputKept = 2_000;
 
@@ -55,7 +55,6 @@ export class ServicePool implements PushTarget {
   readonly #ports: readonly number[];
   readonly #instances = new Set<Instance>();
   #starting: Instance | undefined;
-  #wanted = 0;
   #wakes = 0;
   #failures = 0;
   #since: number;
@@ -84,14 +83,13 @@ export class ServicePool implements PushTarget {
     };
   }
 
-  take(_subscription: string, waiting: number): PushSlot | undefined {
+  take(): PushSlot | undefined {
     if (this.#stopped) return undefined;
     let freest: Instance | undefined;
     for (const instance of this.#instances) {
       if (instance.free > 0 && (!freest || instance.free > freest.free)) freest = instance;
     }
     if (freest) return freest.take();
-    this.#wanted = Math.max(this.#wanted, waiting);
     this.#wake();
     return undefined;
   }
@@ -109,11 +107,7 @@ export class ServicePool implements PushTarget {
     if (this.#starting || this.#cancelRetry || this.#instances.size >= limits.maxInstances) return;
     const port = this.#ports.find((port) => ![...this.#instances].some((instance) => instance.port === port));
     const number = ++this.#wakes;
-    const instance = new Instance(this.service, number, port, this.#options, () => {
-      // A slot came free, or the instance is up: the dispatcher asks again for whoever waits.
-      this.#wanted = 0;
-      this.onFree();
-    });
+    const instance = new Instance(this.service, number, port, this.#options, () => this.onFree());
     this.#starting = instance;
     this.#options.log.info('instance.starting', { service: name, number, kind: run.kind });
     void instance.run().then(
@@ -321,13 +315,13 @@ class Instance {
   #push({ subscription, lease, authorization, timeoutMs }: PushRequest): Promise<PushOutcome> {
     return new Promise((resolve, reject) => {
       const body = pushBody(subscription, lease);
+      const late = setTimeout(() => outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
       const outgoing = request(
         {
           ...this.#address,
           path: '/pubsub-push',
           method: 'POST',
           agent: this.#agent,
-          signal: AbortSignal.timeout(timeoutMs),
           headers: {
             'content-type': 'application/json',
             'content-length': Buffer.byteLength(body),
@@ -344,6 +338,7 @@ class Instance {
         },
       );
       outgoing.on('error', reject);
+      outgoing.on('close', () => clearTimeout(late));
       outgoing.end(body);
     });
   }

@@ -5,6 +5,7 @@ import {
   ConflictError,
   chainHash,
   collectionOf,
+  DormouseError,
   derivedId,
   type Entry,
   encodeMessage,
@@ -41,6 +42,7 @@ export interface CommitNotice {
   readonly dueAt: number | undefined;
 }
 
+const maxPageSize = 500;
 const versionsAtATime = 100_000;
 
 interface Row {
@@ -92,7 +94,10 @@ export class SqliteStateStore implements StateStore {
 
   async find({ collection, tenant, limit = 50, cursor }: Query): Promise<Page> {
     const [createdAt, after] = cursor === undefined ? [Number.MAX_SAFE_INTEGER, '\uffff'] : readCursor(cursor);
-    const size = Math.min(Math.max(1, limit), 500);
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new DormouseError('query.invalid', `limit must be a whole number from 1, got ${limit}`);
+    }
+    const size = Math.min(limit, maxPageSize);
     const rows = this.#sql.find.all(collection, tenant ?? null, createdAt, after, size + 1) as unknown as (Row & {
       created_at: number;
     })[];
@@ -259,5 +264,11 @@ function writeCursor(createdAt: number, ref: string): string {
 }
 
 function readCursor(cursor: string): [number, string] {
-  return JSON.parse(Buffer.from(cursor, 'base64url').toString());
+  try {
+    const [createdAt, ref] = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    if (typeof createdAt === 'number' && typeof ref === 'string') return [createdAt, ref];
+  } catch (cause) {
+    throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`, { cause });
+  }
+  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`);
 }

@@ -1,4 +1,4 @@
-import { type Document, on, type Step, service } from '@dormouse/core';
+import { type Document, on, RetryLaterError, type Step, service } from '@dormouse/core';
 import { type Case, disputeCase, isOver, isoTime, type Letter, letters, responseTimer } from '../../case.ts';
 import { complianceReview } from '../../contracts/compliance-review.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
@@ -30,6 +30,9 @@ export default service('tracking', [
     const found = await step.workflow(disputeCase);
     const letter = await step.document(letters, data.letterId);
     if (isOver(found.data.status) || isAnswered(letter.data)) return;
+    if (letter.data.status === 'written') {
+      throw new RetryLaterError('the answer came before the submission was recorded', { after: '2s' });
+    }
     letter.update({ status: data.decision, answeredAt: data.answeredAt });
     await step.cancelTimer(responseTimer(letter.id));
     await reviewWhenComplete(step, found);

@@ -53,6 +53,7 @@ export function createConsole(ports: ConsolePorts): Hono {
   app.onError((error) => {
     if (error instanceof InvalidInput) return problem(400, 'the input is malformed', { problems: error.problems });
     if (error instanceof CommandRefused) return problem(409, error.message);
+    if (error instanceof DormouseError && error.code === 'query.invalid') return problem(400, error.message);
     const code = error instanceof DormouseError ? error.code : undefined;
     log.error('request.failed', { code, cause: causeOf(error) });
     return problem(500, 'this request failed; the log of the host tells why', { code });
