@@ -202,6 +202,7 @@ export class Broker {
 
   /** One alarm a subscription: the earliest lease to expire or backoff to end. */
   #setAlarm(subscription: SubscriptionState): void {
+    if (this.#closed) return;
     let at = subscription.nextDueAt;
     for (const { expiresAt } of subscription.leases.values()) at = Math.min(at, expiresAt);
     const current = this.#alarms.get(subscription);
