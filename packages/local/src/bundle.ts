@@ -118,6 +118,8 @@ const entries: Plugin = {
 };
 
 const manifest = await describe(await load<System>(systemFile));
+// Loaded here first: what is broken shows now, and the host finds the modules stripped and compiled.
+for (const module of [manifest.commands, manifest.sandbox]) if (module !== undefined) await load(module);
 rmSync(outputFolder, { recursive: true, force: true });
 mkdirSync(outputFolder, { recursive: true });
 await build({

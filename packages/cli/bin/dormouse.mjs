@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+// Plain JavaScript, so that Node's type stripper is not loaded for this file: with sources that an earlier process
+// stripped and compiled, a host never loads it. docs/decisions/0001 has the figures.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
+
+const cache = join(import.meta.dirname, '../../../node_modules/.cache/dormouse');
+if (process.argv[2] === 'start' && !existsSync(cache)) {
+  spawnSync(process.execPath, [join(import.meta.dirname, 'warm.mjs'), cache], { stdio: 'ignore' });
+}
+enableCompileCache(cache);
+// For the bundler's process, which loads the app's modules before the host does.
+process.env.NODE_COMPILE_CACHE = cache;
+const { main } = await import('../src/command-line.ts');
+process.exitCode = await main(process.argv.slice(2));
