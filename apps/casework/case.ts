@@ -37,6 +37,8 @@ export type Case = {
     readonly letters: readonly string[];
   };
   readonly tracking?: { readonly startedAt: string };
+  /** What the client was told, and when. */
+  readonly communication?: { readonly told: Readonly<Record<string, string>> };
   readonly admin?: { readonly reviewedAt?: string; readonly notes?: readonly string[]; readonly closedAt?: string };
 };
 
@@ -70,9 +72,6 @@ export const contacts = collection<{ readonly name: string; readonly email: stri
   },
 );
 export const clientContact = 'client';
-
-/** What the client was told, and when: one for each matter. */
-export const notices = collection<{ readonly about: string; readonly sentAt: string }>('notices');
 
 export function isOver(status: CaseStatus): boolean {
   return (finalStatuses as readonly string[]).includes(status);

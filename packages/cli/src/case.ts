@@ -44,8 +44,8 @@ export const caseCommand: Command = {
     const deadlineMs = durationOption(options, 'deadline', '120s');
     const input = await readInput(file, options.currency as string | undefined);
     if ('problems' in input) return refused(input.problems, file, json, elapsed());
-    if (input.kind === 'statement' && !json) {
-      process.stdout.write('a bare statement: with a client, consent and payment of the sandbox, to try it out\n');
+    if (input.kind === 'statement') {
+      process.stderr.write('a bare statement: with a client, consent and payment of the sandbox, to try it out\n');
     }
     const { client, stop } = await reach(options);
     try {

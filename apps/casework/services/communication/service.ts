@@ -1,6 +1,6 @@
 import { on, service } from '@dormouse/core';
 import { wordingFor } from '../../agents/communication/wording.ts';
-import { clientContact, contacts, disputeCase, isoTime, notices } from '../../case.ts';
+import { clientContact, contacts, disputeCase, isoTime } from '../../case.ts';
 import { notifyAdmin } from '../../contracts/notify-admin.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
 import { decided } from '../../outside/decided.ts';
@@ -10,9 +10,9 @@ import { sendSms } from './sms.ts';
 
 export default service('communication', [
   on(notifyClient, async ({ data }, step) => {
-    const notice = await step.document(notices, data.about);
-    if (notice.exists) return;
     const found = await step.workflow(disputeCase);
+    const told = found.data.communication?.told ?? {};
+    if (told[data.about]) return;
     const contact = await step.document(contacts, clientContact);
     const { name, email, phone } = contact.data;
     const { subject, text, sms } = wordingFor(data.about, found.data, name);
@@ -26,7 +26,7 @@ export default service('communication', [
       await decided(sendSms({ url: settings.smsUrl }, { to: phone, text: sms }, context));
       return 'sent';
     });
-    notice.create({ about: data.about, sentAt: isoTime(step.now) });
+    found.update({ communication: { told: { ...told, [data.about]: isoTime(step.now) } } });
   }),
 
   on(notifyAdmin, async ({ data }, step) => {
