@@ -3,13 +3,14 @@ import { z } from 'zod';
 import { disputeCase, letters } from '../case.ts';
 import { responseReceived } from '../contracts/response-received.ts';
 import { settings } from '../settings.ts';
+import { parseJson } from '../statement/read-statement.ts';
 import { verifyWebhook } from '../webhook/standard-webhook.ts';
 
 const answer = z.object({
   type: z.literal('dispute.answered'),
   timestamp: z.iso.datetime(),
   data: z.object({
-    workflowId: z.string().min(1),
+    workflowId: z.string().startsWith(`${disputeCase.idPrefix}-`),
     letterId: z.string().min(1),
     decision: z.enum(['accepted', 'rejected']),
   }),
@@ -34,7 +35,9 @@ export const respond = command<Answer, { received: true }>({
       now,
     });
     if (!verdict.ok) throw new InvalidInput([{ path: 'webhook-signature', message: verdict.reason }]);
-    const parsed = answer.safeParse(JSON.parse(body));
+    const json = parseJson(body);
+    if ('problems' in json) throw new InvalidInput(json.problems);
+    const parsed = answer.safeParse(json.value);
     if (!parsed.success) {
       throw new InvalidInput(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
     }

@@ -30,6 +30,7 @@ const deadlinePassed = 5;
 export const caseCommand: Command = {
   summary: 'The main job: opens a case from a file and follows it to its end.',
   usage: 'FILE [options]',
+  maxArguments: 1,
   options: {
     ...hostOptions,
     json: jsonOption,

@@ -14,6 +14,7 @@ interface Listed {
 export const cases: Command = {
   summary: 'The workflows of a running system, newest first.',
   usage: '[options]',
+  maxArguments: 0,
   options: {
     data: dataOption,
     json: jsonOption,

@@ -3,6 +3,8 @@ import { parseArgs } from 'node:util';
 export interface Command {
   readonly summary: string;
   readonly usage: string;
+  /** The most arguments it takes besides options. */
+  readonly maxArguments: number;
   readonly options: Readonly<Record<string, OptionSpec>>;
   /** Resolves to the exit code. */
   run(positionals: readonly string[], options: Options): Promise<number>;
@@ -55,6 +57,11 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (values.help) {
       process.stdout.write(help(name, command));
       return 0;
+    }
+    if (positionals.length > command.maxArguments) {
+      return fail(
+        `${name}: "${positionals[command.maxArguments]}" is one argument too many; \`dormouse ${name} --help\` tells more`,
+      );
     }
     return await command.run(positionals, values as Options);
   } catch (error) {

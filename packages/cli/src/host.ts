@@ -1,4 +1,4 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { createConsole } from '@dormouse/console';
@@ -58,6 +58,7 @@ export class Host {
 
   /** @throws DataDirectoryError, UsageError */
   static async start(options: HostOptions): Promise<Host> {
+    if (!existsSync(options.systemFile)) throw new UsageError(`there is no system file ${options.systemFile}`);
     const directory = DataDirectory.open(options.dataFolder);
     const undo: (() => unknown)[] = [() => directory.close()];
     const stop = async () => {

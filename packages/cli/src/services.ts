@@ -7,6 +7,7 @@ import { dataFolder, dataOption, jsonOption } from './settings.ts';
 export const services: Command = {
   summary: 'The services of a running system: asleep or awake, since when, wakes, last exit.',
   usage: '[options]',
+  maxArguments: 0,
   options: { data: dataOption, json: jsonOption },
   async run(_positionals, options) {
     const client = await ConsoleClient.connect(dataFolder(options));

@@ -26,17 +26,22 @@ export function userFolder(): string {
   return process.env.INIT_CWD ?? process.cwd();
 }
 
-/** The project: the nearest folder upwards whose package.json names a system. */
+/** The project: the nearest folder whose package.json names a system, upwards from the user's folder, or from npm's. */
 export function projectOf(): { readonly folder: string; readonly systemFile: string } {
-  for (let folder = userFolder(); ; folder = dirname(folder)) {
+  for (const folder of [...upwards(userFolder()), ...upwards(process.cwd())]) {
     const file = join(folder, 'package.json');
     const system = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).dormouse?.system : undefined;
     if (typeof system === 'string') return { folder, systemFile: resolve(folder, system) };
-    if (dirname(folder) === folder) {
-      throw new UsageError(
-        `no package.json from ${userFolder()} upwards names a system; add "dormouse": { "system": "path/to/system.ts" }`,
-      );
-    }
+  }
+  throw new UsageError(
+    `no package.json from ${userFolder()} upwards names a system; add "dormouse": { "system": "path/to/system.ts" }`,
+  );
+}
+
+function* upwards(from: string): Generator<string> {
+  for (let folder = from; ; folder = dirname(folder)) {
+    yield folder;
+    if (dirname(folder) === folder) return;
   }
 }
 

@@ -19,6 +19,7 @@ import { finalStatuses, timelineOf } from './timeline.ts';
 export const start: Command = {
   summary: 'Boots the whole system on this machine and stays up until Ctrl-C.',
   usage: '[SYSTEM-FILE] [options]',
+  maxArguments: 1,
   options: {
     ...hostOptions,
     port: { type: 'string', value: 'N', description: 'port of the console (default: a free one)' },

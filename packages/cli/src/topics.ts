@@ -7,6 +7,7 @@ import { dataFolder, dataOption, jsonOption } from './settings.ts';
 export const topics: Command = {
   summary: 'The topics of a running system, who listens, and how much waits there.',
   usage: '[options]',
+  maxArguments: 0,
   options: { data: dataOption, json: jsonOption },
   async run(_positionals, options) {
     const client = await ConsoleClient.connect(dataFolder(options));

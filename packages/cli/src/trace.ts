@@ -8,6 +8,7 @@ import { UsageError } from './usage-error.ts';
 export const trace: Command = {
   summary: 'What happened to a workflow: every event, who published it, who took it, what came of it.',
   usage: 'WF-… [options]',
+  maxArguments: 1,
   options: {
     data: dataOption,
     json: jsonOption,

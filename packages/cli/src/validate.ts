@@ -6,6 +6,7 @@ import { UsageError } from './usage-error.ts';
 export const validate: Command = {
   summary: 'Checks a case request or statement and lists every problem by its path.',
   usage: 'FILE [options]',
+  maxArguments: 1,
   options: {
     json: jsonOption,
     currency: { type: 'string', value: 'CODE', description: 'of a CSV statement (default EUR)' },

@@ -10,6 +10,8 @@ import type { Manifest } from './manifest.ts';
 export async function bundleSystem(systemFile: string, outputFolder: string): Promise<Manifest> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'bundle.ts'), systemFile, outputFolder], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    // A Ctrl-C in the terminal is the host's to answer: it finishes its start, then stops.
+    detached: true,
   });
   let complaint = '';
   child.stderr.on('data', (chunk) => {

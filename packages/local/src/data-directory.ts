@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
 /** What a running host tells others about itself, in `host.json`, mode 0600. */
@@ -35,7 +35,7 @@ export class DataDirectory {
   static open(folder: string): DataDirectory {
     const path = resolve(folder);
     try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeFolder(path);
       accessSync(path, constants.W_OK | constants.X_OK);
     } catch (cause) {
       throw new DataDirectoryError(
@@ -64,7 +64,7 @@ export class DataDirectory {
     try {
       return JSON.parse(readFileSync(join(resolve(folder), 'host.json'), 'utf8'));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
       throw new DataDirectoryError(
         `${join(resolve(folder), 'host.json')} cannot be read (${(error as Error).message}); remove it if no host runs there`,
         { cause: error },
@@ -98,4 +98,11 @@ export class DataDirectory {
     rmSync(this.join('host.json'), { force: true });
     this.#lock.close();
   }
+}
+
+/** Not `mkdir` with `recursive`: below /proc, Node's never returns (seen with 26.10). */
+function makeFolder(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  if (!existsSync(dirname(path))) makeFolder(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
