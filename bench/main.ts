@@ -1,0 +1,35 @@
+import { parseArgs } from 'node:util';
+import type { Measure } from './measurement.ts';
+import { saveResults } from './results.ts';
+
+const measures: Readonly<Record<string, () => Promise<Measure>>> = {
+  wake: async () => (await import('./wake.ts')).measureWake,
+  asleep: async () => (await import('./asleep.ts')).measureAsleep,
+  cases: async () => (await import('./cases.ts')).measureCases,
+  sync: async () => (await import('./sync.ts')).measureSync,
+};
+
+const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick]\n`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+});
+const unknown = positionals.find((name) => !Object.hasOwn(measures, name));
+if (values.help || unknown !== undefined) {
+  process.stderr.write(unknown === undefined ? usage : `bench: there is no measure "${unknown}"\n${usage}`);
+  process.exit(unknown === undefined ? 0 : 1);
+}
+
+const names = positionals.length > 0 ? positionals : Object.keys(measures);
+const save = await saveResults({ quick: values.quick, measures: names });
+for (const name of names) {
+  const measure = await measures[name]!();
+  const { report, figures } = await measure({
+    quick: values.quick,
+    progress: (text) => process.stderr.write(`${name}: ${text}\n`),
+  });
+  process.stdout.write(`${report}\n\n`);
+  // After each one: a run that is cut short keeps what it has.
+  process.stderr.write(`${name}: kept in ${save(name, figures)}\n`);
+}

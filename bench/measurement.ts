@@ -1,0 +1,14 @@
+export interface MeasureOptions {
+  /** A fifth of the work: to see that it runs, not to believe its figures. */
+  readonly quick: boolean;
+  readonly progress: (text: string) => void;
+}
+
+export interface Measurement {
+  /** For people. */
+  readonly report: string;
+  /** For machines: everything the report was made from. */
+  readonly figures: object;
+}
+
+export type Measure = (options: MeasureOptions) => Promise<Measurement>;

@@ -1,0 +1,151 @@
+import { type BareKind, startBareServer } from './bare-server.ts';
+import { type Dispute, openDispute, untilClosed } from './dispute.ts';
+import type { Measure } from './measurement.ts';
+import { median, quantile } from './quantile.ts';
+import { RunningHost } from './running-host.ts';
+import { ms, ratio, table, verdict } from './table.ts';
+
+/** p95 of a wake, in starts of a bare server that is an ES module, as our services are. */
+const aim = 1.5;
+
+/** For each service a message about a case that is over: its handler looks and returns, and leaves a log entry. */
+const messages: Readonly<Record<string, { readonly topic: string; readonly data: (of: Dispute) => object }>> = {
+  intake: { topic: 'workflow.initiate', data: ({ request }) => ({ request }) },
+  data: { topic: 'data.fetch', data: ({ request }) => ({ request }) },
+  processing: { topic: 'data.analyze', data: ({ data }) => ({ statement: data!.statement }) },
+  tracking: { topic: 'workflow.track', data: ({ processing }) => ({ letterId: processing!.letters[0] }) },
+  admin: { topic: 'workflow.complete', data: () => ({}) },
+  communication: { topic: 'notify.client', data: () => ({ about: 'opened' }) },
+};
+
+/** One wake, by the wall clock that all processes of the machine share, in steps of a millisecond. */
+interface Wake {
+  /** From right before the publish request to right before the handler is called. */
+  readonly totalMs: number;
+  /** Until the host starts a process: request, commit, sync of the disk, dispatch. */
+  readonly publishMs: number;
+  /** Until the process listens. */
+  readonly startMs: number;
+  /** Until the handler is called: push, token, decoding, one read of the store. */
+  readonly pushMs: number;
+}
+
+/** Publish to handler running in a sleeping process, beside the start of a bare server, in turn. */
+export const measureWake: Measure = async ({ quick, progress }) => {
+  const rounds = quick ? 10 : 50;
+  const host = await RunningHost.start('--no-sample', '--idle', '200ms');
+  try {
+    const dispute = await untilClosed(host, await openDispute(host));
+    await host.untilAllSleep();
+    const wakes: Record<string, Wake[]> = Object.fromEntries(Object.keys(messages).map((service) => [service, []]));
+    const bare: Record<BareKind, number[]> = { import: [], require: [] };
+    const following = new AbortController();
+    const waker = new Waker(host, dispute, following.signal);
+    for (let round = 1; round <= rounds; round++) {
+      for (const service of Object.keys(messages)) {
+        for (const kind of ['import', 'require'] as const) {
+          const server = await startBareServer(kind);
+          await server.stop();
+          bare[kind].push(server.startMs);
+        }
+        wakes[service]!.push(await waker.wake(service));
+        await host.untilAllSleep();
+      }
+      if (round % 10 === 0) progress(`${round} of ${rounds} rounds, bare start ${ms(median(bare.import))} so far`);
+    }
+    following.abort();
+    return { report: report(wakes, bare), figures: { wakes, bareStartMs: bare } };
+  } finally {
+    await host.stop();
+  }
+};
+
+class Waker {
+  readonly #host: RunningHost;
+  readonly #dispute: Dispute;
+  readonly #entries: ReturnType<RunningHost['follow']>;
+  #logEnd = 0;
+  #count = 0;
+
+  constructor(host: RunningHost, dispute: Dispute, signal: AbortSignal) {
+    this.#host = host;
+    this.#dispute = dispute;
+    this.#entries = host.follow(dispute.id, signal);
+  }
+
+  async wake(service: string): Promise<Wake> {
+    const { topic, data } = messages[service]!;
+    const id = `bench-${process.pid}-${++this.#count}`;
+    this.#logEnd = this.#host.log(this.#logEnd).end;
+    const publishedAt = Date.now();
+    await this.#host.publish(topic, data(this.#dispute), {
+      'ce-specversion': '1.0',
+      'ce-id': id,
+      'ce-type': topic,
+      'ce-source': '//dormouse/bench',
+      'ce-subject': `workflows/${this.#dispute.id}`,
+      'ce-time': new Date(publishedAt).toISOString(),
+      'dormouse-to': `${service}.${topic}`,
+    });
+    const handledAt = await this.#startOf(id);
+    const { lines } = this.#host.log(this.#logEnd);
+    const at = (moment: string) => {
+      const line = lines.find((each) => each.moment === moment && each.service === service);
+      if (!line) throw new Error(`"${service}" was awake already: the host's log has no ${moment} for this wake`);
+      return Date.parse(line.time);
+    };
+    const [startingAt, wokenAt] = [at('instance.starting'), at('instance.woken')];
+    return {
+      totalMs: handledAt - publishedAt,
+      publishMs: startingAt - publishedAt,
+      startMs: wokenAt - startingAt,
+      pushMs: handledAt - wokenAt,
+    };
+  }
+
+  async #startOf(eventId: string): Promise<number> {
+    for (;;) {
+      const { done, value } = await this.#entries.next();
+      if (done) throw new Error('the stream of the log has ended');
+      if (value.kind === 'journal') throw new Error(`the handler failed: ${JSON.stringify(value.entry)}`);
+      if (value.entry.cause.id === eventId) return value.entry.startedAt;
+    }
+  }
+}
+
+function report(
+  wakes: Readonly<Record<string, readonly Wake[]>>,
+  bare: Readonly<Record<BareKind, readonly number[]>>,
+): string {
+  const beside = (values: readonly number[]) => {
+    const [p50, p95] = [median(values), quantile(values, 0.95)];
+    const against = (kind: BareKind) => [ratio(p50 / median(bare[kind])), ratio(p95 / quantile(bare[kind], 0.95))];
+    return [ms(p50), ms(p95), ...against('require'), ...against('import')];
+  };
+  const row = (name: string, of: readonly Wake[]) => {
+    const totals = of.map(({ totalMs }) => totalMs);
+    const part = (key: keyof Wake) => ms(median(of.map((wake) => wake[key])));
+    return [
+      name,
+      ...beside(totals),
+      verdict(quantile(totals, 0.95) / quantile(bare.import, 0.95), aim),
+      part('publishMs'),
+      part('startMs'),
+      part('pushMs'),
+    ];
+  };
+  return table(
+    `wake: publish to handler running, ${Object.values(wakes)[0]!.length} wakes of each service`,
+    [
+      ['', 'p50', 'p95', 'p50 / require', 'p95', 'p50 / import', 'p95', 'aim 1.5 ×', 'publish', 'start', 'push'],
+      ['bare server, require', ...beside(bare.require)],
+      ['bare server, import', ...beside(bare.import)],
+      ...Object.entries(wakes).map(([name, of]) => row(name, of)),
+      row('all six', Object.values(wakes).flat()),
+    ],
+    [
+      'require, import: how the bare server loads node:http; the aim is p95 against import, as services are ES modules.',
+      'publish, start, push: medians of request to spawn, spawn to listening, listening to handler.',
+    ],
+  );
+}
