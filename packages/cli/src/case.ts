@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import type { Trace } from '@dormouse/console';
 import type { FileRef, Problem } from '@dormouse/core';
 import { readInput } from './case-input.ts';
-import type { Command, Options } from './command-line.ts';
-import { ConsoleClient } from './console-client.ts';
-import { Host } from './host.ts';
+import type { Command } from './command-line.ts';
+import type { ConsoleClient } from './console-client.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { paint, span } from './paint.ts';
 import { dataFolder, durationOption, hostOptions, inlineOption, jsonOption, projectOf } from './settings.ts';
+import { SystemInReach } from './system-in-reach.ts';
 import { finalStatuses, timelineOf } from './timeline.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -48,9 +48,21 @@ export const caseCommand: Command = {
     if (input.kind === 'statement') {
       process.stderr.write('a bare statement: with a client, consent and payment of the sandbox, to try it out\n');
     }
-    const { client, stop } = await reach(options);
+    const system = new SystemInReach({
+      systemFile: projectOf().systemFile,
+      dataFolder: dataFolder(options),
+      port: 0,
+      idleMs: durationOption(options, 'idle', '10s'),
+      inline: inlineOption(options),
+    });
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort('deadline'), deadlineMs);
+    void untilInterrupted().then(() => over.abort('interrupted'));
     try {
-      const created = await client.post('/api/workflows/create', JSON.stringify(input.request));
+      const created = await (await system.console(over.signal)).post(
+        '/api/workflows/create',
+        JSON.stringify(input.request),
+      );
       if (created.status !== 201) {
         const problems = (created.body.problems as Problem[] | undefined) ?? [
           { path: '', message: String(created.body.detail) },
@@ -59,69 +71,66 @@ export const caseCommand: Command = {
       }
       const workflowId = String(created.body.workflowId);
       if (!json) process.stdout.write(`case ${paint('bold', workflowId)}\n`);
-      const { status, events, interrupted } = await follow(client, workflowId, deadlineMs, json);
-      const result = {
-        workflowId,
-        ...(await resultOf(client, workflowId, dataFolder(options))),
-        events,
-        durationMs: elapsed(),
-      };
+      const followed = await follow(system, workflowId, dataFolder(options), over.signal, json);
+      const result: CaseResult = { workflowId, ...followed, durationMs: elapsed() };
+      const interrupted = over.signal.reason === 'interrupted';
       if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
-      else report(result, status, deadlineMs, interrupted);
+      else report(result, deadlineMs, interrupted);
       if (interrupted) return 1;
-      return finalStatuses.has(status) ? (exitCodes[status] ?? 1) : deadlinePassed;
+      return finalStatuses.has(result.status) ? (exitCodes[result.status] ?? 1) : deadlinePassed;
     } finally {
-      await stop();
+      clearTimeout(timer);
+      await system.stop();
     }
   },
 };
 
-/** The system that runs on the data directory, or one started for the purpose. */
-async function reach(
-  options: Options,
-): Promise<{ readonly client: ConsoleClient; readonly stop: () => Promise<void> }> {
-  const folder = dataFolder(options);
-  const running = await ConsoleClient.find(folder);
-  if (running) return { client: running, stop: async () => {} };
-  const host = await Host.start({
-    systemFile: projectOf().systemFile,
-    dataFolder: folder,
-    port: 0,
-    idleMs: durationOption(options, 'idle', '10s'),
-    inline: inlineOption(options),
-  });
-  return { client: new ConsoleClient(host.url, host.token), stop: () => host.stop() };
-}
+type Outcome = Omit<CaseResult, 'workflowId' | 'durationMs'>;
 
+/** Follows to the end or the signal. A system that another command had started and stops is replaced by one of our own. */
 async function follow(
-  client: ConsoleClient,
+  system: SystemInReach,
   workflowId: string,
-  deadlineMs: number,
+  folder: string,
+  signal: AbortSignal,
   quiet: boolean,
-): Promise<{ readonly status: string; readonly events: number; readonly interrupted: boolean }> {
-  const over = new AbortController();
-  const timer = setTimeout(() => over.abort('deadline'), deadlineMs);
-  void untilInterrupted().then(() => over.abort('interrupted'));
-  let status = 'unknown';
-  let events = 0;
-  try {
-    for await (const followed of client.follow(workflowId, over.signal)) {
-      if (followed.event === 'workflow') {
-        status = String(followed.data.status);
-        // Over, but the last messages (the client is told) may still be on their way.
-        if (finalStatuses.has(status) && (await isQuiet(client, workflowId))) break;
-      } else {
-        if (followed.data.kind === 'log') events += followed.data.entry.published.length;
+): Promise<Outcome> {
+  for (let told = 0; ; ) {
+    const client = await system.console(signal);
+    try {
+      let events = 0;
+      let entries = 0;
+      let status = 'unknown';
+      for await (const followed of untilAborted(client.follow(workflowId, signal), signal)) {
+        if (followed.event === 'workflow') {
+          status = String(followed.data.status);
+          // Over, but the last messages (the client is told) may still be on their way.
+          if (finalStatuses.has(status) && (await isQuiet(client, workflowId))) break;
+          continue;
+        }
+        events += followed.data.entry.published.length;
+        if (++entries <= told) continue;
+        told = entries;
         if (!quiet) progress(timelineOf(followed.data), status, events);
       }
+      if (finalStatuses.has(status) || signal.aborted)
+        return { ...(await resultOf(client, workflowId, folder)), events };
+    } catch (error) {
+      // What fetch throws where the other side went away.
+      if (!(error instanceof TypeError)) throw error;
+    } finally {
+      if (process.stdout.isTTY && !quiet) process.stdout.write('\r\u001b[K');
     }
-  } catch (error) {
-    if (!over.signal.aborted) throw error;
-  } finally {
-    clearTimeout(timer);
-    if (process.stdout.isTTY && !quiet) process.stdout.write('\r\u001b[K');
   }
-  return { status, events, interrupted: over.signal.reason === 'interrupted' };
+}
+
+/** Ends, instead of throwing, when the signal does. */
+async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  try {
+    yield* items;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 async function isQuiet(client: ConsoleClient, workflowId: string): Promise<boolean> {
@@ -184,13 +193,8 @@ function refused(problems: readonly Problem[], file: string, json: boolean, dura
   return 1;
 }
 
-function report(
-  result: Omit<CaseResult, 'workflowId'> & { workflowId: string },
-  status: string,
-  deadlineMs: number,
-  interrupted: boolean,
-): void {
-  const { findings, letters, reasons, events, durationMs } = result;
+function report(result: CaseResult, deadlineMs: number, interrupted: boolean): void {
+  const { status, findings, letters, reasons, events, durationMs } = result;
   const final = finalStatuses.has(status);
   const colour = status === 'closed' ? 'green' : final ? 'red' : 'yellow';
   process.stdout.write(

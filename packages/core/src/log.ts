@@ -61,6 +61,8 @@ export interface JournalDraft {
   readonly decision:
     | { readonly kind: 'retry'; readonly at: number }
     | { readonly kind: 'dead-letter'; readonly id: string };
+  /** What announces it: the event of a dead letter. */
+  readonly published: readonly PublishedEvent[];
   readonly startedAt: number;
   readonly durationMs: number;
 }

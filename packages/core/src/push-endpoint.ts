@@ -12,7 +12,7 @@ import {
 import { ConflictError, DormouseError } from './errors.ts';
 import { causeOf, decide } from './failure.ts';
 import { derivedId } from './ids.ts';
-import type { Cause, JournalDraft } from './log.ts';
+import type { Cause, JournalDraft, PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
 import type { Service, Subscription } from './service.ts';
 import { type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
@@ -241,6 +241,7 @@ class DeliveryRun {
     const message: Message = { ...this.#delivery.message, topic: topic.name };
     const writes: Write[] = [];
     const publish: Message[] = [];
+    const published: PublishedEvent[] = [];
 
     if (decision.kind === 'retry') {
       const timer: Timer = {
@@ -268,20 +269,20 @@ class DeliveryRun {
       );
       // What dies on the way to the record of the dead is recorded and logged, never announced again.
       if (topic.name !== deadLetter.name) {
-        publish.push(
-          encodeMessage({
-            id: derivedId(key, this.#attempt),
-            type: deadLetter.name,
-            source: this.#source(),
-            subject,
-            time: now,
-            dataschema: `${deadLetter.name}/${deadLetter.version}`,
-            tenant,
-            causationId: id,
-            traceparent: message.attributes['ce-traceparent'],
-            data: told,
-          }),
-        );
+        const announced: Envelope = {
+          id: derivedId(key, this.#attempt),
+          type: deadLetter.name,
+          source: this.#source(),
+          subject,
+          time: now,
+          dataschema: `${deadLetter.name}/${deadLetter.version}`,
+          tenant,
+          causationId: id,
+          traceparent: message.attributes['ce-traceparent'],
+          data: told,
+        };
+        publish.push(encodeMessage(announced));
+        published.push({ id: announced.id, topic: announced.type, subject, data: told });
       }
     }
     const journal: JournalDraft = {
@@ -291,6 +292,7 @@ class DeliveryRun {
       cause: this.#cause(id),
       error: { code: decision.code, message: cause },
       decision: decision.kind === 'retry' ? { kind: 'retry', at: decision.at } : { kind: 'dead-letter', id: key },
+      published,
       startedAt: this.#startedAt,
       durationMs: now - this.#startedAt,
     };

@@ -23,6 +23,13 @@ export interface HostFile {
 
 export class DataDirectoryError extends Error {
   override readonly name = 'DataDirectoryError';
+  /** Another host holds it: it may be starting, running or stopping. */
+  readonly inUse: boolean;
+
+  constructor(message: string, options: ErrorOptions & { readonly inUse?: boolean }) {
+    super(message, options);
+    this.inUse = options.inUse ?? false;
+  }
 }
 
 /**
@@ -62,7 +69,7 @@ export class DataDirectory {
       const pid = DataDirectory.host(path)?.pid;
       throw new DataDirectoryError(
         `the data directory ${path} is in use by another host${pid ? ` (pid ${pid})` : ''}; stop it, or use --data DIR with another`,
-        { cause },
+        { cause, inUse: true },
       );
     }
     rmSync(join(path, 'host.json'), { force: true });

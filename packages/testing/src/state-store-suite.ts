@@ -193,6 +193,7 @@ function failure(workflow: string): UnitOfWork['journal'][number] {
     cause: { kind: 'event', id: 'E1', topic: 't', subscription: 's.t', attempt: 1, from: '//x' },
     error: { code: 'step.failed', message: 'no' },
     decision: { kind: 'retry', at: 1 },
+    published: [],
     startedAt: 0,
     durationMs: 0,
   };

@@ -38,8 +38,7 @@ export async function traceOf(store: StateStore, workflow: Ref, topics: readonly
   }
   const readers = new Map(topics.map(({ name, subscriptions }) => [name, subscriptions.map((each) => each.name)]));
   const rows: TraceRow[] = [];
-  for (const { at, kind, entry } of entries) {
-    if (kind !== 'log') continue;
+  for (const { at, entry } of entries) {
     const from = actorOf(entry.cause);
     for (const event of entry.published) {
       for (const subscription of readers.get(event.topic) ?? []) {

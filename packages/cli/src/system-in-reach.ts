@@ -1,0 +1,37 @@
+import { DataDirectoryError } from '@dormouse/local';
+import { ConsoleClient } from './console-client.ts';
+import { Host, type HostOptions } from './host.ts';
+
+const lookAgainMs = 100;
+
+/** The system on a data directory: the one that runs there, or one started for the purpose, and stopped after. */
+export class SystemInReach {
+  readonly #options: HostOptions;
+  #own: Host | undefined;
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A console that answers. A system that is starting or stopping there is waited for, until the signal.
+   * @throws DataDirectoryError, UsageError
+   */
+  async console(signal: AbortSignal): Promise<ConsoleClient> {
+    for (;;) {
+      const running = await ConsoleClient.find(this.#options.dataFolder);
+      if (running) return running;
+      try {
+        this.#own = await Host.start(this.#options);
+        return new ConsoleClient(this.#own.url, this.#own.token);
+      } catch (error) {
+        if (!(error instanceof DataDirectoryError && error.inUse) || signal.aborted) throw error;
+        await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#own?.stop();
+  }
+}
