@@ -1,88 +1,22 @@
-// Real: the command as a process, one running system with its services, files and PDFs. The main job on every sample.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { basename, isAbsolute, join } from 'node:path';
+// Real: the command as a process, through npm too, on a running system or one of its own.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { caseRequest, requestFile, smallStatement } from './case-request.ts';
 import { npm, Program, root, samples } from './program.ts';
-import { type CaseResult, hostFile, onlyJsonLine, RunningSystem, temporaryFolder } from './running-system.ts';
+import { hostFile, onlyJsonLine, RunningSystem } from './running-system.ts';
 import { StatementServer } from './statement-server.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
-const statements = readdirSync(samples).filter(
-  (name) => /(?<!\.expected)\.(json|csv)$/.test(name) && existsSync(expectedFile(name)),
-);
 const requests = join(samples, 'requests');
-const hasPdftotext = !spawnSync('pdftotext', ['-v']).error;
-const requiresPdftotext = (process.env.DORMOUSE_REQUIRE ?? '').split(',').includes('pdftotext');
-
-const sampleCases = new Map<string, ReturnType<RunningSystem['case']>>();
+const folder = temporaryFolder();
 let system: RunningSystem;
-let folder: string;
 beforeAll(async () => {
-  folder = temporaryFolder();
   system = await RunningSystem.start({ args: ['--no-sample'] });
 });
-afterAll(() => {
-  system?.destroy();
-  rmSync(folder, { recursive: true });
-});
-
-test('there are at least twelve sample statements', () => {
-  expect(statements.length).toBeGreaterThanOrEqual(12);
-});
-
-describe.concurrent('every sample is closed with the findings that lie beside it, and a letter to each merchant', () => {
-  test.each(statements)('%s', async (name) => {
-    const { code, result } = await sampleCase(name);
-    expect(code).toBe(0);
-    expect(result).toEqual({
-      workflowId: expect.stringMatching(/^WF-\d{8}-[0-9A-Z]{6}$/),
-      status: 'closed',
-      reasons: [],
-      findings: expect.any(Array),
-      letters: expect.any(Array),
-      events: expect.any(Number),
-      durationMs: expect.any(Number),
-    });
-    // The order of findings is not promised.
-    const expected: CaseResult['findings'] = JSON.parse(readFileSync(expectedFile(name), 'utf8'));
-    expect(sorted(result.findings)).toEqual(sorted(expected));
-
-    const merchants = [...new Set(expected.map(({ merchant }) => merchant))];
-    expect(result.letters).toHaveLength(merchants.length);
-    expect(new Set(result.letters).size).toBe(merchants.length);
-    for (const letter of result.letters) {
-      expect(isAbsolute(letter)).toBe(true);
-      expect(basename(letter)).toMatch(/^[\w.-]+\.pdf$/);
-      expect(readFileSync(letter).subarray(0, 5).toString()).toBe('%PDF-');
-    }
-  });
-});
-
-test.skipIf(!hasPdftotext && !requiresPdftotext)(
-  'pdftotext finds each merchant in a letter (skipped without pdftotext, unless DORMOUSE_REQUIRE names it)',
-  async () => {
-    for (const name of ['chinese.json', 'yen.json', 'oddities.json', 'card-export.csv']) {
-      const { result } = await sampleCase(name);
-      const texts = result.letters.map((letter) =>
-        squeezed(execFileSync('pdftotext', [letter, '-'], { encoding: 'utf8' })),
-      );
-      for (const merchant of new Set(result.findings.map(({ merchant }) => merchant))) {
-        const found = texts.filter((text) => text.includes(squeezed(merchant)));
-        expect({ name, merchant, found: found.length >= 1 }).toEqual({ name, merchant, found: true });
-      }
-    }
-  },
-);
-
-test('the sandbox bank gives the statement that a request names', async () => {
-  const { code, result } = await system.case(join(samples, 'sample-case.json'));
-  expect({ code, status: result.status }).toEqual({ code: 0, status: 'closed' });
-  expect(sorted(result.findings)).toEqual(
-    sorted(JSON.parse(readFileSync(join(samples, 'household.expected.json'), 'utf8'))),
-  );
-});
+afterAll(() => system?.destroy());
 
 describe('the exit code tells the final status', () => {
   test('rejected 2, with the reason, where payment, consent, a scope or a document is missing', async () => {
@@ -271,7 +205,9 @@ describe('where no system runs', () => {
     const bank = await StatementServer.start();
     onTestFinished(() => bank.close());
     const data = join(folder, 'outlived');
-    const request = caseRequest({ statement: { url: bank.on('/first.json', 'hold') } });
+    const request = caseRequest({
+      statement: { url: bank.on('/first.json', 'hold', JSON.stringify(smallStatement())) },
+    });
     const first = Program.dormouse(['case', requestFile(folder, 'first.json', request), '--data', data]);
     onTestFinished(() => first.family.killAll());
     await until('the bank is asked', () => bank.asked('/first.json') === 1);
@@ -300,27 +236,3 @@ describe('where no system runs', () => {
     expect({ code, status: result.status }).toEqual({ code: 0, status: 'closed' });
   });
 });
-
-/** Each sample runs once, whoever asks. */
-function sampleCase(name: string): ReturnType<RunningSystem['case']> {
-  const running = sampleCases.get(name) ?? system.case(join(samples, name));
-  sampleCases.set(name, running);
-  return running;
-}
-
-function expectedFile(statement: string): string {
-  return join(samples, statement.replace(/\.(json|csv)$/, '.expected.json'));
-}
-
-function sorted<T>(findings: readonly T[]): T[] {
-  return findings.toSorted((a, b) => (JSON.stringify(ordered(a)) < JSON.stringify(ordered(b)) ? -1 : 1));
-}
-
-function ordered(value: unknown): unknown[] {
-  return Object.entries(value as object).toSorted(([a], [b]) => (a < b ? -1 : 1));
-}
-
-/** Without white space, control characters and direction marks: pdftotext breaks lines and adds marks of its own. */
-function squeezed(text: string): string {
-  return text.normalize('NFKC').replace(/[\s\p{Cc}\p{Cf}]+/gu, '');
-}

@@ -1,14 +1,14 @@
 // Real: `dormouse …` as a process, without a running system.
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { requestFile, smallStatement } from './case-request.ts';
 import { dormouse, npm, root, samples } from './program.ts';
-import { onlyJsonLine, temporaryFolder } from './running-system.ts';
+import { onlyJsonLine } from './running-system.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 const commands = ['start', 'case', 'cases', 'trace', 'services', 'topics', 'validate', 'version'];
 const folder = temporaryFolder();
-afterAll(() => rmSync(folder, { recursive: true }));
 
 describe.concurrent('help and version', () => {
   test('--help lists every command', async () => {

@@ -1,9 +1,10 @@
 // Real: the quickstart app on the same host, with one service that knows nothing of Dormouse.
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { root } from './program.ts';
-import { RunningSystem, temporaryFolder } from './running-system.ts';
+import { RunningSystem } from './running-system.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
 const folder = temporaryFolder();
@@ -17,7 +18,6 @@ beforeAll(async () => {
 });
 afterAll(() => {
   system?.destroy();
-  rmSync(folder, { recursive: true });
 });
 
 async function place(order: unknown): Promise<string> {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { kill, ProcessFamily } from './process-family.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
 export const root = join(import.meta.dirname, '../..');
@@ -11,6 +12,9 @@ export const samples = join(root, 'apps/casework/samples');
 const cli = join(root, 'packages/cli');
 const { bin } = JSON.parse(readFileSync(join(cli, 'package.json'), 'utf8')) as { bin: { dormouse: string } };
 const main = join(cli, bin.dormouse);
+
+// Theirs as well: what is killed leaves its sockets there.
+const temporary = temporaryFolder();
 
 export interface ProgramOptions {
   /** The folder the user types in. Default: the project's. */
@@ -124,5 +128,5 @@ function usersEnvironment(): Record<string, string> {
     .PATH!.split(':')
     .filter((folder) => !/node_modules|node-gyp-bin/.test(folder))
     .join(':');
-  return { ...(Object.fromEntries(kept) as Record<string, string>), PATH: path };
+  return { ...(Object.fromEntries(kept) as Record<string, string>), PATH: path, TMPDIR: temporary };
 }

@@ -1,12 +1,13 @@
 // Real: processes interrupted and killed with work in flight. Whatever dies, the case goes on to its end.
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { caseRequest, smallStatement } from './case-request.ts';
 import { kill } from './process-family.ts';
 import { Program, samples } from './program.ts';
-import { RunningSystem, temporaryFolder } from './running-system.ts';
+import { RunningSystem } from './running-system.ts';
 import { StatementServer } from './statement-server.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
 const folder = temporaryFolder();
@@ -16,7 +17,6 @@ beforeAll(async () => {
 });
 afterAll(() => {
   bank.close();
-  rmSync(folder, { recursive: true });
 });
 
 /** A case whose first fetch is never answered; the second is. */

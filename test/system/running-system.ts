@@ -1,9 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type Finished, Program, type ProgramOptions } from './program.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
+
+const folder = temporaryFolder();
 
 /** What `case --json` prints. */
 export interface CaseResult {
@@ -65,7 +67,7 @@ export interface SandboxRecords {
 export interface SystemOptions extends ProgramOptions {
   /** Of `dormouse start`, but for --data. */
   readonly args?: readonly string[];
-  /** A data directory that stays; by default a new one that goes with the system. */
+  /** Default: a new one. */
   readonly data?: string;
   readonly npm?: boolean;
 }
@@ -74,12 +76,10 @@ export interface SystemOptions extends ProgramOptions {
 export class RunningSystem {
   readonly program: Program;
   readonly data: string;
-  readonly #temporary: string | undefined;
   #host: { readonly pid: number; readonly port: number; readonly token: string } | undefined;
 
   private constructor({ args = [], data, npm = false, ...options }: SystemOptions) {
-    this.#temporary = data === undefined ? temporaryFolder() : undefined;
-    this.data = data ?? join(this.#temporary!, 'data');
+    this.data = data ?? join(mkdtempSync(join(folder, 'system-')), 'data');
     const start = ['start', ...(npm ? ['--'] : []), ...args, '--data', this.data];
     this.program = npm ? Program.npm(start, options) : Program.dormouse(start, options);
   }
@@ -178,7 +178,6 @@ export class RunningSystem {
 
   destroy(): void {
     this.program.family.killAll();
-    if (this.#temporary !== undefined) rmSync(this.#temporary, { recursive: true, force: true, maxRetries: 5 });
   }
 
   async #up(): Promise<void> {
@@ -214,8 +213,4 @@ export function onlyJsonLine<T = CaseResult>(stdout: string, stderr = ''): T {
   const lines = stdout.split('\n');
   if (lines.length !== 2 || lines[1] !== '') throw new Error(`not one line on stdout: ${stdout}\n${stderr}`);
   return JSON.parse(lines[0]!);
-}
-
-export function temporaryFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'dormouse-test-'));
 }

@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { caseRequest } from './case-request.ts';
 import { dormouse, Program, root, samples } from './program.ts';
-import { hostFile, RunningSystem, temporaryFolder } from './running-system.ts';
+import { hostFile, RunningSystem } from './running-system.ts';
 import { StatementServer } from './statement-server.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
+const folder = temporaryFolder();
 let bank: StatementServer;
 beforeAll(async () => {
   bank = await StatementServer.start();
@@ -73,14 +75,14 @@ test('host.json says pid, port and token, to its owner only; /healthz needs no t
 });
 
 test('without --data the data directory is .dormouse in the project', async () => {
-  const project = temporaryFolder();
+  const project = join(folder, 'project');
+  const below = join(project, 'deep', 'below');
+  mkdirSync(below, { recursive: true });
   writeFileSync(
     join(project, 'package.json'),
     JSON.stringify({ dormouse: { system: join(root, 'apps/orders/system.ts') } }),
   );
-  const folder = join(project, 'deep', 'below');
-  mkdirSync(folder, { recursive: true });
-  const program = Program.dormouse(['start', '--no-sample'], { folder });
+  const program = Program.dormouse(['start', '--no-sample'], { folder: below });
   onTestFinished(() => program.family.killAll());
   await program.shows(/Ctrl-C/);
   expect(hostFile(join(project, '.dormouse'))?.pid).toBe(program.pid);
@@ -130,8 +132,7 @@ test('a later SIGINT forces: it ends at once, and nothing is left behind', async
 });
 
 test('Ctrl-C while it starts is a clean stop too', async () => {
-  const folder = temporaryFolder();
-  const program = Program.npm(['start', '--', '--data', join(folder, 'data')]);
+  const program = Program.npm(['start', '--', '--data', join(folder, 'early')]);
   onTestFinished(() => program.family.killAll());
   await until('the services are being bundled', () => program.family.find('bundle.ts')[0]);
   program.interrupt();
@@ -152,13 +153,12 @@ test('a port in use is a clear error', async () => {
   const port = await freePort();
   const other = createServer().listen(port, '127.0.0.1');
   onTestFinished(() => void other.close());
-  const folder = temporaryFolder();
-  const { code, stdout, stderr } = await dormouse(['start', '--data', join(folder, 'data'), '--port', String(port)]);
+  const { code, stdout, stderr } = await dormouse(['start', '--data', join(folder, 'port'), '--port', String(port)]);
   expect(code).toBe(1);
   expect(stdout).toBe('');
   expect(stderr).toMatch(oneLine);
   expect(stderr).toContain(`port ${port}`);
-  expect(hostFile(join(folder, 'data'))).toBeUndefined();
+  expect(hostFile(join(folder, 'port'))).toBeUndefined();
 });
 
 test('a data directory in use is a clear error that names the pid, and who uses it goes on', async () => {
@@ -173,7 +173,6 @@ test('a data directory in use is a clear error that names the pid, and who uses 
 });
 
 test('a data directory that cannot be written is a clear error, for start and case', async () => {
-  const folder = temporaryFolder();
   writeFileSync(join(folder, 'file'), 'in its place');
   for (const data of [join(folder, 'file'), join(folder, 'file', 'below'), '/proc/dormouse']) {
     for (const command of [['start'], ['case', join(samples, 'clean.json')]]) {

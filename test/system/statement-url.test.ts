@@ -1,19 +1,20 @@
 // Real: statements served over HTTP on loopback, fetched by the data service's own process.
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { caseRequest, requestFile, smallStatement } from './case-request.ts';
 import { npm, samples } from './program.ts';
-import { onlyJsonLine, RunningSystem, temporaryFolder } from './running-system.ts';
+import { onlyJsonLine, RunningSystem } from './running-system.ts';
 import { StatementServer } from './statement-server.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { until } from './until.ts';
 
+const folder = temporaryFolder();
 let system: RunningSystem;
 let bank: StatementServer;
 let elsewhere: StatementServer;
-let folder: string;
 let files = 0;
 beforeAll(async () => {
-  folder = temporaryFolder();
   [bank, elsewhere] = [await StatementServer.start(), await StatementServer.start()];
   system = await RunningSystem.start({ args: ['--no-sample'] });
 });
@@ -21,7 +22,6 @@ afterAll(() => {
   system?.destroy();
   bank?.close();
   elsewhere?.close();
-  rmSync(folder, { recursive: true });
 });
 
 function caseFrom(url: string): ReturnType<RunningSystem['case']> {
@@ -84,6 +84,18 @@ describe.concurrent('what the outside answers decides', () => {
       ['clara@client.example'],
       ['operators@casework.example'],
     ]);
+  });
+
+  test('a slow API is asked once, whatever else happens to the case meanwhile', async () => {
+    const url = bank.on('/slow.json', 'hold', JSON.stringify(smallStatement()));
+    const id = await system.open(caseRequest({ statement: { url } }));
+    await until('the bank is asked', () => bank.asked('/slow.json') === 1);
+    await until('the client is told that the case is opened', async () =>
+      (await system.trace(id)).some(({ topic, status }) => topic === 'notify.client' && status === 'done'),
+    );
+    bank.release('/slow.json', JSON.stringify(smallStatement()));
+    await system.reaches(id, 'closed');
+    expect(bank.asked('/slow.json')).toBe(1);
   });
 
   test('a malformed statement: rejected with all problems by path, the client is told, nothing is retried', async () => {

@@ -1,4 +1,6 @@
+import { cancel } from './cancel.ts';
 import { create } from './create.ts';
+import { redrive } from './redrive.ts';
 import { respond } from './respond.ts';
 
-export default [create, respond];
+export default [create, cancel, respond, redrive];

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { disputeCase, letters } from '../case.ts';
 import { responseReceived } from '../contracts/response-received.ts';
 import { settings } from '../settings.ts';
-import { parseJson } from '../statement/read-statement.ts';
 import { verifyWebhook } from '../webhook/standard-webhook.ts';
+import { readBody } from './body.ts';
 
 const answer = z.object({
   type: z.literal('dispute.answered'),
@@ -35,13 +35,7 @@ export const respond = command<Answer, { received: true }>({
       now,
     });
     if (!verdict.ok) throw new InvalidInput([{ path: 'webhook-signature', message: verdict.reason }]);
-    const json = parseJson(body);
-    if ('problems' in json) throw new InvalidInput(json.problems);
-    const parsed = answer.safeParse(json.value);
-    if (!parsed.success) {
-      throw new InvalidInput(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
-    }
-    return { ...parsed.data, webhookId: id };
+    return { ...readBody(body, answer), webhookId: id };
   },
   subject: ({ data, webhookId }) => ({
     ref: `${refOf(workflows, data.workflowId)}/${refOf(letters.name, data.letterId)}`,

@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   start: async () => (await import('./start.ts')).start,
   case: async () => (await import('./case.ts')).caseCommand,
   cases: async () => (await import('./cases.ts')).cases,
+  'dead-letters': async () => (await import('./dead-letters.ts')).deadLetters,
   trace: async () => (await import('./trace.ts')).trace,
   services: async () => (await import('./services.ts')).services,
   topics: async () => (await import('./topics.ts')).topics,
@@ -78,7 +79,7 @@ function fail(message: string): number {
 
 async function overview(): Promise<string> {
   const rows = await Promise.all(
-    Object.entries(commands).map(async ([name, load]) => `  ${name.padEnd(10)} ${(await load()).summary}`),
+    Object.entries(commands).map(async ([name, load]) => `  ${name.padEnd(12)} ${(await load()).summary}`),
   );
   return `Usage: dormouse COMMAND [options]\n\n${rows.join('\n')}\n\n\`dormouse COMMAND --help\` tells more.\n`;
 }

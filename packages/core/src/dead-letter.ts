@@ -2,6 +2,9 @@ import type { Message } from './envelope.ts';
 import type { ErrorCode } from './errors.ts';
 import type { Ref } from './state-store.ts';
 
+/** The collection of dead letters. */
+export const deadLetters = 'dead-letters';
+
 /**
  * A delivery set aside after its last attempt: one record for each event and subscription.
  *

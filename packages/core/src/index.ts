@@ -9,6 +9,7 @@ export {
   type Problem,
   runCommand,
 } from './command.ts';
+export { type DeadLetter, deadLetters } from './dead-letter.ts';
 export { type Duration, durationMs, durationSeconds } from './duration.ts';
 export {
   type Delivery,

@@ -1,4 +1,4 @@
-import type { DeadLetter } from './dead-letter.ts';
+import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import {
   addressed,
   type Delivery,
@@ -265,7 +265,7 @@ class DeliveryRun {
       const letter: DeadLetter = { ...told, workflow, state: 'open', at: now, message, inbox: inbox.ref };
       writes.push(
         { ref: inbox.ref, data: { ...record, failures }, tenant },
-        { ref: refOf('dead-letters', key), data: { ...letter }, tenant },
+        { ref: refOf(deadLetters, key), data: { ...letter }, tenant },
       );
       // What dies on the way to the record of the dead is recorded and logged, never announced again.
       if (topic.name !== deadLetter.name) {

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { BlobStore, FileRef } from './blob-store.ts';
 import type { Clock, Random } from './clock.ts';
-import type { DeadLetter } from './dead-letter.ts';
+import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import { type Duration, durationMs } from './duration.ts';
 import { addressed, type Envelope, encodeMessage, type Message } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
@@ -224,7 +224,7 @@ export class RunningStep implements Step {
 
   async redrive(deadLetterId: string): Promise<void> {
     this.#effect(`redrive dead letter "${deadLetterId}"`);
-    const ref = refOf('dead-letters', deadLetterId);
+    const ref = refOf(deadLetters, deadLetterId);
     await this.#read([ref]);
     const letter = this.#seen.get(ref)!.data as DeadLetter | null;
     if (letter === null) throw new DormouseError('document.missing', `there is no dead letter "${deadLetterId}"`);

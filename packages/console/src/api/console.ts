@@ -4,6 +4,7 @@ import {
   CommandRefused,
   causeOf,
   DormouseError,
+  deadLetters,
   InvalidInput,
   type Logger,
   type Ref,
@@ -53,8 +54,9 @@ export function createConsole(ports: ConsolePorts): Hono {
   app.onError((error) => {
     if (error instanceof InvalidInput) return problem(400, 'the input is malformed', { problems: error.problems });
     if (error instanceof CommandRefused) return problem(409, error.message);
-    if (error instanceof DormouseError && error.code === 'query.invalid') return problem(400, error.message);
     const code = error instanceof DormouseError ? error.code : undefined;
+    if (code === 'query.invalid') return problem(400, (error as Error).message);
+    if (code === 'document.missing' || code === 'document.ref') return problem(404, (error as Error).message);
     log.error('request.failed', { code, cause: causeOf(error) });
     return problem(500, 'this request failed; the log of the host tells why', { code });
   });
@@ -148,6 +150,25 @@ export function createConsole(ports: ConsolePorts): Hono {
     if (!bytes) return problem(404, `workflow "${id}" has no file "${name}"`);
     const type = name.endsWith('.pdf') ? 'application/pdf' : 'application/octet-stream';
     return context.body(Uint8Array.from(bytes), 200, { 'content-type': type, 'x-content-type-options': 'nosniff' });
+  });
+
+  app.get('/api/dead-letters', async (context) => {
+    const { limit, cursor } = context.req.query();
+    const page = await store.find({
+      collection: deadLetters,
+      ...(limit && { limit: Number(limit) }),
+      ...(cursor && { cursor }),
+    });
+    return context.json({
+      deadLetters: page.documents.map(({ data }) => data),
+      ...(page.cursor && { cursor: page.cursor }),
+    });
+  });
+
+  app.get('/api/dead-letters/:id', async (context) => {
+    const id = context.req.param('id');
+    const [found] = await store.get([refOf(deadLetters, id)]);
+    return found!.data === null ? problem(404, `there is no dead letter "${id}"`) : context.json(found!.data);
   });
 
   app.get('/api/services', (context) => context.json({ services: ports.services() }));

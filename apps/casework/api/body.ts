@@ -1,0 +1,12 @@
+import { InvalidInput } from '@dormouse/core';
+import type { z } from 'zod';
+import { parseJson } from '../statement/read-statement.ts';
+
+/** The body of a request, or everything that is wrong with it. @throws InvalidInput */
+export function readBody<T>(body: string, schema: z.ZodType<T>): T {
+  const json = parseJson(body);
+  if ('problems' in json) throw new InvalidInput(json.problems);
+  const parsed = schema.safeParse(json.value);
+  if (parsed.success) return parsed.data;
+  throw new InvalidInput(parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message })));
+}

@@ -1,0 +1,25 @@
+import { CommandRefused, command, refOf, workflows } from '@dormouse/core';
+import { z } from 'zod';
+import { disputeCase, isOver } from '../case.ts';
+import { workflowCancel } from '../contracts/workflow-cancel.ts';
+import { readBody } from './body.ts';
+
+const request = z.object({ reason: z.string().min(1).max(500) });
+
+/** Withdraws a case. Refused where it is over. */
+export const cancel = command<z.infer<typeof request> & { readonly id: string }, { workflowId: string }>({
+  name: 'cancel',
+  route: 'POST /api/workflows/:id/cancel',
+  parse: ({ body, params }) => ({ ...readBody(body, request), id: params.id! }),
+  subject: ({ id }) => ({ ref: refOf(workflows, id) }),
+  async run({ reason }, step) {
+    const found = await step.workflow(disputeCase);
+    if (isOver(found.data.status)) {
+      throw new CommandRefused(
+        `case ${found.id} is ${found.data.status}; only a case that is not over can be cancelled`,
+      );
+    }
+    step.publish(workflowCancel, { reason });
+    return { workflowId: found.id };
+  },
+});

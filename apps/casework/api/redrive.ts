@@ -1,0 +1,14 @@
+import { command, deadLetters, refOf } from '@dormouse/core';
+import { retryFailed } from '../contracts/retry-failed.ts';
+
+/** Sends a dead letter back to the one subscription that failed. */
+export const redrive = command<{ readonly id: string }, { deadLetterId: string }>({
+  name: 'redrive',
+  route: 'POST /api/dead-letters/:id/redrive',
+  parse: ({ params }) => ({ id: params.id! }),
+  subject: ({ id }) => ({ ref: refOf(deadLetters, id) }),
+  async run({ id }, step) {
+    step.publish(retryFailed, { deadLetterId: id });
+    return { deadLetterId: id };
+  },
+});

@@ -1,0 +1,78 @@
+import type { DeadLetter } from '@dormouse/core';
+import type { Command } from './command-line.ts';
+import { ConsoleClient } from './console-client.ts';
+import { stamp, table } from './paint.ts';
+import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { UsageError } from './usage-error.ts';
+
+export const deadLetters: Command = {
+  summary: 'Deliveries set aside after their last attempt: list, show ID, redrive ID.',
+  usage: '[list | show ID | redrive ID] [options]',
+  maxArguments: 2,
+  options: { data: dataOption, json: jsonOption },
+  async run([action = 'list', id], options) {
+    const client = await ConsoleClient.connect(dataFolder(options));
+    if (action === 'list') return list(client, options.json === true);
+    if (action !== 'show' && action !== 'redrive') {
+      throw new UsageError(`dead-letters: "${action}" is no action; use list, show ID or redrive ID`);
+    }
+    if (!id)
+      throw new UsageError(
+        `dead-letters ${action} needs the ID of a dead letter; \`dormouse dead-letters\` lists them`,
+      );
+    const path = `/api/dead-letters/${encodeURIComponent(id)}`;
+    const letter = await client.get<DeadLetter>(path);
+    if (action === 'show') {
+      process.stdout.write(options.json ? `${JSON.stringify(letter)}\n` : show(letter));
+      return 0;
+    }
+    if (letter.state !== 'open')
+      throw new UsageError(`dead letter ${id} is ${letter.state}; only an open one can be redriven`);
+    const { status, body } = await client.post(`${path}/redrive`, '{}');
+    if (status !== 201) throw new UsageError(String(body.detail));
+    process.stdout.write(options.json ? `${JSON.stringify(body)}\n` : `${id} goes back to ${letter.subscription}\n`);
+    return 0;
+  },
+};
+
+async function list(client: ConsoleClient, json: boolean): Promise<number> {
+  const answer = await client.get<{ deadLetters: DeadLetter[] }>('/api/dead-letters');
+  if (json) process.stdout.write(`${JSON.stringify(answer)}\n`);
+  else if (answer.deadLetters.length === 0) process.stdout.write('no dead letters\n');
+  else {
+    const rows = answer.deadLetters.map(({ id, state, subscription, attempts, at, cause }) => {
+      return [id, state, subscription, String(attempts), stamp(at), cause.slice(0, 80)];
+    });
+    process.stdout.write(
+      `${table([['DEAD LETTER', 'STATE', 'SUBSCRIPTION', 'ATTEMPTS', 'DIED', 'CAUSE'], ...rows])}\n`,
+    );
+  }
+  return 0;
+}
+
+function show({
+  id,
+  state,
+  topic,
+  subscription,
+  workflow = '',
+  attempts,
+  at,
+  code,
+  cause,
+  message,
+}: DeadLetter): string {
+  const rows = [
+    ['dead letter', id],
+    ['state', state],
+    ['topic', topic],
+    ['subscription', subscription],
+    ['workflow', workflow],
+    ['attempts', String(attempts)],
+    ['died', stamp(at)],
+    ['code', code],
+    ['cause', cause],
+    ['data', Buffer.from(message.data, 'base64').toString()],
+  ];
+  return `${table(rows)}\n`;
+}

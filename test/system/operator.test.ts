@@ -1,0 +1,81 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { caseRequest, requestFile, smallStatement } from './case-request.ts';
+import { Program, samples } from './program.ts';
+import { onlyJsonLine, RunningSystem } from './running-system.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { until } from './until.ts';
+
+// What an operator does to a running system: cancels a case, redrives a dead letter.
+let system: RunningSystem;
+const folder = temporaryFolder();
+
+beforeAll(async () => {
+  system = await RunningSystem.start({ args: ['--no-sample'] });
+});
+afterAll(() => system.destroy());
+
+const silent = () =>
+  caseRequest({ statement: { inline: smallStatement() }, sandbox: { replies: { 'Corner Café': 'silent' } } });
+
+test('a case that is cancelled ends with exit code 4: its timers are gone, the client is told', async () => {
+  const file = requestFile(folder, 'silent.json', silent());
+  const following = Program.dormouse(['case', file, '--json', '--data', system.data]);
+  const id = await until('the case is tracked', async () => {
+    const { workflows } = await system.get<{ workflows: { id: string; status: string }[] }>('/api/workflows');
+    return workflows.find(({ status }) => status === 'tracking')?.id;
+  });
+  const cancelled = await system.run(['cases', 'cancel', id, 'changed my mind']);
+  expect(cancelled).toMatchObject({ code: 0, stdout: `${id} is being cancelled\n` });
+  const { code, stdout } = await following.finished();
+  expect(code).toBe(4);
+  expect(onlyJsonLine(stdout)).toMatchObject({ workflowId: id, status: 'cancelled', reasons: ['changed my mind'] });
+  expect((await system.run(['trace', id])).stdout).not.toContain('pending timer');
+  const { items } = await system.records(id);
+  expect(items.filter(({ kind, subject }) => kind === 'mail' && subject.includes('withdrawn'))).toHaveLength(1);
+});
+
+test('a case that is over, or is none, is not cancelled', async () => {
+  const { result } = await system.case(join(samples, 'clean.json'));
+  const over = await system.run(['cases', 'cancel', result.workflowId, 'too late']);
+  expect(over).toMatchObject({ code: 1, stderr: expect.stringContaining('is closed; only a case that is not over') });
+  const none = await system.run(['cases', 'cancel', 'WF-20250129-7K3QXM', 'why not']);
+  expect(none).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('there is no document "workflows/WF-20250129-7K3QXM"'),
+  });
+});
+
+test('a dead letter is listed with its cause, shown with its event, and redriven to the one that failed', async () => {
+  const fault = { target: 'sms', mode: 'status', status: 400, times: 1 };
+  await fetch(`${system.url}/sandbox/faults`, { method: 'PUT', body: JSON.stringify(fault) });
+  const id = await system.open(caseRequest({ statement: { inline: smallStatement() } }));
+  await system.reaches(id, 'closed');
+  const letter = await until('a dead letter of the case', async () => {
+    const { stdout } = await system.run(['dead-letters', '--json']);
+    const { deadLetters } = JSON.parse(stdout) as { deadLetters: { id: string; workflow: string; state: string }[] };
+    return deadLetters.find(({ workflow }) => workflow === `workflows/${id}`);
+  });
+  expect(letter).toMatchObject({
+    state: 'open',
+    topic: 'notify.client',
+    subscription: 'communication.notify.client',
+    attempts: 1,
+  });
+  const shown = await system.run(['dead-letters', 'show', letter.id]);
+  expect(shown.stdout).toMatch(/cause +PermanentError: SMS gateway .* answered 400/);
+  expect(shown.stdout).toMatch(/data +\{"about":/);
+
+  const before = await system.records(id);
+  const redriven = await system.run(['dead-letters', 'redrive', letter.id]);
+  expect(redriven).toMatchObject({ code: 0, stdout: `${letter.id} goes back to communication.notify.client\n` });
+  await until('it is resolved', async () => {
+    const { state } = await system.get<{ state: string }>(`/api/dead-letters/${letter.id}`);
+    return state === 'resolved';
+  });
+  const after = await system.records(id);
+  expect(after.counts.sms.effects).toBe(before.counts.sms.effects + 1);
+  expect([after.counts.mail.effects, after.counts.mail.repeats]).toEqual([before.counts.mail.effects, 0]);
+  const again = await system.run(['dead-letters', 'redrive', letter.id]);
+  expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('is resolved; only an open one') });
+});
