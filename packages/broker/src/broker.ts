@@ -89,7 +89,7 @@ export class Broker {
     checkResourceName('topics', config.name);
     this.#refuseExisting(this.#topics, config.name);
     await this.#database.write(() => {
-      this.#refuseExisting(this.#topics, config.name);
+      this.#refuseRow('topic', config.name);
       const { lastInsertRowid } = this.#database
         .prepare('INSERT INTO topic (name, config) VALUES (?, ?)')
         .run(config.name, JSON.stringify(config));
@@ -104,7 +104,7 @@ export class Broker {
     const topic = this.#topicState(config.topic);
     checkPolicy(config);
     await this.#database.write(() => {
-      this.#refuseExisting(this.#subscriptions, config.name);
+      this.#refuseRow('subscription', config.name);
       const cursor = this.#log.end;
       const { lastInsertRowid } = this.#database
         .prepare('INSERT INTO subscription (name, topic, config, cursor) VALUES (?, ?, ?, ?)')
@@ -140,6 +140,10 @@ export class Broker {
     return this.#database.write(() => messages.map((message) => this.append(topicName, message)));
   }
 
+  hasTopic(name: string): boolean {
+    return this.#topics.has(name);
+  }
+
   /** Only inside a write: adds one message to a topic's log, in the transaction of whatever else that write does. */
   append(topicName: string, message: PubsubMessage): string {
     const topic = this.#topicState(topicName);
@@ -151,6 +155,7 @@ export class Broker {
     return messageId;
   }
 
+  /** Leases what can be had now, up to `max`. */
   lease(subscription: SubscriptionState, max: number, durationMs = subscription.ackDeadlineMs): Lease[] {
     const leases = subscription.lease(max, this.#clock.now(), durationMs);
     if (leases.length > 0) this.#setAlarm(subscription);
@@ -182,6 +187,12 @@ export class Broker {
     this.#setAlarm(subscription);
   }
 
+  /** Nobody saw the message: it may be leased again at once, and the attempt does not count. */
+  release(subscription: SubscriptionState, position: number): void {
+    subscription.release(position);
+  }
+
+  /** Lets a lease run until so long from now. A lease that is gone stays gone. */
   extend(subscription: SubscriptionState, position: number, durationMs: number): void {
     const lease = subscription.leases.get(position);
     if (!lease) return;
@@ -189,10 +200,12 @@ export class Broker {
     this.#setAlarm(subscription);
   }
 
+  /** How many messages could be leased now, as far as one look shows: 0 means none. */
   available(subscription: SubscriptionState): number {
     return subscription.available(this.#clock.now());
   }
 
+  /** Sets no alarm and tells nobody any more. The database stays open. */
   close(): void {
     this.#closed = true;
     for (const { cancel } of this.#alarms.values()) cancel();
@@ -203,7 +216,7 @@ export class Broker {
   /** One alarm a subscription: the earliest lease to expire or backoff to end. */
   #setAlarm(subscription: SubscriptionState): void {
     if (this.#closed) return;
-    let at = subscription.nextDueAt;
+    let at = subscription.hasCandidates ? Number.POSITIVE_INFINITY : subscription.nextDueAt;
     for (const { expiresAt } of subscription.leases.values()) at = Math.min(at, expiresAt);
     const current = this.#alarms.get(subscription);
     if (current && current.at <= at) return;
@@ -238,6 +251,13 @@ export class Broker {
 
   #refuseExisting(among: ReadonlyMap<string, unknown>, name: string): void {
     if (among.has(name)) throw new BrokerError('ALREADY_EXISTS', `"${name}" exists already`);
+  }
+
+  /** Of two that create one name at once, the second finds the first's row. */
+  #refuseRow(table: 'topic' | 'subscription', name: string): void {
+    if (this.#database.prepare(`SELECT 1 FROM ${table} WHERE name = ?`).get(name)) {
+      throw new BrokerError('ALREADY_EXISTS', `"${name}" exists already`);
+    }
   }
 
   #addTopic(id: number, config: TopicConfig): void {

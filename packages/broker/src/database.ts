@@ -5,6 +5,8 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 export interface DatabaseOptions {
   /** Makes the write-ahead log durable. Default: fdatasync of the log's file. A bench passes a slow one. */
   readonly sync?: (() => Promise<void>) | undefined;
+  /** The disk refused to sync: nothing is answered any more, and the process had better end. */
+  readonly onFailure?: ((error: Error) => void) | undefined;
 }
 
 interface Waiting {
@@ -22,8 +24,8 @@ interface Pending {
  * One SQLite file with group commit.
  *
  * SQLite runs on the calling thread, in WAL mode with `synchronous = NORMAL`: a commit appends to the log and waits for
- * no disk. Durability comes from an fdatasync on libuv's threads, so neither a slow disk nor a large group ever stalls
- * the event loop. Works queued in one turn of the loop share a transaction, each in a savepoint of its own; all groups
+ * no disk. Durability comes from an fdatasync on libuv's threads, so that waiting for the disk does not stall the event
+ * loop (checkpoints, every thousand pages, still do). Works queued in one turn of the loop share a transaction, each in a savepoint of its own; all groups
  * committed while a sync is under way share the next one.
  *
  * Invariants: `write` resolves only when a sync that began after its commit has ended; a work that throws undoes itself
@@ -35,6 +37,7 @@ export class Database {
   readonly path: string;
   readonly #connection: DatabaseSync;
   readonly #sync: () => Promise<void>;
+  readonly #onFailure: (error: Error) => void;
   #queue: Pending[] = [];
   #flushing: NodeJS.Immediate | undefined;
   #unsynced: Waiting[] = [];
@@ -45,6 +48,7 @@ export class Database {
 
   constructor(path: string, options: DatabaseOptions = {}) {
     this.path = path;
+    this.#onFailure = options.onFailure ?? (() => {});
     this.#connection = new DatabaseSync(path, { timeout: 5_000 });
     this.#connection.exec(`
       PRAGMA journal_mode = WAL;
@@ -76,6 +80,7 @@ export class Database {
     this.#connection.exec('COMMIT');
   }
 
+  /** A statement to run inside a `write`, or to read with: reads see commits that are not yet durable. */
   prepare(sql: string): StatementSync {
     return this.#connection.prepare(sql);
   }
@@ -111,8 +116,12 @@ export class Database {
     this.#flushing = undefined;
     const group = this.#queue;
     this.#queue = [];
-    this.#group = [];
     const answers: Waiting[] = [];
+    if (this.#failure !== undefined) {
+      for (const { reject } of group) reject(this.#failure);
+      return;
+    }
+    this.#group = [];
     try {
       this.#connection.exec('BEGIN IMMEDIATE');
       for (const { work, resolve, reject } of group) {
@@ -136,7 +145,8 @@ export class Database {
       for (const { reject } of group) reject(error);
       return;
     }
-    this.#unsynced.push(...this.#group, ...answers);
+    for (const waiting of this.#group) this.#unsynced.push(waiting);
+    for (const waiting of answers) this.#unsynced.push(waiting);
     this.#group = undefined;
     this.#syncing ??= this.#syncAll();
   }
@@ -154,9 +164,19 @@ export class Database {
         });
         this.#failure = failure;
         for (const { lost } of [...group, ...this.#unsynced]) lost?.(failure);
+        this.#onFailure(failure);
         break;
       }
-      for (const { durable } of group) durable();
+      for (const { durable } of group) {
+        try {
+          durable();
+        } catch (error) {
+          // One that throws must not keep the others from their answers; it is nobody's answer itself.
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
+      }
     }
     this.#syncing = undefined;
   }

@@ -15,8 +15,10 @@ export interface PushRequest {
   readonly timeoutMs: number;
 }
 
-/** `acked`, or why not. */
-export type PushOutcome = { readonly acked: true } | { readonly acked: false; readonly reason: string };
+/** `acked`, or why not. `unseen`: no byte of it reached the endpoint, so it counts as no attempt. */
+export type PushOutcome =
+  | { readonly acked: true }
+  | { readonly acked: false; readonly reason: string; readonly unseen?: boolean };
 
 /** Where pushes go: knows how many it can take now. */
 export interface PushTarget {
@@ -99,37 +101,44 @@ export class PushDispatcher {
     if (this.#broker.available(subscription) === 0) return false;
     const slot = target.take(subscription.config.name);
     if (!slot) return false;
-    // The slot's own time-out ends the attempt; the lease only has to outlast it.
-    const [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2);
-    if (!lease) {
-      slot.release();
-      return false;
+    let lease: Lease | undefined;
+    try {
+      // The slot's own time-out ends the attempt; the lease only has to outlast it.
+      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2);
+    } finally {
+      if (!lease) slot.release();
     }
+    if (!lease) return false;
     const work = this.#push(subscription, slot, lease).finally(() => this.#inFlight.delete(work));
     this.#inFlight.add(work);
     return true;
   }
 
   async #push(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<void> {
-    const { pushEndpoint, oidcToken } = subscription.config.pushConfig!;
-    let outcome: PushOutcome;
-    try {
-      outcome = await slot.push({
-        subscription: subscription.config.name,
-        lease,
-        authorization: oidcToken && (await this.#options.authorize(oidcToken, pushEndpoint!)),
-        timeoutMs: subscription.ackDeadlineMs,
-      });
-    } catch (error) {
-      outcome = { acked: false, reason: (error as Error).message };
-    }
+    const outcome = await this.#outcome(subscription, slot, lease);
     const { position } = lease.message;
     if (outcome.acked) this.#broker.ack(subscription, position);
+    else if (outcome.unseen) this.#broker.release(subscription, position);
     else {
       // A nack that cannot be written is made up for by the lease, which expires.
       await this.#broker.nack(subscription, [position]).catch(() => {});
     }
     this.#options.onSettled?.(subscription.config.name, lease, outcome);
+  }
+
+  async #outcome(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<PushOutcome> {
+    const { pushEndpoint, oidcToken } = subscription.config.pushConfig!;
+    let authorization: string | undefined;
+    try {
+      authorization = oidcToken && (await this.#options.authorize(oidcToken, pushEndpoint!));
+    } catch (error) {
+      slot.release();
+      return { acked: false, reason: (error as Error).message };
+    }
+    const { name } = subscription.config;
+    return slot
+      .push({ subscription: name, lease, authorization, timeoutMs: subscription.ackDeadlineMs })
+      .catch((error: Error) => ({ acked: false as const, reason: error.message }));
   }
 }
 

@@ -13,6 +13,7 @@ const maxBodyBytes = 15_000_000;
 export function createRestApi(broker: Broker): (request: Request) => Promise<Response> {
   return async (request) => {
     try {
+      refuseBrowsers(request);
       return Response.json(await route(broker, request));
     } catch (error) {
       const known =
@@ -21,6 +22,25 @@ export function createRestApi(broker: Broker): (request: Request) => Promise<Res
       return Response.json({ error: { code, message, status } }, { status: code });
     }
   };
+}
+
+/**
+ * There is no token on loopback, so a web page must not be able to reach it: a page elsewhere cannot do without `Origin`
+ * on what it posts, nor send JSON unasked, nor call us by our name after DNS rebinding.
+ */
+function refuseBrowsers({ headers, method, url }: Request): void {
+  const { hostname } = new URL(url);
+  if (!['127.0.0.1', 'localhost', '[::1]'].includes(hostname)) {
+    throw new BrokerError(
+      'INVALID_ARGUMENT',
+      `this broker does not answer to the name "${hostname}"; use 127.0.0.1 or localhost`,
+    );
+  }
+  if (headers.has('origin')) throw new BrokerError('INVALID_ARGUMENT', 'this broker does not serve web pages');
+  const type = headers.get('content-type') ?? '';
+  if (method !== 'GET' && method !== 'DELETE' && !/^application\/json\b/i.test(type)) {
+    throw new BrokerError('INVALID_ARGUMENT', `the content type must be application/json, got "${type}"`);
+  }
 }
 
 async function route(broker: Broker, request: Request): Promise<unknown> {

@@ -58,7 +58,8 @@ export class SubscriptionState {
   #cursor: number;
   #head: number;
   #candidates: Candidate[] = [];
-  #settled: Lease[] = [];
+  /** Acked, and not yet written down for certain. */
+  readonly #settled = new Map<number, Lease>();
   /** The earliest that a waiting message becomes due, as far as known; Infinity where none waits. */
   nextDueAt = Number.POSITIVE_INFINITY;
 
@@ -85,6 +86,11 @@ export class SubscriptionState {
     this.#refreshNextDue();
   }
 
+  /** Something can be leased without another look into the log. */
+  get hasCandidates(): boolean {
+    return this.#candidates.length > 0;
+  }
+
   get ackDeadlineMs(): number {
     return (this.config.ackDeadlineSeconds || 10) * 1000;
   }
@@ -100,9 +106,11 @@ export class SubscriptionState {
     const leases: Lease[] = [];
     while (leases.length < max) {
       this.#look(now);
-      const candidate = this.#candidates.shift();
+      const candidate = this.#candidates[0];
       if (!candidate) break;
+      // Read before it is taken from the line: a read that fails loses nothing.
       const message = this.#log.read(candidate.position);
+      this.#candidates.shift();
       if (!message) continue;
       const lease = { message, attempt: candidate.attempts + 1, expiresAt: now + durationMs };
       this.leases.set(candidate.position, lease);
@@ -111,7 +119,7 @@ export class SubscriptionState {
     return leases;
   }
 
-  /** Gives a lease back as if it had never been taken. */
+  /** Gives a lease back as if it had never been taken: nobody saw the message. */
   release(position: number): void {
     const lease = this.leases.get(position);
     if (!lease) return;
@@ -124,7 +132,7 @@ export class SubscriptionState {
     const lease = this.leases.get(position);
     if (!lease) return false;
     this.leases.delete(position);
-    this.#settled.push(lease);
+    this.#settled.set(position, lease);
     return true;
   }
 
@@ -142,9 +150,12 @@ export class SubscriptionState {
 
   /** Only inside a write: writes down what was acked since the last time, and moves the cursor. */
   flush(): void {
-    if (this.#settled.length === 0) return;
-    const settled = this.#settled;
-    this.#settled = [];
+    if (this.#settled.size === 0) return;
+    const settled = [...this.#settled.values()];
+    // In memory only when it is durable: a group that fails leaves everything to the next flush.
+    this.#database.afterSync(() => {
+      for (const { message } of settled) this.#settled.delete(message.position);
+    });
     // What came back from a backoff has a row that says it waits.
     for (const { message, attempt } of settled) {
       if (attempt > 1) this.#statements.except.run(this.id, message.position, 0, null);
@@ -157,9 +168,12 @@ export class SubscriptionState {
       if (attempt === 1 && message.position >= low) this.#statements.except.run(this.id, message.position, 0, null);
     }
     if (low - 1 > this.#cursor) {
-      this.#cursor = low - 1;
-      this.#statements.forget.run(this.#cursor);
-      this.#statements.move.run(this.#cursor);
+      const cursor = low - 1;
+      this.#statements.forget.run(cursor);
+      this.#statements.move.run(cursor);
+      this.#database.afterSync(() => {
+        this.#cursor = Math.max(this.#cursor, cursor);
+      });
     }
   }
 
@@ -174,7 +188,7 @@ export class SubscriptionState {
     if (this.nextDueAt <= now) {
       for (const row of this.#statements.due.iterate(now)) {
         const position = row.position as number;
-        if (this.leases.has(position)) continue;
+        if (this.leases.has(position) || this.#settled.has(position)) continue;
         this.#candidates.push({ position, attempts: row.attempts as number });
         if (this.#candidates.length === candidatesAtATime) return;
       }

@@ -110,6 +110,11 @@ export class Host {
       idleMs: options.idleMs,
       inline: new Set(inline),
       environment,
+      onFailure: (error) => {
+        log.error('host.failed', { cause: causeOf(error) });
+        process.stderr.write(`dormouse: ${causeOf(error)}\n`);
+        process.exit(1);
+      },
     });
     undo.push(() => platform.stop());
     // When it stops, nothing new comes in while the rest drains.

@@ -1,6 +1,7 @@
-import { ConflictError, DormouseError } from './errors.ts';
+import { defaultTenant } from './envelope.ts';
+import { DormouseError } from './errors.ts';
 import { derivedId, randomId } from './ids.ts';
-import type { Ref } from './state-store.ts';
+import { type Ref, refOf } from './state-store.ts';
 import { RunningStep, type Step, type StepPorts } from './step.ts';
 
 export interface Problem {
@@ -75,37 +76,57 @@ export async function runCommand(
   ports: StepPorts,
 ): Promise<unknown> {
   const input = definition.parse(request, ports.clock.now());
+  const deadline = new AbortController();
+  const cancel = ports.clock.at(ports.clock.now() + deadlineMs, () => deadline.abort());
+  try {
+    for (let run = 1; run <= maxRuns; run++) {
+      try {
+        return await runOnce(definition, input, { actor, system, run, signal: deadline.signal }, ports);
+      } catch (error) {
+        // Something moved, or the id that was made up is taken: on fresh reads, and with a fresh id, it goes another way.
+        const again = error instanceof DormouseError && ['store.conflict', 'document.exists'].includes(error.code);
+        if (!again) throw error;
+      }
+    }
+    throw new DormouseError('store.contended', `command "${definition.name}": what it read moved in ${maxRuns} runs`);
+  } finally {
+    cancel();
+  }
+}
+
+async function runOnce(
+  definition: Command,
+  input: unknown,
+  { actor, system, run, signal }: { actor: string; system: string; run: number; signal: AbortSignal },
+  ports: StepPorts,
+): Promise<unknown> {
   const { ref, key } = definition.subject(input, { now: ports.clock.now(), random: ports.random });
   const id = key === undefined ? randomId(ports.random) : derivedId('command', definition.name, ref, key);
-  const inbox = key === undefined ? [] : [`inbox/${id}`];
-  for (let run = 1; ; run++) {
-    const read = await ports.store.get([ref, ...inbox]);
-    const before = inbox.length > 0 ? read.pop()! : undefined;
-    if (before?.data) return before.data.output;
-    const step = new RunningStep(
-      {
-        seed: ['command', definition.name, id],
-        cause: { kind: 'command', id, command: definition.name, actor, from: definition.from },
-        source: `//dormouse/${system}/${definition.from}`,
-        subject: ref,
-        tenant: 'default',
-        traceparent: undefined,
-        attempt: run,
-        signal: AbortSignal.timeout(deadlineMs),
-      },
-      ports,
-      read,
-    );
+  const inbox = key === undefined ? [] : [refOf('inbox', id)];
+  const read = await ports.store.get([ref, ...inbox]);
+  const before = inbox.length > 0 ? read.pop()! : undefined;
+  if (before?.data) return before.data.output;
+  const step = new RunningStep(
+    {
+      seed: ['command', definition.name, id],
+      cause: { kind: 'command', id, command: definition.name, actor, from: definition.from },
+      source: `//dormouse/${system}/${definition.from}`,
+      subject: ref,
+      tenant: defaultTenant,
+      traceparent: undefined,
+      attempt: run,
+      signal,
+    },
+    ports,
+    read,
+  );
+  try {
     const output = (await definition.run(input, step)) ?? null;
-    const settles = before && {
-      reads: [before],
-      writes: [{ ref: before.ref, data: { state: 'settled', output }, tenant: 'default' }],
-    };
-    try {
-      await ports.store.commit(step.unit(settles ?? { reads: [], writes: [] }));
-      return output;
-    } catch (error) {
-      if (!(error instanceof ConflictError) || run === maxRuns) throw error;
-    }
+    const data = { state: 'settled', output };
+    const settles = before && { reads: [before], writes: [{ ref: before.ref, data, tenant: defaultTenant }] };
+    await ports.store.commit(step.unit(settles ?? { reads: [], writes: [] }));
+    return output;
+  } finally {
+    step.close();
   }
 }

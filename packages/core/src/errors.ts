@@ -23,8 +23,10 @@ export const errorCodes = {
   'document.missing': 'A document that the handler needs does not exist. Retried by policy.',
   'document.exists': 'A document to create exists already. Dead-lettered at once.',
   'document.ref': 'A reference is not a path of pairs "collection/id". The call is refused.',
+  'topic.undeclared': 'A step published to a topic that the system does not declare. Dead-lettered at once.',
   'store.conflict': 'A document read by the step has moved. The step runs again on fresh reads.',
-  'store.contended': 'A step met conflicts in every one of its re-runs. Retried by policy.',
+  'store.contended':
+    'A step met conflicts in every one of its re-runs. Retried after about a second; uses up no attempt.',
   'store.unavailable': 'The state store did not answer. The message is not acknowledged; the wire retries.',
   'query.invalid': 'A limit or cursor of a listing is none. The call is refused.',
   'blob.missing': 'A file named by a document is not in the blob store. Retried by policy.',

@@ -40,9 +40,11 @@ const permanentCodes: ReadonlySet<ErrorCode> = new Set([
   'step.closed',
   'document.exists',
   'document.ref',
+  'topic.undeclared',
 ]);
 
 const newerVersionDelayMs = 30_000;
+const contendedDelayMs = 1_000;
 
 /**
  * What happens to a delivery whose handler threw.
@@ -58,6 +60,10 @@ export function decide(error: unknown, attempt: number, policy: RetryPolicy, now
   if (permanentCodes.has(code)) return { kind: 'dead-letter', code };
   if (code === 'event.newer-version') {
     return { kind: 'retry', code, at: now + newerVersionDelayMs, countsAsFailure: false };
+  }
+  // Others were faster: no fault of the handler's.
+  if (code === 'store.contended') {
+    return { kind: 'retry', code, at: Math.round(now + contendedDelayMs * (0.5 + random)), countsAsFailure: false };
   }
   if (attempt >= policy.attempts) return { kind: 'dead-letter', code };
   const backoffMs = Math.min(policy.maxBackoffMs, policy.minBackoffMs * 2 ** (attempt - 1));

@@ -1,5 +1,6 @@
 import { sha256 } from './ids.ts';
 import type { PatchOperation } from './patch.ts';
+import { auditLog } from './system-topics.ts';
 
 /** Why a unit was committed: the event a subscription handled, or the command an actor gave. */
 export type Cause =
@@ -33,6 +34,11 @@ export interface PublishedEvent {
 /** Who acted, in one word: the service of a subscription, or who speaks through a command. */
 export function actorOf(cause: Cause): string {
   return cause.kind === 'command' ? cause.from : cause.subscription.slice(0, cause.subscription.indexOf('.'));
+}
+
+/** Whether a unit handled an event of the log itself. */
+export function isOfLog(cause: Cause): boolean {
+  return cause.kind === 'event' && cause.topic === auditLog.name;
 }
 
 /** What a unit of work did to one document and, in the entry of its own subject, what it published. */

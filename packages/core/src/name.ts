@@ -10,3 +10,11 @@ export function checkName(what: string, name: string): void {
     throw new DormouseError('config.name', `${what} "${name}" is not a name; use ${rule}`);
   }
 }
+
+/** A service's name ends at the first dot of its subscriptions' names, and names a socket: no dot, at most 40 letters. */
+export function checkServiceName(name: string): void {
+  checkName('service', name);
+  if (name.includes('.') || name.length > 40) {
+    throw new DormouseError('config.name', `service "${name}" is not a name; use at most 40 letters, and no dot`);
+  }
+}

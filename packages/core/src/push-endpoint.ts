@@ -12,7 +12,7 @@ import {
 import { ConflictError, DormouseError } from './errors.ts';
 import { causeOf, decide } from './failure.ts';
 import { derivedId } from './ids.ts';
-import type { Cause, JournalDraft, PublishedEvent } from './log.ts';
+import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
 import type { Service, Subscription } from './service.ts';
 import { type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
@@ -144,20 +144,13 @@ class DeliveryRun {
       const read = await this.#ports.store.get(refs);
       const settledBefore = read[0]!;
       if (this.#isStale(settledBefore, byTimer ? read.at(-1) : undefined)) return;
-      let unit: UnitOfWork;
-      try {
-        unit = await this.#run(id, settledBefore, read.slice(1), signal);
-      } catch (error) {
-        unit = this.#failure(id, settledBefore, error);
-      }
+      const unit = await this.#run(id, settledBefore, read.slice(1), signal);
       try {
         await this.#ports.store.commit(unit);
         return;
       } catch (error) {
-        if (!(error instanceof ConflictError)) throw error;
-        if (run < maxRuns && !signal.aborted) continue;
-        const contended = new DormouseError('store.contended', `after ${run} runs still ${error.message}`);
-        await this.#ports.store.commit(this.#failure(id, settledBefore, contended));
+        if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
+        await this.#ports.store.commit(this.#failure(id, settledBefore, refusal(error, run), []));
         return;
       }
     }
@@ -170,12 +163,14 @@ class DeliveryRun {
     return timer !== undefined && timer.data?.generation !== this.#marks.timer!.generation;
   }
 
+  /** Runs the handler, to what must be committed: its effects, or what follows from its failure. */
   async #run(id: string, inbox: Versioned, read: readonly Versioned[], signal: AbortSignal): Promise<UnitOfWork> {
     const { topic, handler, name } = this.#subscription;
-    const decoded = decodeMessage(this.#delivery, topic);
-    const event = { ...decoded, data: this.#checked(decoded) };
-    const step = new RunningStep(
-      {
+    let step: RunningStep | undefined;
+    try {
+      const decoded = decodeMessage(this.#delivery, topic);
+      const event = { ...decoded, data: this.#checked(decoded) };
+      const origin = {
         seed: [name, event.source, event.id],
         cause: this.#cause(id),
         source: this.#source(),
@@ -185,17 +180,19 @@ class DeliveryRun {
         attempt: this.#attempt,
         signal,
         consumedTimer: this.#marks.timer?.ref,
-      },
-      this.#ports,
-      read,
-    );
-    await beforeDeadline(handler(event, step), signal, this.#subscription);
-    const settled: Write = {
-      ref: inbox.ref,
-      data: { state: 'settled', at: this.#ports.clock.now() },
-      tenant: event.tenant,
-    };
-    return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox, event.tenant))] });
+      };
+      step = new RunningStep(origin, this.#ports, read);
+      await beforeDeadline(handler(event, step), signal, this.#subscription);
+      const data = { state: 'settled', at: this.#ports.clock.now() };
+      const settled: Write = { ref: inbox.ref, data, tenant: event.tenant };
+      return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox, event.tenant))] });
+    } catch (error) {
+      if (error instanceof DormouseError && error.code === 'store.unavailable') throw error;
+      // What is decided on what the handler saw holds only if that still is so.
+      return this.#failure(id, inbox, error, step?.reads ?? []);
+    } finally {
+      step?.close();
+    }
   }
 
   /** The dead letter that this delivery was redriven from, if it was. */
@@ -225,7 +222,7 @@ class DeliveryRun {
   }
 
   /** What a failed attempt commits: the decision, and what carries it out. */
-  #failure(id: string, inbox: Versioned, error: unknown): UnitOfWork {
+  #failure(id: string, inbox: Versioned, error: unknown, seen: UnitOfWork['reads']): UnitOfWork {
     const { clock, random, log } = this.#ports;
     const now = clock.now();
     const { name, retry, topic } = this.#subscription;
@@ -305,7 +302,7 @@ class DeliveryRun {
       code: decision.code,
       cause,
     });
-    return { reads: [inbox], writes, entries: [], journal: [journal], publish };
+    return { reads: [inbox, ...seen], writes, entries: [], journal: isOfLog(journal.cause) ? [] : [journal], publish };
   }
 
   #cause(id: string): Cause {
@@ -325,21 +322,33 @@ class DeliveryRun {
   }
 }
 
+/** Why a commit was refused for good, as a failure of its step. Throws on what may pass: then the wire brings it again. */
+function refusal(error: unknown, runs: number): DormouseError {
+  if (error instanceof ConflictError) {
+    return new DormouseError('store.contended', `after ${runs} runs still ${error.message}`);
+  }
+  if (error instanceof DormouseError && error.code !== 'store.unavailable') return error;
+  throw error;
+}
+
 async function beforeDeadline(
   work: Promise<void>,
   signal: AbortSignal,
   { name, ackDeadlineMs }: Subscription,
 ): Promise<void> {
-  const late = new Promise<never>((_resolve, reject) => {
-    signal.addEventListener('abort', () => {
-      reject(
-        new DormouseError(
-          'step.deadline',
-          `subscription "${name}": the handler ran past its deadline (ackDeadline ${ackDeadlineMs / 1000}s less ${commitMarginMs / 1000}s); pass step.signal on, or raise ackDeadline`,
-        ),
-      );
-    });
-  });
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const miss = () => {
+    const deadline = `ackDeadline ${ackDeadlineMs / 1000}s less ${commitMarginMs / 1000}s`;
+    const remedy = 'pass step.signal on, or raise ackDeadline';
+    reject(
+      new DormouseError(
+        'step.deadline',
+        `subscription "${name}": the handler ran past its deadline (${deadline}); ${remedy}`,
+      ),
+    );
+  };
+  if (signal.aborted) miss();
+  else signal.addEventListener('abort', miss);
   await Promise.race([work, late]);
 }
 

@@ -2,7 +2,7 @@ import { type Duration, durationMs } from './duration.ts';
 import type { Envelope } from './envelope.ts';
 import { DormouseError } from './errors.ts';
 import type { RetryPolicy } from './failure.ts';
-import { checkName } from './name.ts';
+import { checkName, checkServiceName } from './name.ts';
 import type { Step } from './step.ts';
 import type { Topic } from './topic.ts';
 
@@ -53,7 +53,7 @@ export function service(
   handlers: readonly Declared<unknown>[],
   limits: Partial<ServiceLimits> = {},
 ): Service {
-  checkName('service', name);
+  checkServiceName(name);
   const subscriptions = handlers.map(({ topic, handler, options }): Subscription => {
     const fullName = `${name}.${options.name ?? topic.name}`;
     checkName('subscription', fullName);

@@ -93,5 +93,11 @@ export function collectionOf(ref: Ref): Ref {
 }
 
 export function idOf(ref: Ref): string {
-  return decodeURIComponent(ref.slice(ref.lastIndexOf('/') + 1));
+  const last = ref.slice(ref.lastIndexOf('/') + 1);
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    // Not from `refOf`, but from outside: as it is.
+    return last;
+  }
 }

@@ -6,7 +6,7 @@ import { type Duration, durationMs } from './duration.ts';
 import { addressed, type Envelope, encodeMessage, type Message } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
 import { derivedId, sha256 } from './ids.ts';
-import type { Cause, EntryDraft, PublishedEvent } from './log.ts';
+import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log.ts';
 import { difference } from './patch.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { timerRef } from './timer.ts';
@@ -95,7 +95,7 @@ export interface StepOrigin {
   readonly traceparent: string | undefined;
   readonly attempt: number;
   readonly signal: AbortSignal;
-  /** The timer whose message woke this step: the commit takes it away, unless the handler sets it anew. */
+  /** The timer whose message woke this step: the commit marks it consumed, unless the handler sets it anew. */
   readonly consumedTimer?: Ref | undefined;
 }
 
@@ -116,6 +116,7 @@ export class RunningStep implements Step {
   readonly #ports: StepPorts;
   readonly #prefetched: Map<Ref, Versioned>;
   readonly #seen = new Map<Ref, Versioned>();
+  readonly #copies = new Map<Ref, Record<string, unknown> | null>();
   readonly #written = new Map<Ref, PendingWrite>();
   readonly #published: { readonly message: Message; readonly record: PublishedEvent }[] = [];
   readonly #redriven: Message[] = [];
@@ -133,7 +134,8 @@ export class RunningStep implements Step {
     this.#prefetched = new Map(prefetched.map((versioned) => [versioned.ref, versioned]));
     if (origin.consumedTimer) {
       this.#seen.set(origin.consumedTimer, this.#prefetched.get(origin.consumedTimer)!);
-      this.#written.set(origin.consumedTimer, { data: null, logged: false });
+      const timer = this.#prefetched.get(origin.consumedTimer)!.data;
+      this.#written.set(origin.consumedTimer, { data: { ...timer, consumed: true }, logged: false });
     }
   }
 
@@ -217,7 +219,8 @@ export class RunningStep implements Step {
     this.#effect(`cancel timer "${name}"`);
     const ref = timerRef(this.#workflow, name);
     await this.#read([ref]);
-    if (this.#seen.get(ref)!.version === null && !this.#written.has(ref)) return;
+    const timer = this.#written.has(ref) ? this.#written.get(ref)!.data : this.#seen.get(ref)!.data;
+    if (timer === null || timer.consumed) return;
     this.#written.set(ref, { data: null, logged: false });
     this.#cancelledTimers.push(name);
   }
@@ -302,9 +305,19 @@ export class RunningStep implements Step {
     this.#note = text.slice(0, 1000);
   }
 
-  /** Everything collected, as one commit. The step is over: any later effect is refused. */
-  unit(more: Pick<UnitOfWork, 'reads' | 'writes'>): UnitOfWork {
+  /** The step is over: any later effect is refused. */
+  close(): void {
     this.#closed = true;
+  }
+
+  /** Preconditions of whatever is decided on what the handler has seen. */
+  get reads(): UnitOfWork['reads'] {
+    return [...this.#seen.values()].map(({ ref, version }) => ({ ref, version }));
+  }
+
+  /** Everything collected, as one commit. */
+  unit(more: Pick<UnitOfWork, 'reads' | 'writes'>): UnitOfWork {
+    this.close();
     const { cause, subject, tenant } = this.#origin;
     const draft = (chain: Ref, changes: EntryDraft['changes']): EntryDraft => ({
       chain,
@@ -326,9 +339,10 @@ export class RunningStep implements Step {
       ([ref, { data, dueAt }]): Write => ({ ref, data, tenant, ...(dueAt !== undefined && { dueAt }) }),
     );
     return {
-      reads: [...[...this.#seen.values()].map(({ ref, version }) => ({ ref, version })), ...more.reads],
+      reads: [...this.reads, ...more.reads],
       writes: [...writes, ...more.writes],
-      entries: [...changed].map(([ref, changes]) => draft(ref, changes)),
+      // The log is not logged: whoever listens to it would never come to an end.
+      entries: isOfLog(cause) ? [] : [...changed].map(([ref, changes]) => draft(ref, changes)),
       journal: [],
       publish: [
         ...this.#published.filter(({ record }) => record.timer === undefined).map(({ message }) => message),
@@ -345,11 +359,14 @@ export class RunningStep implements Step {
       else if (!prefetched && !this.#seen.has(ref)) missing.push(ref);
     }
     if (missing.length === 0) return;
-    for (const versioned of await this.#ports.store.get(missing)) this.#seen.set(versioned.ref, versioned);
+    for (const versioned of await this.#ports.store.get(missing)) {
+      // Of two reads under way at once, the first to answer is the one the handler decides on.
+      if (!this.#seen.has(versioned.ref)) this.#seen.set(versioned.ref, versioned);
+    }
   }
 
   #document<T>(ref: Ref, personal: boolean): Document<T> {
-    const current = () => (this.#written.has(ref) ? this.#written.get(ref)!.data : this.#seen.get(ref)!.data);
+    const current = () => (this.#written.has(ref) ? this.#written.get(ref)!.data : this.#copyOf(ref));
     const present = () => {
       const data = current();
       if (data === null) throw new DormouseError('document.missing', `there is no document "${ref}"`);
@@ -376,6 +393,12 @@ export class RunningStep implements Step {
         write({ ...present(), ...(patch as Record<string, unknown>) });
       },
     };
+  }
+
+  /** What the handler gets: its own, so that the log's "before" stays what was read, whatever he does to it. */
+  #copyOf(ref: Ref): Record<string, unknown> | null {
+    if (!this.#copies.has(ref)) this.#copies.set(ref, structuredClone(this.#seen.get(ref)!.data));
+    return this.#copies.get(ref)!;
   }
 
   #effect(what: string): void {

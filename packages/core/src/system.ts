@@ -1,6 +1,6 @@
 import type { Duration } from './duration.ts';
 import { DormouseError } from './errors.ts';
-import { checkName } from './name.ts';
+import { checkName, checkServiceName } from './name.ts';
 import type { ServiceLimits } from './service.ts';
 import type { Topic } from './topic.ts';
 
@@ -34,6 +34,6 @@ export function system(name: string, definition: Omit<System, 'name'>): System {
       throw new DormouseError('config.duplicate', `system "${name}" declares topic "${topicName}" twice; remove one`);
     names.add(topicName);
   }
-  for (const serviceName of Object.keys(definition.services)) checkName('service', serviceName);
+  for (const serviceName of Object.keys(definition.services)) checkServiceName(serviceName);
   return { name, ...definition };
 }

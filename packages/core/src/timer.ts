@@ -13,19 +13,22 @@ export interface Timer {
   /** Epoch milliseconds. */
   readonly dueAt: number;
   readonly message: Message;
+  /** A commit took its message in. The mark stays, since every subscription of the topic takes the same message. */
+  readonly consumed?: true;
 }
 
 export function timerRef(workflow: Ref, name: string): Ref {
   return refOf('timers', idOf(workflow), 'named', name);
 }
 
-/** The timers of a workflow that have not been consumed. */
+/** The timers of a workflow that wait, or whose message is on its way. */
 export async function timersOf(store: StateStore, workflow: Ref): Promise<Timer[]> {
   const collection = `${refOf('timers', idOf(workflow))}/named`;
   const timers: Timer[] = [];
   for (let cursor: string | undefined; ; ) {
     const page = await store.find({ collection, limit: 500, ...(cursor !== undefined && { cursor }) });
-    timers.push(...page.documents.map(({ data }) => data as unknown as Timer));
+    const found = page.documents.map(({ data }) => data as unknown as Timer);
+    timers.push(...found.filter(({ consumed }) => !consumed));
     if (page.cursor === undefined) return timers;
     cursor = page.cursor;
   }

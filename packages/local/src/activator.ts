@@ -35,8 +35,10 @@ export interface ServiceStatus {
 
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 1_500;
+const abandonGraceMs = 1_000;
 const failingBackoff = { minMs: 500, maxMs: 30_000 };
 const outputKept = 2_000;
+const longestLine = 10_000;
 
 /**
  * Wakes, feeds, scales and retires the instances of one service.
@@ -107,7 +109,12 @@ export class ServicePool implements PushTarget {
     if (this.#starting || this.#cancelRetry || this.#instances.size >= limits.maxInstances) return;
     const port = this.#ports.find((port) => ![...this.#instances].some((instance) => instance.port === port));
     const number = ++this.#wakes;
-    const instance = new Instance(this.service, number, port, this.#options, () => this.onFree());
+    const instance = new Instance(this.service, number, port, this.#options, {
+      onFree: () => this.onFree(),
+      onAcked: () => {
+        this.#failures = 0;
+      },
+    });
     this.#starting = instance;
     this.#options.log.info('instance.starting', { service: name, number, kind: run.kind });
     void instance.run().then(
@@ -119,7 +126,6 @@ export class ServicePool implements PushTarget {
 
   #onListening(instance: Instance): void {
     this.#starting = undefined;
-    this.#failures = 0;
     if (this.#instances.size === 0) this.#since = this.#options.clock.now();
     this.#instances.add(instance);
     this.#options.log.info('instance.woken', {
@@ -132,23 +138,12 @@ export class ServicePool implements PushTarget {
   }
 
   #onFailedStart(instance: Instance, error: Error): void {
-    const { clock, log } = this.#options;
+    const { clock } = this.#options;
     this.#starting = undefined;
     if (this.#stopped) return;
-    if (this.#failures++ === 0) this.#since = clock.now();
+    if (this.#failures === 0) this.#since = clock.now();
     this.#lastExit = { at: clock.now(), reason: `${error.message}${instance.output && `: ${instance.output}`}` };
-    const delayMs = Math.min(failingBackoff.maxMs, failingBackoff.minMs * 2 ** (this.#failures - 1));
-    log.error('instance.failed', {
-      service: this.service.name,
-      ...this.#lastExit,
-      failures: this.#failures,
-      retryInMs: delayMs,
-    });
-    // Its messages wait in the log meanwhile, with no lease running and no attempt counted.
-    this.#cancelRetry = clock.at(clock.now() + delayMs, () => {
-      this.#cancelRetry = undefined;
-      this.onFree();
-    });
+    this.#backOff();
   }
 
   #onExit(instance: Instance, reason: string): void {
@@ -157,8 +152,33 @@ export class ServicePool implements PushTarget {
     this.#lastExit = { at: clock.now(), reason };
     if (this.#instances.size === 0) this.#since = clock.now();
     log.info('instance.exited', { service: this.service.name, pid: instance.pid, reason });
-    this.onFree();
+    if (instance.crashed) this.#backOff();
+    else this.onFree();
   }
+
+  /** Its messages wait in the log meanwhile, with no lease running and no attempt counted. */
+  #backOff(): void {
+    const { clock, log } = this.#options;
+    if (this.#stopped || this.#cancelRetry) return;
+    const retryInMs = Math.min(failingBackoff.maxMs, failingBackoff.minMs * 2 ** this.#failures++);
+    log.error('instance.failed', {
+      service: this.service.name,
+      ...this.#lastExit,
+      failures: this.#failures,
+      retryInMs,
+    });
+    this.#cancelRetry = clock.at(clock.now() + retryInMs, () => {
+      this.#cancelRetry = undefined;
+      this.onFree();
+    });
+  }
+}
+
+interface InstanceListener {
+  /** A slot came free. */
+  onFree(): void;
+  /** A push was acked: it works. */
+  onAcked(): void;
 }
 
 /** One process of a service, from its start to its exit. */
@@ -167,27 +187,32 @@ class Instance {
   readonly port: number | undefined;
   inFlight = 0;
   startMs = 0;
-  /** The last of what it wrote to stderr before it listened. */
+  /** The last of what it wrote to stderr. */
   output = '';
+  /** It is gone, and nobody had asked for that. */
+  crashed = false;
   readonly #service: ManifestService;
   readonly #options: ActivatorOptions;
   readonly #child: ChildProcess;
   readonly #address: { readonly socketPath: string } | { readonly host: string; readonly port: number };
   readonly #agent: Agent;
-  readonly #onFree: () => void;
+  readonly #told: InstanceListener;
   #cancelIdle: () => void = () => {};
-  #stopping = false;
+  /** The host wants it gone. */
+  #asked = false;
+  /** It does not take pushes any more, though nobody asked it to go. */
+  #broken = false;
 
   constructor(
     service: ManifestService,
     number: number,
     port: number | undefined,
     options: ActivatorOptions,
-    onFree: () => void,
+    told: InstanceListener,
   ) {
     this.#service = service;
     this.#options = options;
-    this.#onFree = onFree;
+    this.#told = told;
     this.port = port;
     const socketPath = join(options.socketFolder, `${service.name}-${number}`);
     this.#address = service.run.kind === 'bundle' ? { socketPath } : { host: '127.0.0.1', port: port! };
@@ -196,14 +221,15 @@ class Instance {
     this.exited = new Promise((resolve) => {
       this.#child.on('error', (error) => resolve(error.message));
       this.#child.on('exit', (code, signal) => {
-        const asked = this.#stopping;
-        this.#stopping = true;
+        this.crashed = !this.#asked;
+        this.#broken = true;
         this.#cancelIdle();
         this.#agent.destroy();
-        resolve(asked ? 'retired' : signal ? `killed by ${signal}` : `exit ${code}`);
+        this.#killGroup();
+        resolve(this.#asked ? 'retired' : signal ? `killed by ${signal}` : `exit ${code}`);
       });
     });
-    // Before it listens, what it says is kept for whoever must know why it failed; later lines go to the log.
+    // Kept for whoever must know why it failed; all of it goes to the log.
     this.#child.stderr!.on('data', (chunk: Buffer) => {
       this.output = (this.output + chunk).slice(-outputKept);
     });
@@ -217,7 +243,7 @@ class Instance {
   }
 
   get free(): number {
-    return this.#stopping ? 0 : this.#service.limits.concurrency - this.inFlight;
+    return this.#asked || this.#broken ? 0 : this.#service.limits.concurrency - this.inFlight;
   }
 
   /** Resolves when it listens. */
@@ -247,7 +273,7 @@ class Instance {
     this.#cancelIdle();
     const free = () => {
       this.inFlight--;
-      this.#onFree();
+      this.#told.onFree();
       this.idleFrom();
     };
     return { push: (push) => this.#push(push).finally(free), release: free };
@@ -256,13 +282,13 @@ class Instance {
   /** Starts counting idle time, if it is idle. */
   idleFrom(): void {
     this.#cancelIdle();
-    if (this.inFlight > 0 || this.#stopping) return;
+    if (this.inFlight > 0 || this.#asked || this.#broken) return;
     const { clock, idleMs } = this.#options;
     this.#cancelIdle = clock.at(clock.now() + idleMs, () => void this.stop());
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
+    this.#asked = true;
     this.#cancelIdle();
     this.#child.stdin!.end();
     const timer = setTimeout(() => this.#kill(), stopTimeoutMs);
@@ -270,10 +296,25 @@ class Instance {
     clearTimeout(timer);
   }
 
-  /** The process and whatever it started. */
   #kill(): void {
-    if (this.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null)
-      process.kill(-this.pid, 'SIGKILL');
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#killGroup();
+  }
+
+  /** The process and whatever it started: a shell's or npm's children outlive it. */
+  #killGroup(): void {
+    try {
+      if (this.pid !== undefined) process.kill(-this.pid, 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
+  /** Takes no more pushes: it answers none. Its exit, made sure of, brings another. */
+  #abandon(graceMs: number): void {
+    if (this.#broken) return;
+    this.#broken = true;
+    this.#cancelIdle();
+    setTimeout(() => this.#kill(), graceMs).unref();
   }
 
   #spawn(socketPath: string): ChildProcess {
@@ -292,7 +333,7 @@ class Instance {
     }
     // A foreign command knows nothing of our stdin. The shell beside it does: when the pipe closes, the command must go.
     const watch =
-      'exec 3<&0; "$@" </dev/null 3<&- & child=$!; (cat <&3 >/dev/null; kill "$child" 2>/dev/null) & wait "$child"';
+      'exec 3<&0; "$@" </dev/null 3<&- & child=$!; (cat <&3 >/dev/null; kill "$child" 2>/dev/null; sleep 2; kill -KILL -$$) & wait "$child"';
     return spawn('/bin/sh', ['-c', watch, 'sh', ...run.command], {
       ...common,
       stdio: [...common.stdio],
@@ -307,7 +348,7 @@ class Instance {
     }
     this.#child.stdout!.resume();
     while (!(await accepts(this.port!))) {
-      if (this.#stopping) return;
+      if (this.#asked || this.#broken) return;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
@@ -315,7 +356,11 @@ class Instance {
   #push({ subscription, lease, authorization, timeoutMs }: PushRequest): Promise<PushOutcome> {
     return new Promise((resolve, reject) => {
       const body = pushBody(subscription, lease);
-      const late = setTimeout(() => outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+      let connected = false;
+      const late = setTimeout(() => {
+        outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`));
+        this.#abandon(0);
+      }, timeoutMs);
       const outgoing = request(
         {
           ...this.#address,
@@ -332,12 +377,24 @@ class Instance {
           const { statusCode = 0 } = response;
           response.resume();
           response.on('error', reject);
-          response.on('end', () =>
-            resolve(isAck(statusCode) ? { acked: true } : { acked: false, reason: `HTTP ${statusCode}` }),
-          );
+          response.on('end', () => {
+            if (isAck(statusCode)) this.#told.onAcked();
+            resolve(isAck(statusCode) ? { acked: true } : { acked: false, reason: `HTTP ${statusCode}` });
+          });
         },
       );
-      outgoing.on('error', reject);
+      outgoing.on('socket', (socket) => {
+        connected = !socket.connecting;
+        socket.once('connect', () => {
+          connected = true;
+        });
+      });
+      outgoing.on('error', (error) => {
+        if (connected) return reject(error);
+        // Nobody listens there any more: the process is about to be gone.
+        this.#abandon(abandonGraceMs);
+        resolve({ acked: false, reason: error.message, unseen: true });
+      });
       outgoing.on('close', () => clearTimeout(late));
       outgoing.end(body);
     });
@@ -359,7 +416,8 @@ function lines(stream: NodeJS.ReadableStream, onLine: (line: string) => void): v
   let rest = '';
   stream.on('data', (chunk: Buffer) => {
     const parts = (rest + chunk).split('\n');
-    rest = parts.pop()!;
+    // A line without end is kept as far as anyone would read it.
+    rest = parts.pop()!.slice(0, longestLine);
     for (const part of parts) if (part !== '') onLine(part);
   });
 }

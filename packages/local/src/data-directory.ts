@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import {
   accessSync,
+  closeSync,
   constants,
   existsSync,
   mkdirSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -61,11 +63,20 @@ export class DataDirectory {
       );
     }
     const isNew = !existsSync(join(path, 'dormouse.db'));
+    // It holds personal data: for this user's eyes only, whatever the folder allows. SQLite gives its log the same mode.
+    if (isNew) closeSync(openSync(join(path, 'dormouse.db'), 'a', 0o600));
     const lock = new DatabaseSync(join(path, 'lock'), { timeout: 0 });
     try {
       lock.exec('BEGIN EXCLUSIVE');
     } catch (cause) {
       lock.close();
+      if ((cause as { errcode?: number }).errcode !== sqliteBusy) {
+        const { message } = cause as Error;
+        throw new DataDirectoryError(
+          `the lock of the data directory ${path} cannot be taken (${message}); check the disk, or remove the file "lock" there`,
+          { cause },
+        );
+      }
       const pid = DataDirectory.host(path)?.pid;
       throw new DataDirectoryError(
         `the data directory ${path} is in use by another host${pid ? ` (pid ${pid})` : ''}; stop it, or use --data DIR with another`,
@@ -93,11 +104,20 @@ export class DataDirectory {
     return join(this.path, ...names);
   }
 
-  /** A secret of this directory, made at first use, in a file of mode 0600. */
+  /** A secret of this directory, made at first use. @throws DataDirectoryError where its file holds none */
   secret(name: string, prefix: string): string {
+    const secret = this.keep(name, () => `${prefix}${randomBytes(24).toString('base64')}\n`).trim();
+    if (secret.length < prefix.length + 32) {
+      throw new DataDirectoryError(`${this.join(name)} holds no secret; remove it, and a new one is made`, {});
+    }
+    return secret;
+  }
+
+  /** The text of a file that is made once, mode 0600. It appears whole, or not at all. */
+  keep(name: string, make: () => string): string {
     const path = this.join(name);
-    if (!existsSync(path)) writeFileSync(path, `${prefix}${randomBytes(24).toString('base64')}\n`, { mode: 0o600 });
-    return readFileSync(path, 'utf8').trim();
+    if (!existsSync(path)) this.#write(name, make());
+    return readFileSync(path, 'utf8');
   }
 
   /** The token of the console's administrator. */
@@ -106,16 +126,23 @@ export class DataDirectory {
   }
 
   announce(host: HostFile): void {
-    const beside = this.join('.host.json');
-    writeFileSync(beside, `${JSON.stringify(host)}\n`, { mode: 0o600 });
-    renameSync(beside, this.join('host.json'));
+    this.#write('host.json', `${JSON.stringify(host)}\n`);
   }
 
   close(): void {
     rmSync(this.join('host.json'), { force: true });
     this.#lock.close();
   }
+
+  #write(name: string, text: string): void {
+    const beside = this.join(`.${name}`);
+    writeFileSync(beside, text, { mode: 0o600, flush: true });
+    renameSync(beside, this.join(name));
+  }
 }
+
+/** SQLITE_BUSY. Source: sqlite.org/rescode.html. */
+const sqliteBusy = 5;
 
 /** Not `mkdir` with `recursive`: below /proc, Node's never returns (seen with 26.10). */
 function makeFolder(path: string): void {

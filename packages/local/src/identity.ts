@@ -1,6 +1,6 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { createLocalJWKSet, exportJWK, generateKeyPair, importJWK, type JSONWebKeySet, jwtVerify, SignJWT } from 'jose';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createLocalJWKSet, importJWK, type JSONWebKeySet, jwtVerify, SignJWT } from 'jose';
+import type { DataDirectory } from './data-directory.ts';
 
 /** Source: cloud.google.com/pubsub/docs/authenticate-push-subscriptions (claims, an hour's life). */
 const issuer = 'https://accounts.google.com';
@@ -23,17 +23,8 @@ export class PushSigner {
   }
 
   /** The key of a data directory, made at first use. Mode 0600. */
-  static async open(directory: string): Promise<PushSigner> {
-    const path = join(directory, 'push-key.json');
-    if (!existsSync(path)) {
-      const { privateKey } = await generateKeyPair('RS256', { extractable: true });
-      writeFileSync(
-        path,
-        JSON.stringify({ ...(await exportJWK(privateKey)), alg: 'RS256', kid: crypto.randomUUID() }),
-        { mode: 0o600 },
-      );
-    }
-    const jwk = JSON.parse(readFileSync(path, 'utf8'));
+  static async open(directory: DataDirectory): Promise<PushSigner> {
+    const jwk = JSON.parse(directory.keep('push-key.json', newKey));
     const key = (await importJWK(jwk, 'RS256')) as CryptoKey;
     const { kty, n, e, alg, kid } = jwk;
     return new PushSigner(key, kid, { keys: [{ kty, n, e, alg, kid }] });
@@ -57,6 +48,11 @@ export class PushSigner {
     this.#tokens.set(key, { header, renewAt: now + lifeSeconds - renewBeforeSeconds });
     return header;
   }
+}
+
+function newKey(): string {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return JSON.stringify({ ...privateKey.export({ format: 'jwk' }), alg: 'RS256', kid: randomUUID() });
 }
 
 /** Checks the token of a push. A token found good is remembered until it expires. */

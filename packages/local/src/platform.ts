@@ -46,11 +46,14 @@ export interface LocalPlatformOptions {
   readonly inline: ReadonlySet<string>;
   /** What services find in their environment. */
   readonly environment: Readonly<Record<string, string>>;
+  /** The disk refused to sync: nothing can be promised any more. */
+  readonly onFailure: (error: Error) => void;
   /** Replaces the sync of the database, for measuring. */
   readonly sync?: DatabaseOptions['sync'];
 }
 
 const project = 'dormouse';
+const drainMs = 2_000;
 
 /** Everything of one machine: store and broker in one file, pushes, processes, timers. */
 export class LocalPlatform {
@@ -78,13 +81,13 @@ export class LocalPlatform {
 
   static async start(options: LocalPlatformOptions): Promise<LocalPlatform> {
     const { directory, manifest, clock, random, log, inline } = options;
-    const database = new Database(directory.join('dormouse.db'), { sync: options.sync });
+    const database = new Database(directory.join('dormouse.db'), { sync: options.sync, onFailure: options.onFailure });
     const broker = new Broker(database, clock);
     const audit = manifest.topics.some(({ name }) => name === auditLog.name);
     const store = new SqliteStateStore({ database, broker, system: manifest.system, topicName, audit, now: clock.now });
     const blobs = new FileBlobStore(directory.join('files'));
     const scheduler = new Scheduler(database, store, clock, log);
-    const signer = await PushSigner.open(directory.path);
+    const signer = await PushSigner.open(directory);
     const ports = { store, blobs, clock, random };
 
     const restApi = createRestApi(broker);
@@ -168,7 +171,8 @@ export class LocalPlatform {
 
     const platform = new LocalPlatform(ports, brokerPort, broker, [...targets.values()], async () => {
       scheduler.stop();
-      await Promise.race([dispatcher.stop(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
+      const drained = AbortSignal.timeout(drainMs);
+      await Promise.race([dispatcher.stop(), new Promise((resolve) => drained.addEventListener('abort', resolve))]);
       await Promise.all([...targets.values()].map((target) => target.stop()));
       broker.close();
       for (const server of [brokerServer, stateServer]) {

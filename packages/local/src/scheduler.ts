@@ -7,7 +7,7 @@ const batchSize = 100;
 const retryAfterMs = 1_000;
 
 /**
- * Fires timers: the messages of those due enter the broker's log, in one transaction with the mark that they did.
+ * Fires timers: the message of one that is due enters the broker's log, in one transaction with the mark that it did.
  * Sleeps until the earliest one; a commit that sets an earlier timer wakes it. What fell due while the host was down
  * fires at start.
  */
@@ -48,9 +48,11 @@ export class Scheduler {
   async #fire(): Promise<void> {
     this.#wakeAt = Number.POSITIVE_INFINITY;
     try {
-      await this.#database.write(() => {
-        for (const timer of this.#store.due(this.#clock.now(), batchSize)) this.#store.fire(timer);
-      });
+      const due = this.#store.due(this.#clock.now(), batchSize);
+      // Each in a work of its own: one that cannot leave holds up no other. They share a group all the same.
+      const fired = await Promise.allSettled(due.map((timer) => this.#database.write(() => this.#store.fire(timer))));
+      const failed = fired.find(({ status }) => status === 'rejected');
+      if (failed) throw (failed as PromiseRejectedResult).reason;
       const next = this.#store.nextDueAt();
       if (next !== undefined) this.wake(next);
     } catch (error) {

@@ -126,6 +126,7 @@ export class SqliteStateStore implements StateStore {
     const { database, broker, topicName, audit } = this.#options;
     const moved = unit.reads.filter(({ ref, version }) => this.#read(ref).version !== version).map(({ ref }) => ref);
     if (moved.length > 0) throw new ConflictError(moved);
+    this.#refuseUndeclared(unit);
     const now = this.#options.now();
 
     const versions = unit.writes.map(({ ref, data, tenant, dueAt }) => {
@@ -171,6 +172,14 @@ export class SqliteStateStore implements StateStore {
     return { versions };
   }
 
+  #refuseUndeclared({ publish, writes }: UnitOfWork): void {
+    const held = writes.flatMap(({ data, dueAt }) => (dueAt === undefined ? [] : [data!.message as Message]));
+    for (const { topic } of [...publish, ...held]) {
+      if (this.#options.broker.hasTopic(this.#options.topicName(topic))) continue;
+      throw new DormouseError('topic.undeclared', `the system declares no topic "${topic}"; add it to its \`topics\``);
+    }
+  }
+
   /** Timers due by then, the earliest first. */
   due(now: number, limit: number): Versioned[] {
     return (this.#sql.due.all(now, limit) as unknown as Row[]).map(versioned);
@@ -191,13 +200,20 @@ export class SqliteStateStore implements StateStore {
     else this.#sql.fired.run(this.#nextVersion(), timer.ref);
   }
 
-  /** Never the same twice, also for a document deleted and made again, also after a crash: the ceiling on disk is ahead. */
+  /**
+   * Never the same twice, also for a document deleted and made again, also after a crash: the ceiling on disk is ahead.
+   * In memory it rises only when it has on disk for certain.
+   */
   #nextVersion(): number {
-    if (this.#version === this.#versionCeiling) {
-      this.#versionCeiling += versionsAtATime;
-      this.#sql.raiseCeiling.run(this.#versionCeiling);
+    const version = ++this.#version;
+    if (version > this.#versionCeiling) {
+      const ceiling = version + versionsAtATime;
+      this.#sql.raiseCeiling.run(ceiling);
+      this.#options.database.afterSync(() => {
+        this.#versionCeiling = Math.max(this.#versionCeiling, ceiling);
+      });
     }
-    return ++this.#version;
+    return version;
   }
 
   #read(ref: Ref): Versioned {

@@ -18,7 +18,7 @@ const pageSize = 500;
 
 /** Serves a state store to the instances, as JSON over HTTP on a socket that only this user's processes can open. */
 export function serveStateStore(store: StateStore, token: string): Server {
-  return createServer(async (incoming, response) => {
+  const server = createServer(async (incoming, response) => {
     const answer = (status: number, body: unknown) => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     };
@@ -41,9 +41,13 @@ export function serveStateStore(store: StateStore, token: string): Server {
       }
     } catch (error) {
       if (error instanceof ConflictError) return answer(409, { moved: error.moved });
+      if (error instanceof DormouseError) return answer(422, { code: error.code, message: error.message });
       answer(500, { message: (error as Error).message });
     }
   });
+  // An instance may compute for long between its calls, and then finds its connection as it left it.
+  server.keepAliveTimeout = 0;
+  return server;
 }
 
 async function firstEntries(log: AsyncIterable<Entry>): Promise<Entry[]> {
@@ -104,6 +108,7 @@ export class RemoteStateStore implements StateStore {
             const answer = JSON.parse(Buffer.concat(chunks).toString());
             if (response.statusCode === 200) resolve(answer);
             else if (response.statusCode === 409) reject(new ConflictError(answer.moved));
+            else if (response.statusCode === 422) reject(new DormouseError(answer.code, answer.message));
             else fail(new Error(`HTTP ${response.statusCode}: ${answer.message}`));
           });
         },

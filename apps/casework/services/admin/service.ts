@@ -70,8 +70,8 @@ export default service('admin', [
       subject: `dead letter ${id}`,
       text: `"${topic}" died in ${subscription} after ${attempts} attempts${workflow ? ` for ${idOf(workflow)}` : ''}: ${cause}`,
     });
-    // A client who could not be told does not stop the case; anything else does.
-    if (workflow && topic !== notifyClient.name) {
+    // A client who could not be told does not stop the case; anything else does, but an escalation that failed itself.
+    if (workflow && topic !== notifyClient.name && topic !== workflowEscalate.name) {
       step.publish(
         workflowEscalate,
         { reasons: [`${topic} failed ${attempts} times: ${cause}`] },

@@ -112,6 +112,7 @@ export function createConsole(ports: ConsolePorts): Hono {
       return context.json({ events: entries });
     }
     let after = Number(context.req.header('last-event-id') ?? 0);
+    if (!Number.isSafeInteger(after)) return problem(400, 'Last-Event-ID is no position of this stream');
     return streamSSE(context, async (stream) => {
       let wake = Promise.withResolvers<void>();
       const unwatch = ports.watch(workflow.ref, () => wake.resolve());
@@ -192,7 +193,7 @@ function addCommand(app: Hono, command: Command, ports: ConsolePorts): void {
 async function requireToken(context: Context, token: string, next: () => Promise<void>): Promise<Response | undefined> {
   const given = /^Bearer (.+)$/.exec(context.req.header('authorization') ?? '')?.[1] ?? '';
   const [a, b] = [Buffer.from(given), Buffer.from(token)];
-  if (a.length !== b.length || !timingSafeEqual(a, b)) {
+  if (token === '' || a.length !== b.length || !timingSafeEqual(a, b)) {
     return problem(401, 'this needs a token; send "Authorization: Bearer TOKEN"');
   }
   await next();
