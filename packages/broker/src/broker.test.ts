@@ -276,3 +276,31 @@ test('property: nothing acked comes back, nothing else is lost, over any course 
     { numRuns: 60 },
   );
 });
+
+test('an acked retry is not leased again before its ack is written down', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
+  await bench.publish('A');
+  const [first] = bench.lease();
+  await bench.broker.nack(bench.subscription, [first!.position]);
+  const [again] = bench.lease();
+  bench.broker.ack(bench.subscription, again!.position);
+  expect(bench.lease()).toEqual([]);
+});
+
+test('a due retry behind messages at hand sets no alarm over and over', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
+  await bench.publish('1', '2', '3');
+  const [first] = bench.lease(1);
+  await bench.broker.nack(bench.subscription, [first!.position]);
+  let alarms = 0;
+  bench.broker.onAvailable = () => alarms++;
+  for (let n = 0; n < 100; n++) bench.clock.pass(1);
+  expect(alarms).toBeLessThan(3);
+});
+
+test('of two that create one topic at once, the second is told that it exists', async () => {
+  const bench = new Bench();
+  const outcomes = await Promise.allSettled([1, 2].map(() => bench.broker.createTopic({ name: topic })));
+  expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  expect((outcomes[1] as PromiseRejectedResult).reason).toMatchObject({ status: 'ALREADY_EXISTS' });
+});

@@ -109,12 +109,20 @@ export class ServicePool implements PushTarget {
     if (this.#starting || this.#cancelRetry || this.#instances.size >= limits.maxInstances) return;
     const port = this.#ports.find((port) => ![...this.#instances].some((instance) => instance.port === port));
     const number = ++this.#wakes;
-    const instance = new Instance(this.service, number, port, this.#options, {
-      onFree: () => this.onFree(),
-      onAcked: () => {
-        this.#failures = 0;
-      },
-    });
+    let instance: Instance;
+    try {
+      instance = new Instance(this.service, number, port, this.#options, {
+        onFree: () => this.onFree(),
+        onAcked: () => {
+          this.#failures = 0;
+        },
+      });
+    } catch (error) {
+      // No process to be had: the machine is out of memory or file descriptors.
+      this.#lastExit = { at: this.#options.clock.now(), reason: (error as Error).message };
+      this.#backOff();
+      return;
+    }
     this.#starting = instance;
     this.#options.log.info('instance.starting', { service: name, number, kind: run.kind });
     void instance.run().then(

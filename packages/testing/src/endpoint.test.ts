@@ -4,6 +4,7 @@ import {
   createEndpoint,
   type Delivery,
   decodeMarks,
+  type EndpointPorts,
   encodeMessage,
   type Handler,
   type Message,
@@ -37,6 +38,7 @@ class Bench implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly stores = LocalStores.inMemory(this.clock);
   readonly log: string[] = [];
+  readonly ports: EndpointPorts;
   readonly #deliver: (delivery: Delivery) => Promise<void>;
   #messages = 0;
 
@@ -46,7 +48,7 @@ class Bench implements AsyncDisposable {
       put: async () => {},
       get: async () => new Uint8Array(),
     };
-    const endpoint = createEndpoint(service('taker', [on(asked, handler, options)]), {
+    this.ports = {
       system: 'test',
       store: this.stores.store,
       blobs,
@@ -56,7 +58,8 @@ class Bench implements AsyncDisposable {
       authenticate: async (token) => {
         if (token !== 'good') throw new Error('bad token');
       },
-    });
+    };
+    const endpoint = createEndpoint(service('taker', [on(asked, handler, options)]), this.ports);
     this.#deliver = endpoint.deliver;
     this.fetch = endpoint.fetch;
   }
@@ -539,4 +542,80 @@ test('a dead letter that is redriven runs again, and is resolved when it settles
   expect(await bench.read(wf)).toEqual({ n: 1 });
   const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
   expect(documents.map(({ data }) => data!.state)).toEqual(['resolved']);
+});
+
+test('the event of a timer reaches every subscription of its topic', async () => {
+  const seen: string[] = [];
+  await using bench = await Bench.with(async ({ data }, step) => {
+    if (data.n === 1) step.publish(asked, { n: 2 }, { after: '1h', timer: 'reminder' });
+    else seen.push('first');
+  });
+  const second = createEndpoint(service('other', [on(asked, async () => void seen.push('second'))]), bench.ports);
+  await bench.deliver(event('E1'));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(timer!.message);
+  await second.deliver({
+    subscription: 'other.thing.asked',
+    message: timer!.message,
+    messageId: '2',
+    publishTime: '2026-01-01T00:00:00Z',
+  });
+  expect(seen).toEqual(['first', 'second']);
+});
+
+test('publishing to a topic that the system does not declare is dead-lettered, and stops no timer of others', async () => {
+  const nowhere = topic('not.declared', { schema: z.object({}) });
+  await using bench = await Bench.with(async ({ data }, step) => {
+    if (data.n === 1) step.publish(asked, { n: 2 }, { after: '1h', timer: 'good' });
+    else if (data.n === 3) step.publish(nowhere, {}, { after: '1s', timer: 'bad' });
+    else step.publish(nowhere, {});
+  });
+  for (const [id, n] of [
+    ['E1', 1],
+    ['E2', 2],
+    ['E3', 3],
+  ] as const)
+    await bench.deliver(event(id, { n }));
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents.map(({ data }) => data!.code)).toEqual(['topic.undeclared', 'topic.undeclared']);
+  expect((await timersOf(bench.stores.store, wf)).map(({ name }) => name)).toEqual(['good']);
+});
+
+test('what a handler does to the data it was given does not change what the log says was there before', async () => {
+  await using bench = await Bench.with(async (_event, step) => {
+    const found = await step.workflow(thing);
+    (found.data as { n: number }).n = 5;
+    found.update({ n: 5 });
+  });
+  await bench.deliver(event('E1'));
+  const [entry] = await bench.entries();
+  expect(entry!.entry).toMatchObject({ changes: [{ op: 'replace', path: '/n', value: 5 }] });
+});
+
+test('of two reads of one document at once, what moved between them is noticed', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async (_event, step) => {
+    const [first] = await Promise.all([step.document(notes, 'a'), step.document(notes, 'a')]);
+    if (++runs === 1) {
+      const write = { ref: first.ref, data: { text: 'another' }, tenant: 'default' };
+      await bench.stores.store.commit({ reads: [], writes: [write], entries: [], journal: [], publish: [] });
+    }
+    (await step.workflow(thing)).update({ n: runs });
+  });
+  await bench.deliver(event('E1'));
+  expect([runs, await bench.read(wf)]).toEqual([2, { n: 2 }]);
+});
+
+test('a failure decided on what has moved since is not committed: the step runs again', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async (_event, step) => {
+    const found = await step.workflow(thing);
+    if (++runs > 1) return;
+    const write = { ref: wf, data: { n: 100 }, tenant: 'default' };
+    await bench.stores.store.commit({ reads: [], writes: [write], entries: [], journal: [], publish: [] });
+    throw new PermanentError(`no good: ${found.data.n}`);
+  });
+  await bench.deliver(event('E1'));
+  expect(runs).toBe(2);
+  expect((await bench.stores.store.find({ collection: 'dead-letters' })).documents).toEqual([]);
 });
