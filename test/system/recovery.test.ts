@@ -48,7 +48,7 @@ test('Ctrl-C while a case is in flight, then npm start on the same directory: th
 
 test('Ctrl-C drains: what is answered while it stops is kept, and not asked for again', async () => {
   const first = await RunningSystem.ofThisTest({ args: ['--no-sample'] });
-  const url = bank.on('/drained.json', 'hold');
+  const url = bank.on('/drained.json', 'hold', JSON.stringify(smallStatement()));
   const id = await first.open(caseRequest({ statement: { url } }));
   await until('the bank is asked', () => bank.asked('/drained.json') === 1);
   first.program.interrupt();

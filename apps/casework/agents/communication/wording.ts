@@ -29,7 +29,8 @@ export function wordingFor(matter: Matter, found: Case, clientName: string): Wor
         : `All counterparties accepted: ${sum} will be returned to you.`,
     ],
     rejected: ['We could not take your case', `This is why:\n${why}`],
-    escalated: ['A person looks after your case now', `This is why:\n${why}`],
+    // The reasons are for operators: they name our inner workings.
+    escalated: ['A person looks after your case now', 'They go on where we could not, and will be in touch.'],
     cancelled: ['Your case is withdrawn', 'We stopped all work on it.'],
   }[matter] as [string, string];
   return {

@@ -70,12 +70,11 @@ export default service('admin', [
       subject: `dead letter ${id}`,
       text: `"${topic}" died in ${subscription} after ${attempts} attempts${workflow ? ` for ${idOf(workflow)}` : ''}: ${cause}`,
     });
-    // The client reads the reasons; the cause is for operators, in the notice above and the trace.
     // A client who could not be told does not stop the case; anything else does, but an escalation that failed itself.
     if (workflow && topic !== notifyClient.name && topic !== workflowEscalate.name) {
       step.publish(
         workflowEscalate,
-        { reasons: [`${topic} did not succeed in ${attempts} attempts`] },
+        { reasons: [`${topic} failed ${attempts} times: ${cause}`] },
         { subject: workflow },
       );
     }
