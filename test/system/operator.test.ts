@@ -47,7 +47,7 @@ test('a case that is over, or is none, is not cancelled', async () => {
 });
 
 test('a dead letter is listed with its cause, shown with its event, and redriven to the one that failed', async () => {
-  const fault = { target: 'sms', mode: 'status', status: 400, times: 1 };
+  const fault = { target: 'sms', mode: 'status', status: 400 };
   await fetch(`${system.url}/sandbox/faults`, { method: 'PUT', body: JSON.stringify(fault) });
   const id = await system.open(caseRequest({ statement: { inline: smallStatement() } }));
   await system.reaches(id, 'closed');
@@ -66,6 +66,13 @@ test('a dead letter is listed with its cause, shown with its event, and redriven
   expect(shown.stdout).toMatch(/cause +PermanentError: SMS gateway .* answered 400/);
   expect(shown.stdout).toMatch(/data +\{"about":/);
 
+  // All that was to be told has died; what is redriven now goes through.
+  await until('three dead letters', async () => {
+    const { stdout } = await system.run(['dead-letters', '--json']);
+    const { deadLetters } = JSON.parse(stdout) as { deadLetters: { workflow: string }[] };
+    return deadLetters.filter(({ workflow }) => workflow === `workflows/${id}`).length === 3;
+  });
+  await fetch(`${system.url}/sandbox/faults`, { method: 'DELETE' });
   const before = await system.records(id);
   const redriven = await system.run(['dead-letters', 'redrive', letter.id]);
   expect(redriven).toMatchObject({ code: 0, stdout: `${letter.id} goes back to communication.notify.client\n` });

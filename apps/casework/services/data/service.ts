@@ -1,4 +1,4 @@
-import { on, type Step, service } from '@dormouse/core';
+import { on, service } from '@dormouse/core';
 import { disputeCase, isOver, isoTime } from '../../case.ts';
 import type { CaseRequest, StatementSource } from '../../case-request/case-request.ts';
 import { dataAnalyze } from '../../contracts/data-analyze.ts';
@@ -18,15 +18,20 @@ export default service('data', [
       const found = await step.workflow(disputeCase);
       if (isOver(found.data.status)) return;
       const request: CaseRequest = JSON.parse(await step.files.text(data.request));
-      const result = await retrieve(request.statement, step);
+      // Remembered: whatever else moves the case meanwhile, the outside is asked once.
+      const fetched = await step.run('fetch statement', data.request.sha256, async (_request, { signal }) => {
+        const result = await retrieve(request.statement, signal);
+        if ('problems' in result) return result;
+        return { file: await step.files.put('statement.json', JSON.stringify(result.statement)) };
+      });
       const updatedAt = isoTime(step.now);
-      if ('problems' in result) {
-        const reasons = result.problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
+      if ('problems' in fetched) {
+        const reasons = fetched.problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
         found.update({ status: 'rejected', currentPhase: 7, reasons, updatedAt });
         step.publish(notifyClient, { about: 'rejected' });
         return;
       }
-      const statement = await step.files.put('statement.json', JSON.stringify(result.statement));
+      const statement = fetched.file;
       found.update({ status: 'processing', currentPhase: 3, data: { statement, fetchedAt: updatedAt }, updatedAt });
       step.publish(dataAnalyze, { statement });
     },
@@ -36,7 +41,7 @@ export default service('data', [
 ]);
 
 /** The statement, or why there is none that could come later: that is the client's to mend, not ours to retry. */
-async function retrieve(source: StatementSource, { signal }: Step): Promise<StatementResult> {
+async function retrieve(source: StatementSource, signal: AbortSignal): Promise<StatementResult> {
   try {
     if ('inline' in source) return { statement: source.inline };
     if ('url' in source) {
