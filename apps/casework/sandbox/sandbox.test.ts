@@ -65,7 +65,7 @@ function submit(
 }
 
 function sms(sandbox: Pick<Sandbox, 'environment'>, key: string | undefined, body: unknown): Promise<Response> {
-  const headers = { 'content-type': 'application/json', ...(key === undefined ? {} : { 'idempotency-key': key }) };
+  const headers = { 'content-type': 'application/json', ...(key === undefined ? {} : { 'x-idempotency-key': key }) };
   const url = `${sandbox.environment.CASEWORK_SMS_URL}/sms/messages`;
   return fetch(url, { method: 'POST', body: JSON.stringify(body), headers });
 }

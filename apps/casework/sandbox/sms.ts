@@ -3,7 +3,7 @@ import { type Asked, json, problem, type Route } from './http-server.ts';
 import type { SandboxRecord } from './record.ts';
 import { workflowIdIn } from './workflow-id.ts';
 
-/** The SMS gateway: takes `{to, text}` under an `Idempotency-Key`, which works as it does for letters. */
+/** The SMS gateway: takes `{to, text}` under an `X-Idempotency-Key`, which works as it does for letters. */
 export function smsRoute(record: SandboxRecord): Route {
   return {
     target: 'sms',
@@ -11,10 +11,10 @@ export function smsRoute(record: SandboxRecord): Route {
     path: /^\/sms\/messages$/,
     maxBytes: 65_536,
     async answer({ headers, body }) {
-      const key = headers['idempotency-key'];
+      const key = headers['x-idempotency-key'];
       const message = messageIn(body);
       if (typeof key !== 'string' || key === '') {
-        return problem(400, 'Bad request', 'Header Idempotency-Key is missing');
+        return problem(400, 'Bad request', 'Header X-Idempotency-Key is missing');
       }
       if (!message) {
         return problem(400, 'Bad request', 'The body must be JSON with to (E.164) and text (not empty)');
@@ -22,7 +22,7 @@ export function smsRoute(record: SandboxRecord): Route {
       const workflowId = workflowIdIn(key, message.text);
       const effect = { kind: 'sms', ...(workflowId === undefined ? {} : { workflowId }), ...message } as const;
       if ((await record.capture(effect, key)) === 'conflict') {
-        return problem(422, 'Key in use', 'This Idempotency-Key was used for another message: use a new one');
+        return problem(422, 'Key in use', 'This X-Idempotency-Key was used for another message: use a new one');
       }
       return json(202, { messageId: `sms_${createHash('sha256').update(key).digest('hex').slice(0, 16)}` });
     },

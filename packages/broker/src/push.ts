@@ -118,7 +118,8 @@ export class PushDispatcher {
     const outcome = await this.#outcome(subscription, slot, lease);
     const { position } = lease.message;
     if (outcome.acked) this.#broker.ack(subscription, position);
-    else if (outcome.unseen) this.#broker.release(subscription, position);
+    // What our own stop cut off is no failure of the message's.
+    else if (outcome.unseen || this.#stopped) this.#broker.release(subscription, position);
     else {
       // A nack that cannot be written is made up for by the lease, which expires.
       await this.#broker.nack(subscription, [position]).catch(() => {});

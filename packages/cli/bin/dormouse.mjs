@@ -3,14 +3,20 @@
 // stripped and compiled, a host never loads it. docs/decisions/0001 has the figures.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
+import module from 'node:module';
 import { join } from 'node:path';
 
+if (Number.parseInt(process.versions.node, 10) < 26) {
+  process.stderr.write(
+    `dormouse: this is Node ${process.versions.node}; run it through npm (npm run dormouse -- …), which brings Node 26\n`,
+  );
+  process.exit(1);
+}
 const cache = join(import.meta.dirname, '../../../node_modules/.cache/dormouse');
 if (process.argv[2] === 'start' && !existsSync(cache)) {
   spawnSync(process.execPath, [join(import.meta.dirname, 'warm.mjs'), cache], { stdio: 'ignore' });
 }
-enableCompileCache(cache);
+module.enableCompileCache(cache);
 // For the bundler's process, which loads the app's modules before the host does.
 process.env.NODE_COMPILE_CACHE = cache;
 const { main } = await import('../src/command-line.ts');

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import type { Trace } from '@dormouse/console';
 import type { FileRef, Problem } from '@dormouse/core';
 import { readInput } from './case-input.ts';
@@ -143,12 +144,8 @@ function progress(lines: readonly string[], status: string, events: number): voi
   if (!process.stdout.isTTY) {
     for (const line of lines) process.stdout.write(`  ${line}\n`);
   } else if (lines.length > 0) {
-    process.stdout.write(
-      `\r\u001b[K${paint('yellow', status)} · ${events} events · ${lines.at(-1)}`.slice(
-        0,
-        (process.stdout.columns ?? 80) + 20,
-      ),
-    );
+    const plain = `${status} · ${events} events · ${stripVTControlCharacters(lines.at(-1)!)}`;
+    process.stdout.write(`\r\u001b[K${plain.slice(0, (process.stdout.columns || 80) - 1)}`);
   }
 }
 

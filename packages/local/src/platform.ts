@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +23,7 @@ import {
   type Random,
   type Service,
   type StepPorts,
+  sha256,
 } from '@dormouse/core';
 import { ServicePool, type ServiceStatus } from './activator.ts';
 import { FileBlobStore } from './blob-store.ts';
@@ -95,7 +96,7 @@ export class LocalPlatform {
     const brokerServer = createServer(serveRequests(restApi));
     const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
 
-    const socketFolder = mkdtempSync(join(tmpdir(), 'dormouse-'));
+    const socketFolder = makeSocketFolder(directory.path);
     const stateToken = randomBytes(24).toString('base64url');
     const stateServer = serveStateStore(store, stateToken);
     await listen(stateServer, { path: join(socketFolder, 'state') });
@@ -174,6 +175,7 @@ export class LocalPlatform {
       const drained = AbortSignal.timeout(drainMs);
       await Promise.race([dispatcher.stop(), new Promise((resolve) => drained.addEventListener('abort', resolve))]);
       await Promise.all([...targets.values()].map((target) => target.stop()));
+      await dispatcher.stop();
       broker.close();
       for (const server of [brokerServer, stateServer]) {
         server.closeAllConnections();
@@ -210,6 +212,17 @@ export class LocalPlatform {
   stop(): Promise<void> {
     return this.#stop();
   }
+}
+
+/**
+ * Where the sockets are: not below the data directory, since a socket's path has at most 107 bytes. One for each data
+ * directory, whose lock we hold, so what is there is of a host that was killed. Made anew, or it is somebody else's.
+ */
+function makeSocketFolder(dataDirectory: string): string {
+  const folder = join(tmpdir(), `dormouse-${sha256(dataDirectory).slice(0, 12)}`);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { mode: 0o700 });
+  return folder;
 }
 
 function topicName(topic: string): string {

@@ -24,7 +24,7 @@ export async function sendSms(
     name: 'SMS gateway',
     method: 'POST',
     url: new URL('/sms/messages', config.url),
-    headers: { 'content-type': 'application/json', 'idempotency-key': idempotencyKey },
+    headers: { 'content-type': 'application/json', 'x-idempotency-key': idempotencyKey },
     body: JSON.stringify({ to, text }),
     timeoutMs: 15_000,
     maxBytes: 100_000,
