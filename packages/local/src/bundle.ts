@@ -110,7 +110,7 @@ const entries: Plugin = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^entry:/ }, ({ path }) => ({ path: path.slice('entry:'.length), namespace: 'entry' }));
     onLoad({ filter: /.*/, namespace: 'entry' }, ({ path }) => ({
-      contents: `import service from ${JSON.stringify(path)};\nimport { serve } from ${JSON.stringify(join(import.meta.dirname, 'instance.ts'))};\nserve(service);\n`,
+      contents: `import service from ${JSON.stringify(path)};\nimport { serve } from ${JSON.stringify(join(import.meta.dirname, 'serve.ts'))};\nserve(service);\n`,
       resolveDir: import.meta.dirname,
       loader: 'ts',
     }));

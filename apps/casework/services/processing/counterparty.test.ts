@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type LetterSubmission, submitLetter } from '../../outside/counterparty.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
-import { type LetterSubmission, submitLetter } from './counterparty.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'counterparty-'));
 let sandbox: Sandbox;

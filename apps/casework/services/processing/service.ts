@@ -9,11 +9,11 @@ import { documentSubmit } from '../../contracts/document-submit.ts';
 import { workflowTrack } from '../../contracts/workflow-track.ts';
 import { letterFileName } from '../../letters/file-name.ts';
 import { renderLetter } from '../../letters/letter.ts';
+import { submitLetter } from '../../outside/counterparty.ts';
 import { decided } from '../../outside/decided.ts';
 import { settings } from '../../settings.ts';
 import type { Finding } from '../../statement/findings.ts';
 import type { Statement } from '../../statement/statement.ts';
-import { submitLetter } from './counterparty.ts';
 import { deadlineAfter } from './deadline.ts';
 
 export default service('processing', [

@@ -5,9 +5,9 @@ import { notifyClient } from '../../contracts/notify-client.ts';
 import { responseReceived } from '../../contracts/response-received.ts';
 import { workflowFollowup } from '../../contracts/workflow-followup.ts';
 import { workflowTrack } from '../../contracts/workflow-track.ts';
+import { submitLetter } from '../../outside/counterparty.ts';
 import { decided } from '../../outside/decided.ts';
 import { settings } from '../../settings.ts';
-import { submitLetter } from '../processing/counterparty.ts';
 
 export default service('tracking', [
   on(workflowTrack, async ({ data }, step) => {

@@ -1,4 +1,4 @@
-import { callOutside, OutsideError } from '../../outside/http.ts';
+import { callOutside, OutsideError } from './http.ts';
 
 export interface CounterpartyConfig {
   /** Where letters are handed in: `https://disputes.example`. */

@@ -1,0 +1,46 @@
+import { createServer } from 'node:http';
+import { createEndpoint, type Service, systemClock, systemRandom } from '@dormouse/core';
+import { FileBlobStore } from './blob-store.ts';
+import { pushVerifier } from './identity.ts';
+import { jsonLines } from './json-lines.ts';
+import { serveRequests } from './serve-requests.ts';
+import { RemoteStateStore } from './state-wire.ts';
+
+/** What the activator tells an instance, in the environment variable DORMOUSE_INSTANCE. */
+export interface InstanceSettings {
+  readonly system: string;
+  /** Where it listens. */
+  readonly socketPath: string;
+  readonly stateSocketPath: string;
+  readonly stateToken: string;
+  readonly filesFolder: string;
+  readonly audience: string;
+  readonly publicKeys: Parameters<typeof pushVerifier>[0];
+}
+
+/**
+ * Runs a service in this process, as an instance of the host that started it: the last lines of every bundle.
+ * The host holds the other end of stdin; when that closes, the host wants the instance gone or is gone itself.
+ */
+export function serve(service: Service): void {
+  const settings: InstanceSettings = JSON.parse(process.env.DORMOUSE_INSTANCE!);
+  const endpoint = createEndpoint(service, {
+    system: settings.system,
+    store: new RemoteStateStore(settings.stateSocketPath, settings.stateToken),
+    blobs: new FileBlobStore(settings.filesFolder),
+    clock: systemClock,
+    random: systemRandom,
+    log: jsonLines({ service: service.name, pid: process.pid }),
+    authenticate: pushVerifier(settings.publicKeys, settings.audience),
+  });
+  const server = createServer(serveRequests(endpoint.fetch));
+  server.keepAliveTimeout = 0;
+  server.listen(settings.socketPath, () => process.stdout.write('listening\n'));
+  process.stdin.on('end', () => {
+    server.close(() => process.exit(0));
+    server.closeIdleConnections();
+  });
+  process.stdin.resume();
+  // Stopping is the host's business: a Ctrl-C in the terminal reaches the whole process group.
+  process.on('SIGINT', () => {});
+}
