@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestOptions } from 'node:http';
+import * as http from 'node:http';
 
 /** A call to the outside that failed. Its message holds no secrets and nothing of the request's or answer's content. */
 export class OutsideError extends Error {
@@ -54,7 +55,7 @@ export async function callOutside(call: OutsideCall): Promise<string> {
 }
 
 async function send(call: OutsideCall, signal: AbortSignal): Promise<IncomingMessage> {
-  const { request } = call.url.protocol === 'https:' ? await import('node:https') : await import('node:http');
+  const { request } = call.url.protocol === 'https:' ? await import('node:https') : http;
   const length = call.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(call.body)) };
   const options: RequestOptions = {
     method: call.method,

@@ -32,8 +32,22 @@ export interface EndpointPorts extends StepPorts {
 export interface Endpoint {
   /** Pub/Sub's push requests: 204 when the delivery is settled, whatever became of it; an error when nothing could be committed. */
   readonly fetch: (request: Request) => Promise<Response>;
+  /** The same for a server that has method, header and body at hand: Node loads its Request in 20 ms and 15 MB. */
+  readonly push: (request: PushRequest) => Promise<PushAnswer>;
   /** The same without HTTP or token. Rejects when nothing could be committed. */
   readonly deliver: (delivery: Delivery) => Promise<void>;
+}
+
+export interface PushRequest {
+  readonly method: string;
+  readonly authorization: string | undefined;
+  readonly body: string;
+}
+
+export interface PushAnswer {
+  readonly status: number;
+  /** Why it was not settled. */
+  readonly detail?: string;
 }
 
 /** Runs of one delivery on fresh reads, when what it read keeps moving. */
@@ -65,33 +79,38 @@ export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint
     await new DeliveryRun(service, subscription, delivery, marks, ports).settle();
   }
 
-  async function fetch(request: Request): Promise<Response> {
-    if (request.method !== 'POST') return answer(405, 'push requests are POST');
+  async function push({ method, authorization = '', body }: PushRequest): Promise<PushAnswer> {
+    if (method !== 'POST') return { status: 405, detail: 'push requests are POST' };
     try {
-      await ports.authenticate(/^Bearer (.+)$/.exec(request.headers.get('authorization') ?? '')?.[1]);
+      await ports.authenticate(/^Bearer (.+)$/.exec(authorization)?.[1]);
     } catch (error) {
       ports.log.warn('push.refused', { service: service.name, reason: causeOf(error) });
-      return answer(401, 'the push carries no valid token of this system');
+      return { status: 401, detail: 'the push carries no valid token of this system' };
     }
-    const body = await request.text();
-    if (body.length > maxPushBytes) return answer(413, `a push is at most ${maxPushBytes} bytes`);
+    if (body.length > maxPushBytes) return { status: 413, detail: `a push is at most ${maxPushBytes} bytes` };
     const delivery = readPush(body);
-    if (!delivery) return answer(400, 'the body is no Pub/Sub push envelope');
+    if (!delivery) return { status: 400, detail: 'the body is no Pub/Sub push envelope' };
     try {
       await deliver(delivery);
-      return new Response(null, { status: 204 });
+      return { status: 204 };
     } catch (error) {
-      ports.log.error('delivery.unsettled', {
-        subscription: delivery.subscription,
-        messageId: delivery.messageId,
-        error: causeOf(error),
-      });
+      const { subscription, messageId } = delivery;
+      ports.log.error('delivery.unsettled', { subscription, messageId, error: causeOf(error) });
       const status = error instanceof DormouseError && error.code === 'event.unknown-subscription' ? 404 : 503;
-      return answer(status, causeOf(error));
+      return { status, detail: causeOf(error) };
     }
   }
 
-  return { fetch, deliver };
+  async function fetch(request: Request): Promise<Response> {
+    const { status, detail } = await push({
+      method: request.method,
+      authorization: request.headers.get('authorization') ?? undefined,
+      body: await request.text(),
+    });
+    return detail === undefined ? new Response(null, { status }) : answer(status, detail);
+  }
+
+  return { fetch, push, deliver };
 }
 
 /** One delivery, from the message to its commit. */

@@ -3,7 +3,7 @@ import { createEndpoint, type Service, systemClock, systemRandom } from '@dormou
 import { FileBlobStore } from './blob-store.ts';
 import { pushVerifier } from './identity.ts';
 import { jsonLines } from './json-lines.ts';
-import { serveRequests } from './serve-requests.ts';
+import { servePushes } from './serve-pushes.ts';
 import { RemoteStateStore } from './state-wire.ts';
 
 /** What the activator tells an instance, in the environment variable DORMOUSE_INSTANCE. */
@@ -33,7 +33,7 @@ export function serve(service: Service): void {
     log: jsonLines({ service: service.name, pid: process.pid }),
     authenticate: pushVerifier(settings.publicKeys, settings.audience),
   });
-  const server = createServer(serveRequests(endpoint.fetch));
+  const server = createServer(servePushes(endpoint));
   server.keepAliveTimeout = 0;
   server.listen(settings.socketPath, () => process.stdout.write('listening\n'));
   process.stdin.on('end', () => {
