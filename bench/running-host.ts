@@ -65,6 +65,7 @@ export class RunningHost {
     while (!output.includes('Ctrl-C stops it.')) {
       if (child.exitCode !== null || performance.now() > deadline) {
         child.kill('SIGKILL');
+        rmSync(folder, { recursive: true, force: true });
         throw new Error(`the system did not start:\n${output}`);
       }
       await pause(20);

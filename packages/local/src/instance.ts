@@ -239,6 +239,8 @@ export class Instance {
       );
       outgoing.on('socket', (socket) => {
         connected = !socket.connecting;
+        // A socket that was kept alive never connects again: a listener on it would stay.
+        if (connected) return;
         socket.once('connect', () => {
           connected = true;
         });
