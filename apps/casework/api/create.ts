@@ -2,7 +2,7 @@ import { command, InvalidInput, refOf, workflowId, workflows } from '@dormouse/c
 import { clientContact, contacts, disputeCase, isoTime } from '../case.ts';
 import { type CaseRequest, MAX_REQUEST_BYTES, parseCaseRequest } from '../case-request/case-request.ts';
 import { workflowInitiate } from '../contracts/workflow-initiate.ts';
-import { parseJson } from '../statement/read-statement.ts';
+import { readJson } from './body.ts';
 
 /** A client asks for a case: all that is malformed is listed; what intake may yet reject is taken. */
 export const create = command<CaseRequest, { workflowId: string }>({
@@ -10,9 +10,7 @@ export const create = command<CaseRequest, { workflowId: string }>({
   route: 'POST /api/workflows/create',
   maxBodyBytes: MAX_REQUEST_BYTES,
   parse({ body }) {
-    const json = parseJson(body);
-    if ('problems' in json) throw new InvalidInput(json.problems);
-    const parsed = parseCaseRequest(json.value);
+    const parsed = parseCaseRequest(readJson(body));
     if ('problems' in parsed) throw new InvalidInput(parsed.problems);
     return parsed.request;
   },

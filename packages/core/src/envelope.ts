@@ -45,6 +45,25 @@ export interface Delivery {
   readonly publishTime: string;
 }
 
+/** A message as Pub/Sub hands it over, to a subscription by its full name. */
+export function deliveryOf(
+  subscription: string,
+  {
+    attributes,
+    data,
+    messageId,
+    publishTime,
+    orderingKey,
+  }: Omit<Message, 'topic'> & Pick<Delivery, 'messageId' | 'publishTime'>,
+): Delivery {
+  return {
+    subscription: subscription.slice(subscription.lastIndexOf('/') + 1),
+    message: { topic: attributes['ce-type'] ?? '', attributes, data, ...(orderingKey && { orderingKey }) },
+    messageId,
+    publishTime,
+  };
+}
+
 export const defaultTenant = 'default';
 
 export function encodeMessage(event: Envelope, marks: DeliveryMarks = {}): Message {

@@ -17,6 +17,7 @@ export {
   decodeMarks,
   decodeMessage,
   defaultTenant,
+  deliveryOf,
   type Envelope,
   encodeMessage,
   type Message,
@@ -47,6 +48,7 @@ export {
   type Subscription,
   type SubscriptionOptions,
   service,
+  serviceOf,
   subscriptionPolicy,
 } from './service.ts';
 export {

@@ -1,5 +1,6 @@
 import { sha256 } from './ids.ts';
 import type { PatchOperation } from './patch.ts';
+import { serviceOf } from './service.ts';
 import { auditLog } from './system-topics.ts';
 
 /** Why a unit was committed: the event a subscription handled, or the command an actor gave. */
@@ -33,7 +34,7 @@ export interface PublishedEvent {
 
 /** Who acted, in one word: the service of a subscription, or who speaks through a command. */
 export function actorOf(cause: Cause): string {
-  return cause.kind === 'command' ? cause.from : cause.subscription.slice(0, cause.subscription.indexOf('.'));
+  return cause.kind === 'command' ? cause.from : serviceOf(cause.subscription);
 }
 
 /** Whether a unit handled an event of the log itself. */

@@ -5,6 +5,8 @@ import {
   type DeliveryMarks,
   decodeMarks,
   decodeMessage,
+  defaultTenant,
+  deliveryOf,
   type Envelope,
   encodeMessage,
   type Message,
@@ -15,10 +17,11 @@ import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
 import type { Service, Subscription } from './service.ts';
-import { type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
+import { idOf, type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { RunningStep, type StepPorts } from './step.ts';
 import { deadLetter } from './system-topics.ts';
 import { type Timer, timerRef } from './timer.ts';
+import { checkData } from './topic.ts';
 import { workflowOf } from './workflow.ts';
 
 export interface EndpointPorts extends StepPorts {
@@ -175,7 +178,7 @@ class DeliveryRun {
     }
   }
 
-  /** Settled before, an attempt that another message already made, or a timer since replaced, cancelled or consumed. */
+  /** Settled before, an attempt that another message already made, or a timer since replaced or cancelled. */
   #isStale(inbox: Versioned, timer: Versioned | undefined): boolean {
     const lastAttempt = (inbox.data?.attempt as number | undefined) ?? 0;
     if (inbox.data?.state === 'settled' || lastAttempt >= this.#attempt) return true;
@@ -231,12 +234,11 @@ class DeliveryRun {
         `event ${event.id} has schema ${event.dataschema}; this code knows "${topic.name}" up to version ${topic.version}. Deploy the newer code`,
       );
     }
-    const checked = topic.schema.safeParse(event.data);
-    if (checked.success) return checked.data;
-    const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'data'}: ${issue.message}`);
+    const checked = checkData(topic, event.data);
+    if ('data' in checked) return checked.data;
     throw new DormouseError(
       'event.invalid',
-      `event ${event.id} does not fit "${topic.name}" version ${topic.version}: ${problems.join('; ')}`,
+      `event ${event.id} does not fit "${topic.name}" version ${topic.version}: ${checked.problems}`,
     );
   }
 
@@ -250,9 +252,10 @@ class DeliveryRun {
     const decision = decide(error, failures, retry, now, random.fraction());
     const subject = this.#delivery.message.attributes['ce-subject'];
     const workflow = workflowOf(subject ?? '');
-    const tenant = this.#delivery.message.attributes['ce-tenant'] ?? 'default';
+    const tenant = this.#delivery.message.attributes['ce-tenant'] ?? defaultTenant;
     const cause = causeOf(error);
-    const key = derivedId(name, this.#delivery.message.attributes['ce-source'] ?? '', id);
+    // The same for every attempt at this event, as the inbox's.
+    const key = idOf(inbox.ref);
     const record = { ...inbox.data, state: decision.kind, attempt: this.#attempt, at: now };
     const message: Message = { ...this.#delivery.message, topic: topic.name };
     const writes: Write[] = [];
@@ -374,14 +377,9 @@ async function beforeDeadline(
 function readPush(body: string): Delivery | undefined {
   try {
     const { message, subscription } = JSON.parse(body);
-    const { data = '', attributes = {}, messageId, publishTime, orderingKey } = message;
+    const { data = '', attributes = {}, messageId } = message;
     if (typeof subscription !== 'string' || typeof messageId !== 'string' || typeof data !== 'string') return undefined;
-    return {
-      subscription: subscription.slice(subscription.lastIndexOf('/') + 1),
-      message: { topic: attributes['ce-type'] ?? '', attributes, data, ...(orderingKey && { orderingKey }) },
-      messageId,
-      publishTime,
-    };
+    return deliveryOf(subscription, { ...message, data, attributes });
   } catch {
     // Not JSON, or no envelope in it: the caller answers 400.
     return undefined;

@@ -110,3 +110,8 @@ export function subscriptionPolicy(
   }
   return { ackDeadlineMs, retry: { attempts, minBackoffMs, maxBackoffMs } };
 }
+
+/** The service that a subscription is of: `intake.workflow.initiate` → `intake`. */
+export function serviceOf(subscription: string): string {
+  return subscription.slice(0, subscription.indexOf('.'));
+}

@@ -10,7 +10,7 @@ import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log
 import { difference } from './patch.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { timerRef } from './timer.ts';
-import type { Topic } from './topic.ts';
+import { checkData, type Topic } from './topic.ts';
 import { type Collection, type WorkflowKind, workflowOf } from './workflow.ts';
 
 export interface PublishOptions {
@@ -106,7 +106,8 @@ const insideActivity = new AsyncLocalStorage<string>();
  * Collects what a handler does. Nothing leaves it but through `unit()`, whose result is committed whole or not at all.
  *
  * Invariants: a document is read once and its version kept, so that `reads` holds every document the handler has seen
- * (and none that was only fetched ahead of it); ids of published events depend only on the origin's seed and their ordinal, so that a re-run publishes the same ids.
+ * (and none that was only fetched ahead of it); ids of published events depend only on the origin's seed and their
+ * ordinal, so that a re-run publishes the same ids.
  */
 export class RunningStep implements Step {
   readonly attempt: number;
@@ -173,12 +174,11 @@ export class RunningStep implements Step {
 
   publish<T>(topic: Topic<T>, data: T, options: PublishOptions = {}): void {
     this.#effect(`publish to "${topic.name}"`);
-    const checked = topic.schema.safeParse(data);
-    if (!checked.success) {
-      const problems = checked.error.issues.map((issue) => `${issue.path.join('.') || 'data'}: ${issue.message}`);
+    const checked = checkData(topic, data);
+    if ('problems' in checked) {
       throw new DormouseError(
         'step.publish-invalid',
-        `data for "${topic.name}" does not fit its schema: ${problems.join('; ')}`,
+        `data for "${topic.name}" does not fit its schema: ${checked.problems}`,
       );
     }
     if (options.after !== undefined && options.timer === undefined) {

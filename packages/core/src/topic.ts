@@ -19,3 +19,14 @@ export function topic<T>(
   checkName('topic', name);
   return { name, version: options.version ?? 1, schema: options.schema, raw: options.raw ?? false };
 }
+
+/** Data as the topic's schema gives it back, or what is wrong with it, in one line. */
+export function checkData<T>(
+  { schema }: Topic<T>,
+  data: unknown,
+): { readonly data: T } | { readonly problems: string } {
+  const checked = schema.safeParse(data);
+  if (checked.success) return { data: checked.data };
+  const problems = checked.error.issues.map(({ path, message }) => `${path.join('.') || 'data'}: ${message}`);
+  return { problems: problems.join('; ') };
+}

@@ -1,7 +1,6 @@
 import type { PushOutcome, PushSlot, PushTarget } from '@dormouse/broker';
-import { causeOf, type Endpoint } from '@dormouse/core';
+import { causeOf, deliveryOf, type Endpoint } from '@dormouse/core';
 import type { ServiceStatus } from './activator.ts';
-import { toDelivery } from './delivery.ts';
 import type { ManifestService } from './manifest.ts';
 
 /** A service placed inside the host: the same step, without process, HTTP or token. */
@@ -41,7 +40,7 @@ export class InlineTarget implements PushTarget {
     return {
       push: async ({ subscription, lease }): Promise<PushOutcome> => {
         try {
-          await this.#endpoint.deliver(toDelivery(subscription, lease));
+          await this.#endpoint.deliver(deliveryOf(subscription, lease.message));
           return { acked: true };
         } catch (error) {
           return { acked: false, reason: causeOf(error) };

@@ -8,9 +8,8 @@ import { documentGenerate } from '../../contracts/document-generate.ts';
 import { documentSubmit } from '../../contracts/document-submit.ts';
 import { workflowTrack } from '../../contracts/workflow-track.ts';
 import { letterFileName } from '../../letters/file-name.ts';
+import { handIn } from '../../letters/hand-in.ts';
 import { renderLetter } from '../../letters/letter.ts';
-import { submitLetter } from '../../outside/counterparty.ts';
-import { decided } from '../../outside/decided.ts';
 import { settings } from '../../settings.ts';
 import type { Finding } from '../../statement/findings.ts';
 import type { Statement } from '../../statement/statement.ts';
@@ -99,29 +98,9 @@ export default service('processing', [
       if (letter.data.status !== 'written') return;
       const found = await step.workflow(disputeCase);
       if (isOver(found.data.status)) return;
-      const { merchant, amountMinor, currency, sandboxReply } = letter.data;
-      const { submissionId } = await step.run(
-        'submit',
-        { file: data.file },
-        async ({ file }, { idempotencyKey, signal }) => {
-          const pdf = await step.files.read(file);
-          const submission = {
-            pdf,
-            merchant,
-            reference: `${found.id}/${letter.id}`,
-            workflowId: found.id,
-            letterId: letter.id,
-            amountMinor,
-            currency,
-          };
-          return decided(
-            submitLetter(
-              { url: settings.counterpartyUrl },
-              { ...submission, reply: sandboxReply },
-              { idempotencyKey, signal },
-            ),
-          );
-        },
+      const reference = `${found.id}/${letter.id}`;
+      const { submissionId } = await step.run('submit', { file: data.file }, ({ file }, context) =>
+        handIn(step, found, letter, { file, reference }, context),
       );
       letter.update({ status: 'submitted', submissionId, submittedAt: isoTime(step.now) });
       step.publish(workflowTrack, { letterId: letter.id }, { subject: subject! });

@@ -5,8 +5,7 @@ import { notifyClient } from '../../contracts/notify-client.ts';
 import { responseReceived } from '../../contracts/response-received.ts';
 import { workflowFollowup } from '../../contracts/workflow-followup.ts';
 import { workflowTrack } from '../../contracts/workflow-track.ts';
-import { submitLetter } from '../../outside/counterparty.ts';
-import { decided } from '../../outside/decided.ts';
+import { handIn } from '../../letters/hand-in.ts';
 import { settings } from '../../settings.ts';
 
 export default service('tracking', [
@@ -47,22 +46,11 @@ export default service('tracking', [
       await reviewWhenComplete(step, found);
       return;
     }
-    const { merchant, amountMinor, currency, file, sandboxReply } = letter.data;
+    const file = letter.data.file!;
     const reference = `${found.id}/${letter.id} reminder ${data.reminder}`;
-    await step.run('remind', { file, reminder: data.reminder }, async (_input, { idempotencyKey, signal }) => {
-      const pdf = await step.files.read(file!);
-      const submission = {
-        pdf,
-        merchant,
-        reference,
-        workflowId: found.id,
-        letterId: letter.id,
-        amountMinor,
-        currency,
-        reply: sandboxReply,
-      };
-      return decided(submitLetter({ url: settings.counterpartyUrl }, submission, { idempotencyKey, signal }));
-    });
+    await step.run('remind', { file, reminder: data.reminder }, (_input, context) =>
+      handIn(step, found, letter, { file, reference }, context),
+    );
     letter.update({ reminders: data.reminder });
     awaitAnswer(step, letter, data.reminder + 1);
   }),

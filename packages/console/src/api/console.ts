@@ -73,18 +73,21 @@ export function createConsole(ports: ConsolePorts): Hono {
 
   app.use('/api/*', (context, next) => requireToken(context, ports.adminToken, next));
 
-  app.get('/api/workflows', async (context) => {
-    const { limit, cursor } = context.req.query();
-    const page = await store.find({
-      collection: workflows,
+  /** One page of a collection, under a name of its own in the answer. */
+  const page = async (context: Context, name: string, collection: Ref, limit = context.req.query('limit')) => {
+    const cursor = context.req.query('cursor');
+    const found = await store.find({
+      collection,
       ...(limit && { limit: Number(limit) }),
       ...(cursor && { cursor }),
     });
     return context.json({
-      workflows: page.documents.map(({ data }) => data),
-      ...(page.cursor && { cursor: page.cursor }),
+      [name]: found.documents.map(({ data }) => data),
+      ...(found.cursor && { cursor: found.cursor }),
     });
-  });
+  };
+
+  app.get('/api/workflows', (context) => page(context, 'workflows', workflows));
 
   const existing = async (context: Context) => {
     const ref = refOf(workflows, context.req.param('id')!);
@@ -136,13 +139,8 @@ export function createConsole(ports: ConsolePorts): Hono {
   app.get('/api/workflows/:id/documents/:collection', async (context) => {
     const workflow = await existing(context);
     if (!workflow) return unknown(context);
-    const { cursor } = context.req.query();
     const collection = `${workflow.ref}/${encodeURIComponent(context.req.param('collection'))}`;
-    const page = await store.find({ collection, limit: 500, ...(cursor && { cursor }) });
-    return context.json({
-      documents: page.documents.map(({ data }) => data),
-      ...(page.cursor && { cursor: page.cursor }),
-    });
+    return page(context, 'documents', collection, '500');
   });
 
   app.get('/api/workflows/:id/files/:folder/:name', async (context) => {
@@ -153,18 +151,7 @@ export function createConsole(ports: ConsolePorts): Hono {
     return context.body(Uint8Array.from(bytes), 200, { 'content-type': type, 'x-content-type-options': 'nosniff' });
   });
 
-  app.get('/api/dead-letters', async (context) => {
-    const { limit, cursor } = context.req.query();
-    const page = await store.find({
-      collection: deadLetters,
-      ...(limit && { limit: Number(limit) }),
-      ...(cursor && { cursor }),
-    });
-    return context.json({
-      deadLetters: page.documents.map(({ data }) => data),
-      ...(page.cursor && { cursor: page.cursor }),
-    });
-  });
+  app.get('/api/dead-letters', (context) => page(context, 'deadLetters', deadLetters));
 
   app.get('/api/dead-letters/:id', async (context) => {
     const id = context.req.param('id');

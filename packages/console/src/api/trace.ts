@@ -1,4 +1,12 @@
-import { actorOf, type Entry, type PublishedEvent, type Ref, type StateStore, timersOf } from '@dormouse/core';
+import {
+  actorOf,
+  type Entry,
+  type PublishedEvent,
+  type Ref,
+  type StateStore,
+  serviceOf,
+  timersOf,
+} from '@dormouse/core';
 import type { TopicStatus } from './console.ts';
 
 /** One event on its way to one subscription: what happened, or what is still to come. */
@@ -79,9 +87,4 @@ function outcome(event: PublishedEvent, journey: readonly Entry[], pending: Read
       : { status: 'scheduled', attempts: 0, dueAt, errors };
   }
   return { status: 'published', attempts: 0, errors };
-}
-
-/** `intake.workflow.initiate` → `intake` */
-function serviceOf(subscription: string): string {
-  return subscription.slice(0, subscription.indexOf('.'));
 }
