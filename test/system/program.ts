@@ -72,7 +72,8 @@ export class Program {
   static onTerminal(args: readonly string[], options: ProgramOptions = {}): Program {
     const line = [process.execPath, main, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
     const sized = `stty columns 120 && exec ${line}`;
-    return new Program('script', ['--quiet', '--return', '--command', sized, '/dev/null'], options);
+    const environment = { TERM: 'xterm-256color', ...options.environment };
+    return new Program('script', ['--quiet', '--return', '--command', sized, '/dev/null'], { ...options, environment });
   }
 
   get pid(): number {
@@ -119,10 +120,10 @@ export function npm(args: readonly string[], options?: ProgramOptions): Promise<
   return Program.npm(args, options).finished();
 }
 
-/** Ours without what npm and Vitest put there for the tests themselves. */
+/** Ours without what npm, Vitest and a build server put there for the tests themselves. */
 function usersEnvironment(): Record<string, string> {
   const own =
-    /^(npm_.*|INIT_CWD|NODE|NODE_ENV|NODE_OPTIONS|VITEST.*|NO_COLOR|FORCE_COLOR|DORMOUSE_.*|CASEWORK_.*|TEST|PROD|DEV|MODE|SSR|BASE_URL)$/;
+    /^(npm_.*|INIT_CWD|NODE|NODE_ENV|NODE_OPTIONS|VITEST.*|NO_COLOR|NODE_DISABLE_COLORS|FORCE_COLOR|CI|DORMOUSE_.*|CASEWORK_.*|TEST|PROD|DEV|MODE|SSR|BASE_URL)$/;
   const kept = Object.entries(process.env).filter(([name, value]) => value !== undefined && !own.test(name));
   const path = process.env
     .PATH!.split(':')
