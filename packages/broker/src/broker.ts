@@ -21,6 +21,11 @@ interface TopicState {
   readonly subscriptions: Set<SubscriptionState>;
 }
 
+export interface BrokerOptions {
+  /** Messages that differ in this attribute take turns on every subscription, so that no burst of one starves the others. */
+  readonly fairBy?: string;
+}
+
 const alarmRetryMs = 1_000;
 
 /** Source of the limits: google.pubsub.v1 and its quotas. */
@@ -36,6 +41,7 @@ const limits = { messagesAPublish: 1000, attributes: 100, keyBytes: 256, valueBy
 export class Broker {
   readonly #database: Database;
   readonly #clock: BrokerClock;
+  readonly #fairBy: string | undefined;
   readonly #log: Log;
   readonly #topics = new Map<string, TopicState>();
   readonly #subscriptions = new Map<string, SubscriptionState>();
@@ -52,12 +58,14 @@ export class Broker {
      ) STRICT;
      ${Log.schema[0]}
      ${SubscriptionState.schema[0]}`,
+    Log.schema[1]!,
   ];
 
-  constructor(database: Database, clock: BrokerClock) {
+  constructor(database: Database, clock: BrokerClock, { fairBy }: BrokerOptions = {}) {
     database.migrate('broker', Broker.schema);
     this.#database = database;
     this.#clock = clock;
+    this.#fairBy = fairBy;
     this.#log = new Log(database);
     for (const row of database.prepare('SELECT * FROM topic').all()) {
       this.#addTopic(row.id as number, JSON.parse(row.config as string));
@@ -147,9 +155,11 @@ export class Broker {
   /** Only inside a write: adds one message to a topic's log, in the transaction of whatever else that write does. */
   append(topicName: string, message: PubsubMessage): string {
     const topic = this.#topicState(topicName);
-    const { position, messageId } = this.#log.append(topic.id, message, this.#clock.now());
+    const lane = (this.#fairBy !== undefined && message.attributes[this.#fairBy]) || '';
+    const { position, messageId } = this.#log.append(topic.id, lane, message, this.#clock.now());
     this.#database.afterSync(() => {
       this.#log.end = Math.max(this.#log.end, position);
+      for (const subscription of topic.subscriptions) subscription.notice(lane, position);
       for (const subscription of topic.subscriptions) this.onAvailable(subscription);
     });
     return messageId;
@@ -200,8 +210,8 @@ export class Broker {
     this.#setAlarm(subscription);
   }
 
-  /** How many messages could be leased now, as far as one look shows: 0 means none. */
-  available(subscription: SubscriptionState): number {
+  /** Whether something could be leased now. */
+  available(subscription: SubscriptionState): boolean {
     return subscription.available(this.#clock.now());
   }
 
@@ -240,7 +250,7 @@ export class Broker {
     }
     if (this.#closed) return;
     this.#setAlarm(subscription);
-    if (this.available(subscription) > 0) this.onAvailable(subscription);
+    if (this.available(subscription)) this.onAvailable(subscription);
   }
 
   #topicState(name: string): TopicState {

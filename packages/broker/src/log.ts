@@ -35,11 +35,14 @@ export class Log {
        data BLOB NOT NULL
      ) STRICT;
      CREATE INDEX message_by_topic ON message (topic, position);`,
+    `ALTER TABLE message ADD COLUMN lane TEXT NOT NULL DEFAULT '';
+     DROP INDEX message_by_topic;
+     CREATE INDEX message_by_lane ON message (topic, lane, position);`,
   ];
 
   constructor(database: Database) {
     this.#append = database.prepare(
-      'INSERT INTO message (topic, id, published_at, ordering_key, attributes, data) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO message (topic, lane, id, published_at, ordering_key, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );
     this.#message = database.prepare('SELECT * FROM message WHERE position = ?');
     const last = database.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'message'").get();
@@ -51,9 +54,10 @@ export class Log {
 
   #count = 0;
 
-  /** Only inside a write of the database. */
+  /** Only inside a write of the database. @param lane takes turns with the topic's other lanes */
   append(
     topic: number,
+    lane: string,
     message: PubsubMessage,
     now: number,
   ): { readonly position: number; readonly messageId: string } {
@@ -61,6 +65,7 @@ export class Log {
     const messageId = String(this.#idPrefix * 1_000_000_000n + BigInt(++this.#count));
     const { lastInsertRowid } = this.#append.run(
       topic,
+      lane,
       messageId,
       now,
       message.orderingKey ?? null,

@@ -98,7 +98,7 @@ export class PushDispatcher {
   #pushOne(subscription: SubscriptionState): boolean {
     const target = this.#targetOf.get(subscription);
     if (this.#stopped || !target) return false;
-    if (this.#broker.available(subscription) === 0) return false;
+    if (!this.#broker.available(subscription)) return false;
     const slot = target.take(subscription.config.name);
     if (!slot) return false;
     let lease: Lease | undefined;

@@ -22,6 +22,7 @@ export interface Lease {
   readonly message: StoredMessage;
   /** Deliveries of this message on this subscription, this one included. */
   readonly attempt: number;
+  readonly lane: string;
   expiresAt: number;
 }
 
@@ -31,7 +32,15 @@ interface Candidate {
   readonly attempts: number;
 }
 
-const candidatesAtATime = 128;
+/** The messages that take turns with those of other lanes: a tenant's. */
+interface Lane {
+  /** Looked at up to here. */
+  head: number;
+  readonly candidates: Candidate[];
+}
+
+/** A lane's; there are as many lanes as tenants with a backlog, and all of it is in memory. */
+const candidatesAtATime = 32;
 const defaultBackoff = { minMs: 100, maxMs: 60_000 };
 
 /**
@@ -42,10 +51,13 @@ const defaultBackoff = { minMs: 100, maxMs: 60_000 };
  *   exception with due_at NULL    settled ahead of the cursor
  *   exception with due_at         waiting: nacked or expired, may be leased again from then on
  *   in `leases`                   leased, in memory only; a crash turns it back into what it was on disk
- *   position > head               not looked at yet
- * and everything between cursor and head is one of the three in the middle, or filtered out.
+ *   candidate of its lane         may be leased, in memory only
+ *   position > its lane's head    not looked at yet
+ * and everything between the cursor and the head of its lane is one of the four in the middle, or filtered out.
  *
- * Invariant: the cursor never passes a leased or waiting message. On start, head = cursor.
+ * Lanes take turns, one message each. A lane is in memory while it has, or may have, something to lease.
+ *
+ * Invariant: the cursor never passes a leased, waiting or unseen message. On start, every head = cursor.
  */
 export class SubscriptionState {
   readonly id: number;
@@ -56,8 +68,10 @@ export class SubscriptionState {
   readonly #statements: Statements;
   readonly #database: Database;
   #cursor: number;
-  #head: number;
-  #candidates: Candidate[] = [];
+  /** In the order of their turns. */
+  readonly #lanes = new Map<string, Lane>();
+  /** Candidates that come from a backoff. */
+  readonly #recalled = new Set<number>();
   /** Acked, and not yet written down for certain. */
   readonly #settled = new Map<number, Lease>();
   /** The earliest that a waiting message becomes due, as far as known; Infinity where none waits. */
@@ -80,40 +94,49 @@ export class SubscriptionState {
     this.#log = log;
     this.#filter = parseFilter(config.filter ?? '');
     this.#cursor = cursor;
-    this.#head = cursor;
     this.#database = database;
     this.#statements = prepare(database, id, topicId);
+    for (const { lane } of this.#statements.lanes.all(cursor)) this.notice(lane as string, cursor + 1);
     this.#refreshNextDue();
   }
 
   /** Something can be leased without another look into the log. */
   get hasCandidates(): boolean {
-    return this.#candidates.length > 0;
+    return [...this.#lanes.values()].some(({ candidates }) => candidates.length > 0);
   }
 
   get ackDeadlineMs(): number {
     return (this.config.ackDeadlineSeconds || 10) * 1000;
   }
 
-  /** How many messages could be leased now, counted up to a limit of one look into the log. */
-  available(now: number): number {
-    this.#look(now);
-    return this.#candidates.length;
+  /** A message of this lane became durable. */
+  notice(lane: string, position: number): void {
+    if (!this.#lanes.has(lane)) this.#lanes.set(lane, { head: position - 1, candidates: [] });
+  }
+
+  /** Whether something can be leased now. */
+  available(now: number): boolean {
+    return this.#next(now) !== undefined;
   }
 
   /** Leases up to `max` messages until `now` + `durationMs`. Memory only: a crash undoes it. */
   lease(max: number, now: number, durationMs: number): Lease[] {
     const leases: Lease[] = [];
     while (leases.length < max) {
-      this.#look(now);
-      const candidate = this.#candidates[0];
-      if (!candidate) break;
+      const next = this.#next(now);
+      if (!next) break;
+      const [name, lane] = next;
+      const { position, attempts } = lane.candidates[0]!;
       // Read before it is taken from the line: a read that fails loses nothing.
-      const message = this.#log.read(candidate.position);
-      this.#candidates.shift();
+      const message = this.#log.read(position);
+      lane.candidates.shift();
+      this.#recalled.delete(position);
+      // To the end of the line: the next turn is another's.
+      this.#lanes.delete(name);
+      this.#lanes.set(name, lane);
       if (!message) continue;
-      const lease = { message, attempt: candidate.attempts + 1, expiresAt: now + durationMs };
-      this.leases.set(candidate.position, lease);
+      const lease = { message, attempt: attempts + 1, lane: name, expiresAt: now + durationMs };
+      this.leases.set(position, lease);
       leases.push(lease);
     }
     return leases;
@@ -124,7 +147,7 @@ export class SubscriptionState {
     const lease = this.leases.get(position);
     if (!lease) return;
     this.leases.delete(position);
-    this.#candidates.unshift({ position, attempts: lease.attempt - 1 });
+    this.#laneOf(lease.lane).candidates.unshift({ position, attempts: lease.attempt - 1 });
   }
 
   /** Settles a leased message. False where the lease is gone. Durable with the next `flush`. */
@@ -161,9 +184,12 @@ export class SubscriptionState {
       if (attempt > 1) this.#statements.except.run(this.id, message.position, 0, null);
     }
     const waiting = this.#statements.firstWaiting.get()?.position as number | undefined;
-    let low = Math.min(this.#head + 1, waiting ?? Number.POSITIVE_INFINITY);
+    let low = Math.min(this.#log.end + 1, waiting ?? Number.POSITIVE_INFINITY);
     for (const position of this.leases.keys()) low = Math.min(low, position);
-    for (const { position } of this.#candidates) low = Math.min(low, position);
+    for (const { head, candidates } of this.#lanes.values()) {
+      low = Math.min(low, head + 1);
+      for (const { position } of candidates) low = Math.min(low, position);
+    }
     for (const { message, attempt } of settled) {
       if (attempt === 1 && message.position >= low) this.#statements.except.run(this.id, message.position, 0, null);
     }
@@ -182,29 +208,50 @@ export class SubscriptionState {
     return Number(this.#statements.backlog.get(this.#cursor)?.count ?? 0);
   }
 
-  /** Fills the candidates: first those whose backoff is over, then the log from the head on. */
-  #look(now: number): void {
-    if (this.#candidates.length > 0) return;
-    if (this.nextDueAt <= now) {
-      for (const row of this.#statements.due.iterate(now)) {
-        const position = row.position as number;
-        if (this.leases.has(position) || this.#settled.has(position)) continue;
-        this.#candidates.push({ position, attempts: row.attempts as number });
-        if (this.#candidates.length === candidatesAtATime) return;
-      }
-      this.#refreshNextDue(now);
-      if (this.#candidates.length > 0) return;
+  /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
+  #next(now: number): [string, Lane] | undefined {
+    this.#recall(now);
+    for (const next of this.#lanes) {
+      const [name, lane] = next;
+      this.#look(name, lane);
+      if (lane.candidates.length > 0) return next;
+      this.#lanes.delete(name);
     }
-    while (this.#candidates.length === 0 && this.#head < this.#log.end) {
-      const rows = this.#statements.scan.all(this.#head, this.#log.end, candidatesAtATime);
+    return undefined;
+  }
+
+  /** What has its backoff behind it becomes a candidate, so many at a time. */
+  #recall(now: number): void {
+    if (this.nextDueAt > now || this.#recalled.size > 0) return;
+    for (const row of this.#statements.due.iterate(now)) {
+      const position = row.position as number;
+      if (this.leases.has(position) || this.#settled.has(position)) continue;
+      this.#laneOf(row.lane as string).candidates.push({ position, attempts: row.attempts as number });
+      this.#recalled.add(position);
+      if (this.#recalled.size === candidatesAtATime) return;
+    }
+    this.#refreshNextDue(now);
+  }
+
+  /** Fills the candidates of a lane from its head on. */
+  #look(name: string, lane: Lane): void {
+    const { end } = this.#log;
+    while (lane.candidates.length === 0 && lane.head < end) {
+      const rows = this.#statements.scan.all(name, lane.head, end, candidatesAtATime);
       for (const row of rows) {
         if (row.excepted !== null) continue;
         if (this.#filter(JSON.parse(row.attributes as string))) {
-          this.#candidates.push({ position: row.position as number, attempts: 0 });
+          lane.candidates.push({ position: row.position as number, attempts: 0 });
         }
       }
-      this.#head = rows.length < candidatesAtATime ? this.#log.end : (rows.at(-1)!.position as number);
+      lane.head = rows.length < candidatesAtATime ? end : (rows.at(-1)!.position as number);
     }
+  }
+
+  /** A lane to put something back into, also one that had come to its end. */
+  #laneOf(name: string): Lane {
+    this.notice(name, this.#log.end + 1);
+    return this.#lanes.get(name)!;
   }
 
   #refreshNextDue(after = -1): void {
@@ -220,6 +267,7 @@ export class SubscriptionState {
 }
 
 interface Statements {
+  readonly lanes: StatementSync;
   readonly scan: StatementSync;
   readonly due: StatementSync;
   readonly nextDue: StatementSync;
@@ -231,14 +279,23 @@ interface Statements {
 }
 
 function prepare(database: Database, id: number, topicId: number): Statements {
+  // One step in the index from lane to lane, whatever their length.
+  const lanes = `WITH RECURSIVE lanes (lane) AS (
+    SELECT min(lane) FROM message WHERE topic = ${topicId}
+    UNION ALL
+    SELECT (SELECT min(lane) FROM message WHERE topic = ${topicId} AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
+  )`;
+  const ofLane = `topic = ${topicId} AND message.lane = lanes.lane AND message.position > ?`;
   return {
+    lanes: database.prepare(`${lanes} SELECT lane FROM lanes WHERE EXISTS (SELECT 1 FROM message WHERE ${ofLane})`),
     scan: database.prepare(
       `SELECT message.position, message.attributes, exception.position AS excepted FROM message
        LEFT JOIN exception ON exception.subscription = ${id} AND exception.position = message.position
-       WHERE topic = ${topicId} AND message.position > ? AND message.position <= ? ORDER BY message.position LIMIT ?`,
+       WHERE topic = ${topicId} AND lane = ? AND message.position > ? AND message.position <= ? ORDER BY message.position LIMIT ?`,
     ),
     due: database.prepare(
-      `SELECT position, attempts FROM exception WHERE subscription = ${id} AND due_at <= ? ORDER BY position`,
+      `SELECT exception.position, attempts, lane FROM exception JOIN message USING (position)
+       WHERE subscription = ${id} AND due_at <= ? ORDER BY exception.position`,
     ),
     nextDue: database.prepare(
       `SELECT min(due_at) AS due_at FROM exception WHERE subscription = ${id} AND due_at > ? HAVING count(*) > 0`,
@@ -252,7 +309,7 @@ function prepare(database: Database, id: number, topicId: number): Statements {
     forget: database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND position <= ?`),
     move: database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`),
     backlog: database.prepare(
-      `SELECT count(*) AS count FROM message WHERE topic = ${topicId} AND position > ? AND NOT EXISTS
+      `${lanes} SELECT count(*) AS count FROM lanes CROSS JOIN message WHERE ${ofLane} AND NOT EXISTS
        (SELECT 1 FROM exception WHERE subscription = ${id} AND exception.position = message.position AND due_at IS NULL)`,
     ),
   };

@@ -83,7 +83,7 @@ export class LocalPlatform {
   static async start(options: LocalPlatformOptions): Promise<LocalPlatform> {
     const { directory, manifest, clock, random, log, inline } = options;
     const database = new Database(directory.join('dormouse.db'), { sync: options.sync, onFailure: options.onFailure });
-    const broker = new Broker(database, clock);
+    const broker = new Broker(database, clock, { fairBy: 'ce-tenant' });
     const audit = manifest.topics.some(({ name }) => name === auditLog.name);
     const store = new SqliteStateStore({ database, broker, system: manifest.system, topicName, audit, now: clock.now });
     const blobs = new FileBlobStore(directory.join('files'));
