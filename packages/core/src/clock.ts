@@ -1,25 +1,33 @@
 /** Where time comes from. Passed in everywhere, so that a simulator can own it. */
 export interface Clock {
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds. Set by hand or by the network, it jumps, also back: for dates and deadlines, not for durations. */
   now(): number;
+  /** Milliseconds since a moment of no meaning. Never jumps. */
+  steady(): number;
   /** Calls back once, at or after a time; returns what cancels it. Times beyond 24 days are waited for in stretches. */
   at(time: number, callback: () => void): () => void;
+  /** Calls back once, when so many milliseconds have passed, whatever date it is then; returns what cancels it. */
+  after(durationMs: number, callback: () => void): () => void;
 }
 
 const longestStretchMs = 2 ** 30;
 
 export const systemClock: Clock = {
   now: Date.now,
-  at(time, callback) {
-    let timer: ReturnType<typeof setTimeout>;
-    const wait = () => {
-      const left = time - Date.now();
-      timer = left > longestStretchMs ? setTimeout(wait, longestStretchMs) : setTimeout(callback, Math.max(0, left));
-    };
-    wait();
-    return () => clearTimeout(timer);
-  },
+  steady: () => performance.now(),
+  at: (time, callback) => waitUntil(time, Date.now, callback),
+  after: (durationMs, callback) => waitUntil(performance.now() + durationMs, () => performance.now(), callback),
 };
+
+function waitUntil(time: number, now: () => number, callback: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  const wait = () => {
+    const left = time - now();
+    timer = left > longestStretchMs ? setTimeout(wait, longestStretchMs) : setTimeout(callback, Math.max(0, left));
+  };
+  wait();
+  return () => clearTimeout(timer);
+}
 
 /** Where randomness comes from. */
 export interface Random {

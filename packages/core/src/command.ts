@@ -77,7 +77,7 @@ export async function runCommand(
 ): Promise<unknown> {
   const input = definition.parse(request, ports.clock.now());
   const deadline = new AbortController();
-  const cancel = ports.clock.at(ports.clock.now() + deadlineMs, () => deadline.abort());
+  const cancel = ports.clock.after(deadlineMs, () => deadline.abort());
   try {
     for (let run = 1; run <= maxRuns; run++) {
       try {

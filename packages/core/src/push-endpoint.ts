@@ -125,6 +125,8 @@ class DeliveryRun {
   readonly #ports: EndpointPorts;
   readonly #attempt: number;
   readonly #startedAt: number;
+  /** The same by the steady clock. */
+  readonly #begunAt: number;
 
   constructor(
     service: Service,
@@ -140,6 +142,7 @@ class DeliveryRun {
     this.#ports = ports;
     this.#attempt = marks.attempt ?? 1;
     this.#startedAt = ports.clock.now();
+    this.#begunAt = ports.clock.steady();
   }
 
   async settle(): Promise<void> {
@@ -153,7 +156,7 @@ class DeliveryRun {
     // One deadline for all runs of this delivery: the wire does not wait longer because we ran twice.
     const deadline = new AbortController();
     const { ackDeadlineMs } = this.#subscription;
-    const cancel = this.#ports.clock.at(this.#startedAt + ackDeadlineMs - commitMarginMs, () => deadline.abort());
+    const cancel = this.#ports.clock.after(ackDeadlineMs - commitMarginMs, () => deadline.abort());
     try {
       await this.#untilSettled(id, refs, timer !== undefined, deadline.signal);
     } finally {
@@ -165,8 +168,12 @@ class DeliveryRun {
     for (let run = 1; ; run++) {
       const read = await this.#ports.store.get(refs);
       const settledBefore = read[0]!;
-      if (this.#isStale(settledBefore, byTimer ? read.at(-1) : undefined)) return;
-      const unit = await this.#run(id, settledBefore, read.slice(1), signal);
+      if (this.#isTried(settledBefore)) return;
+      const timer = byTimer ? read.at(-1) : undefined;
+      const unit = this.#isReplaced(timer)
+        ? await this.#letGo(settledBefore, timer)
+        : await this.#run(id, settledBefore, read.slice(1), signal);
+      if (!unit) return;
       try {
         await this.#ports.store.commit(unit);
         return;
@@ -178,11 +185,30 @@ class DeliveryRun {
     }
   }
 
-  /** Settled before, an attempt that another message already made, or a timer since replaced or cancelled. */
-  #isStale(inbox: Versioned, timer: Versioned | undefined): boolean {
+  /** Settled before, or an attempt that another message already made. */
+  #isTried(inbox: Versioned): boolean {
     const lastAttempt = (inbox.data?.attempt as number | undefined) ?? 0;
-    if (inbox.data?.state === 'settled' || lastAttempt >= this.#attempt) return true;
+    return inbox.data?.state === 'settled' || lastAttempt >= this.#attempt;
+  }
+
+  /** Comes from a timer that was set anew or cancelled since. */
+  #isReplaced(timer: Versioned | undefined): timer is Versioned {
     return timer !== undefined && timer.data?.generation !== this.#marks.timer!.generation;
+  }
+
+  /** Nothing is left to do. If it was redriven, its dead letter is told. */
+  async #letGo(inbox: Versioned, timer: Versioned): Promise<UnitOfWork | undefined> {
+    const tenant = this.#delivery.message.attributes['ce-tenant'] ?? defaultTenant;
+    const resolved = await this.#resolved(inbox, tenant);
+    if (resolved.length === 0) return undefined;
+    const data = { state: 'settled', at: this.#ports.clock.now() };
+    return {
+      reads: [inbox, timer],
+      writes: [{ ref: inbox.ref, data, tenant }, ...resolved],
+      entries: [],
+      journal: [],
+      publish: [],
+    };
   }
 
   /** Runs the handler, to what must be committed: its effects, or what follows from its failure. */
@@ -313,7 +339,7 @@ class DeliveryRun {
       decision: decision.kind === 'retry' ? { kind: 'retry', at: decision.at } : { kind: 'dead-letter', id: key },
       published,
       startedAt: this.#startedAt,
-      durationMs: now - this.#startedAt,
+      durationMs: Math.round(clock.steady() - this.#begunAt),
     };
     log.warn('attempt.failed', {
       subscription: name,

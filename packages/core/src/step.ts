@@ -113,6 +113,8 @@ export class RunningStep implements Step {
   readonly attempt: number;
   readonly signal: AbortSignal;
   readonly now: number;
+  /** The same by the steady clock. */
+  readonly #begunAt: number;
   readonly #origin: StepOrigin;
   readonly #ports: StepPorts;
   readonly #prefetched: Map<Ref, Versioned>;
@@ -130,6 +132,7 @@ export class RunningStep implements Step {
     this.attempt = origin.attempt;
     this.signal = origin.signal;
     this.now = ports.clock.now();
+    this.#begunAt = ports.clock.steady();
     this.#origin = origin;
     this.#ports = ports;
     this.#prefetched = new Map(prefetched.map((versioned) => [versioned.ref, versioned]));
@@ -328,7 +331,7 @@ export class RunningStep implements Step {
       cancelledTimers: chain === subject ? this.#cancelledTimers : [],
       ...(this.#note !== undefined && chain === subject && { note: this.#note }),
       startedAt: this.now,
-      durationMs: this.#ports.clock.now() - this.now,
+      durationMs: Math.round(this.#ports.clock.steady() - this.#begunAt),
     });
     const changed = new Map<Ref, EntryDraft['changes']>();
     for (const [ref, { data, logged }] of this.#written) {

@@ -150,7 +150,7 @@ export class ServicePool implements PushTarget {
       failures: this.#failures,
       retryInMs,
     });
-    this.#cancelRetry = clock.at(clock.now() + retryInMs, () => {
+    this.#cancelRetry = clock.after(retryInMs, () => {
       this.#cancelRetry = undefined;
       this.onFree();
     });

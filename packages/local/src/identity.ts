@@ -9,11 +9,18 @@ const renewBeforeSeconds = 600;
 
 export const pushServiceAccount = 'push@dormouse.local';
 
+/** Both in seconds, as its claims. One issued in the future is of before the clock went back. */
+interface Token {
+  readonly header: string;
+  readonly issuedAt: number;
+  readonly renewAt: number;
+}
+
 /** Signs pushes as Google does; the public half goes to the instances. */
 export class PushSigner {
   readonly #key: CryptoKey;
   readonly #keyId: string;
-  readonly #tokens = new Map<string, { readonly header: string; readonly renewAt: number }>();
+  readonly #tokens = new Map<string, Token>();
   readonly publicKeys: JSONWebKeySet;
 
   private constructor(key: CryptoKey, keyId: string, publicKeys: JSONWebKeySet) {
@@ -35,7 +42,7 @@ export class PushSigner {
     const now = Math.floor(Date.now() / 1000);
     const key = `${email} ${audience}`;
     const cached = this.#tokens.get(key);
-    if (cached && cached.renewAt > now) return cached.header;
+    if (cached && cached.issuedAt <= now && now < cached.renewAt) return cached.header;
     const token = await new SignJWT({ email, email_verified: true, azp: email })
       .setProtectedHeader({ alg: 'RS256', kid: this.#keyId, typ: 'JWT' })
       .setIssuer(issuer)
@@ -45,7 +52,7 @@ export class PushSigner {
       .setExpirationTime(now + lifeSeconds)
       .sign(this.#key);
     const header = `Bearer ${token}`;
-    this.#tokens.set(key, { header, renewAt: now + lifeSeconds - renewBeforeSeconds });
+    this.#tokens.set(key, { header, issuedAt: now, renewAt: now + lifeSeconds - renewBeforeSeconds });
     return header;
   }
 }

@@ -70,7 +70,9 @@ export class Instance {
     this.port = port;
     const socketPath = join(options.socketFolder, `${service.name}-${number}`);
     this.#address = service.run.kind === 'bundle' ? { socketPath } : { host: '127.0.0.1', port: port! };
-    this.#agent = new Agent({ keepAlive: true, maxSockets: service.limits.concurrency });
+    // Ours leave a connection open for good. A foreign server may close one at the moment it is used again, and nobody
+    // could tell that from a push it failed.
+    this.#agent = new Agent({ keepAlive: service.run.kind === 'bundle', maxSockets: service.limits.concurrency });
     this.#child = this.#spawn(socketPath);
     this.exited = new Promise((resolve) => {
       this.#child.on('error', (error) => resolve(error.message));
@@ -138,7 +140,7 @@ export class Instance {
     this.#cancelIdle();
     if (this.inFlight > 0 || this.#asked || this.#broken) return;
     const { clock, idleMs } = this.#options;
-    this.#cancelIdle = clock.at(clock.now() + idleMs, () => void this.stop());
+    this.#cancelIdle = clock.after(idleMs, () => void this.stop());
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,9 +80,28 @@ export class LocalPlatform {
     this.#stop = stop;
   }
 
+  /** What was opened is closed again where it cannot start. */
   static async start(options: LocalPlatformOptions): Promise<LocalPlatform> {
+    const undo: (() => unknown)[] = [];
+    const stop = async () => {
+      for (const each of undo.splice(0).reverse()) await each();
+    };
+    try {
+      return await LocalPlatform.#start(options, undo, stop);
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  }
+
+  static async #start(
+    options: LocalPlatformOptions,
+    undo: (() => unknown)[],
+    stop: () => Promise<void>,
+  ): Promise<LocalPlatform> {
     const { directory, manifest, clock, random, log, inline } = options;
     const database = new Database(directory.join('dormouse.db'), { sync: options.sync, onFailure: options.onFailure });
+    undo.push(() => database.close());
     const broker = new Broker(database, clock, { fairBy: 'ce-tenant' });
     const audit = manifest.topics.some(({ name }) => name === auditLog.name);
     const store = new SqliteStateStore({ database, broker, system: manifest.system, topicName, audit, now: clock.now });
@@ -95,11 +114,14 @@ export class LocalPlatform {
     await provision(new PubsubClient(restApi, project), manifest);
     const brokerServer = createServer(serveRequests(restApi));
     const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
+    undo.push(() => close(brokerServer));
 
     const socketFolder = makeSocketFolder(directory.path);
+    undo.push(() => rmSync(socketFolder, { recursive: true, force: true }));
     const stateToken = randomBytes(24).toString('base64url');
     const stateServer = serveStateStore(store, stateToken);
     await listen(stateServer, { path: join(socketFolder, 'state') });
+    undo.push(() => close(stateServer));
 
     // Reserved once, so that the services can be told all ports that are ours.
     const commandPorts = new Map<string, number[]>();
@@ -167,23 +189,18 @@ export class LocalPlatform {
           });
       },
     });
-    for (const subscription of broker.subscriptions) dispatcher.add(subscription);
-    scheduler.start();
-
-    const platform = new LocalPlatform(ports, brokerPort, broker, [...targets.values()], async () => {
+    undo.push(async () => {
       scheduler.stop();
       const drained = AbortSignal.timeout(drainMs);
       await Promise.race([dispatcher.stop(), new Promise((resolve) => drained.addEventListener('abort', resolve))]);
       await Promise.all([...targets.values()].map((target) => target.stop()));
       await dispatcher.stop();
       broker.close();
-      for (const server of [brokerServer, stateServer]) {
-        server.closeAllConnections();
-        server.close();
-      }
-      await database.close();
-      rmSync(socketFolder, { recursive: true, force: true });
     });
+    for (const subscription of broker.subscriptions) dispatcher.add(subscription);
+    scheduler.start();
+
+    const platform = new LocalPlatform(ports, brokerPort, broker, [...targets.values()], stop);
     store.onCommitted = (notice) => {
       if (notice.dueAt !== undefined) scheduler.wake(notice.dueAt);
       platform.onCommitted(notice);
@@ -261,6 +278,11 @@ function listen(
     server.once('error', reject);
     server.listen(where, () => resolve((server.address() as AddressInfo).port));
   });
+}
+
+function close(server: Server): void {
+  server.closeAllConnections();
+  server.close();
 }
 
 async function freePorts(count: number): Promise<number[]> {

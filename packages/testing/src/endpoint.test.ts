@@ -544,6 +544,34 @@ test('a dead letter that is redriven runs again, and is resolved when it settles
   expect(documents.map(({ data }) => data!.state)).toEqual(['resolved']);
 });
 
+test('a dead letter of a timer that was cancelled since is resolved by its redrive, without a run', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(
+    async ({ data }, step) => {
+      if (data.n === 1) step.publish(asked, { n: 2 }, { after: '1h', timer: 'reminder' });
+      else if (data.n === 3) await step.cancelTimer('reminder');
+      else if (data.n === 4) {
+        const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+        await step.redrive(documents[0]!.data!.id as string);
+      } else {
+        runs++;
+        throw new PermanentError('broken');
+      }
+    },
+    { retry: { attempts: 1 } },
+  );
+  await bench.deliver(event('E1'));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(timer!.message);
+  await bench.deliver(event('E2', { n: 3 }));
+  await bench.deliver(event('E3', { n: 4 }));
+  const [redriven] = bench.published(asked);
+  await bench.deliver(redriven!);
+  expect(runs).toBe(1);
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents.map(({ data }) => data!.state)).toEqual(['resolved']);
+});
+
 test('the event of a timer reaches every subscription of its topic', async () => {
   const seen: string[] = [];
   await using bench = await Bench.with(async ({ data }, step) => {

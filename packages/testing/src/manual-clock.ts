@@ -11,6 +11,12 @@ export class ManualClock implements Clock {
 
   readonly now = (): number => this.#now;
 
+  readonly steady = this.now;
+
+  after(durationMs: number, callback: () => void): () => void {
+    return this.at(this.#now + durationMs, callback);
+  }
+
   at(time: number, callback: () => void): () => void {
     const waiting = { time, callback };
     this.#waiting.push(waiting);
