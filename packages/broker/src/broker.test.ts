@@ -11,14 +11,16 @@ import type { SubscriptionState } from './subscription.ts';
 const topic = 'projects/p/topics/news';
 const reader = 'projects/p/subscriptions/reader';
 
-/** Time by hand: alarms are looked for, not waited for. */
+/** Time by hand: alarms are looked for, not waited for. The date is whatever it is set to. */
 class Hand {
-  time = 1_000_000;
+  time = 1_000_000_000_000;
+  dateOffset = 0;
   readonly #alarms = new Set<{ readonly at: number; readonly callback: () => void }>();
-  readonly now = () => this.time;
+  readonly now = () => this.time + this.dateOffset;
+  readonly steady = () => this.time;
 
-  at(time: number, callback: () => void): () => void {
-    const alarm = { at: time, callback };
+  after(durationMs: number, callback: () => void): () => void {
+    const alarm = { at: this.time + durationMs, callback };
     this.#alarms.add(alarm);
     return () => this.#alarms.delete(alarm);
   }
@@ -199,6 +201,36 @@ test('a nack of one message holds up no other', async () => {
   const [poison] = bench.lease(1);
   await bench.broker.nack(bench.subscription, [poison!.position]);
   expect(bench.lease().map(({ text }) => text)).toEqual(['good']);
+});
+
+test.each([
+  ['forward', 86_400_000],
+  ['back', -86_400_000],
+])('a clock set %s a day neither ends a lease or backoff early nor holds it up', async (_title, jumpMs) => {
+  const bench = await new Bench().create();
+  await bench.publish('leased', 'nacked');
+  const [, nacked] = bench.lease(2);
+  await bench.broker.nack(bench.subscription, [nacked!.position]);
+  bench.clock.dateOffset += jumpMs;
+  bench.clock.pass(9_999);
+  await bench.broker.publish(topic, [{ data: 'bGF0ZXI=', attributes: {} }]);
+  expect(bench.lease().map(({ text }) => text)).toEqual(['nacked', 'later']);
+  bench.clock.pass(1);
+  // The expired lease is written down, and then waits out its backoff.
+  await expect.poll(() => bench.subscription.leases.size).toBe(2);
+  bench.clock.pass(10_000);
+  expect(bench.lease().map(({ text }) => text)).toContain('leased');
+});
+
+test('a backoff that was set before the clock went back, over a restart, ends within the longest there is', async () => {
+  const bench = await new Bench().create();
+  await bench.publish('1');
+  await bench.broker.nack(bench.subscription, [bench.lease()[0]!.position]);
+  await bench.close();
+  bench.clock.dateOffset -= 86_400_000;
+  bench.open();
+  bench.clock.pass(600_000);
+  expect(bench.lease().map(({ text }) => text)).toEqual(['1']);
 });
 
 test('nothing is offered before it is durable', async () => {

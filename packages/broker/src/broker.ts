@@ -7,8 +7,11 @@ import { type Lease, type SubscriptionConfig, SubscriptionState } from './subscr
 
 /** Time as the broker needs it. */
 export interface BrokerClock {
+  /** Epoch milliseconds. May jump, also back. */
   now(): number;
-  at(time: number, callback: () => void): () => void;
+  /** Milliseconds since a moment of no meaning. Never jumps. */
+  steady(): number;
+  after(durationMs: number, callback: () => void): () => void;
 }
 
 export interface TopicConfig {
@@ -29,7 +32,14 @@ export interface BrokerOptions {
 const alarmRetryMs = 1_000;
 
 /** Source of the limits: google.pubsub.v1 and its quotas. */
-const limits = { messagesAPublish: 1000, attributes: 100, keyBytes: 256, valueBytes: 1024, messageBytes: 10_000_000 };
+const limits = {
+  messagesAPublish: 1000,
+  attributes: 100,
+  keyBytes: 256,
+  valueBytes: 1024,
+  messageBytes: 10_000_000,
+  backoffMs: 600_000,
+};
 
 /**
  * Topics, subscriptions, publishing and leasing over one database.
@@ -41,6 +51,8 @@ const limits = { messagesAPublish: 1000, attributes: 100, keyBytes: 256, valueBy
 export class Broker {
   readonly #database: Database;
   readonly #clock: BrokerClock;
+  /** What to add to steady time: so leases and backoffs have dates that hold over a restart, and never jump meanwhile. */
+  readonly #epoch: number;
   readonly #fairBy: string | undefined;
   readonly #log: Log;
   readonly #topics = new Map<string, TopicState>();
@@ -65,8 +77,11 @@ export class Broker {
     database.migrate('broker', Broker.schema);
     this.#database = database;
     this.#clock = clock;
+    this.#epoch = clock.now() - clock.steady();
     this.#fairBy = fairBy;
     this.#log = new Log(database);
+    // No backoff is longer: one that ends later was set before the machine's clock went back.
+    database.prepare('UPDATE exception SET due_at = ?1 WHERE due_at > ?1').run(this.#time + limits.backoffMs);
     for (const row of database.prepare('SELECT * FROM topic').all()) {
       this.#addTopic(row.id as number, JSON.parse(row.config as string));
     }
@@ -167,7 +182,7 @@ export class Broker {
 
   /** Leases what can be had now, up to `max`. */
   lease(subscription: SubscriptionState, max: number, durationMs = subscription.ackDeadlineMs): Lease[] {
-    const leases = subscription.lease(max, this.#clock.now(), durationMs);
+    const leases = subscription.lease(max, this.#time, durationMs);
     if (leases.length > 0) this.#setAlarm(subscription);
     return leases;
   }
@@ -192,7 +207,7 @@ export class Broker {
 
   async nack(subscription: SubscriptionState, positions: readonly number[]): Promise<void> {
     await this.#database.write(() => {
-      for (const position of positions) subscription.nack(position, this.#clock.now());
+      for (const position of positions) subscription.nack(position, this.#time);
     });
     this.#setAlarm(subscription);
   }
@@ -206,13 +221,13 @@ export class Broker {
   extend(subscription: SubscriptionState, position: number, durationMs: number): void {
     const lease = subscription.leases.get(position);
     if (!lease) return;
-    lease.expiresAt = this.#clock.now() + durationMs;
+    lease.expiresAt = this.#time + durationMs;
     this.#setAlarm(subscription);
   }
 
   /** Whether something could be leased now. */
   available(subscription: SubscriptionState): boolean {
-    return subscription.available(this.#clock.now());
+    return subscription.available(this.#time);
   }
 
   /** Sets no alarm and tells nobody any more. The database stays open. */
@@ -221,6 +236,11 @@ export class Broker {
     for (const { cancel } of this.#alarms.values()) cancel();
     this.#alarms.clear();
     this.onAvailable = () => {};
+  }
+
+  /** Of leases and backoffs. */
+  get #time(): number {
+    return Math.floor(this.#epoch + this.#clock.steady());
   }
 
   /** One alarm a subscription: the earliest lease to expire or backoff to end. */
@@ -232,12 +252,13 @@ export class Broker {
     if (current && current.at <= at) return;
     current?.cancel();
     if (at === Number.POSITIVE_INFINITY) return;
-    this.#alarms.set(subscription, { at, cancel: this.#clock.at(at, () => void this.#onAlarm(subscription)) });
+    const cancel = this.#clock.after(at - this.#time, () => void this.#onAlarm(subscription));
+    this.#alarms.set(subscription, { at, cancel });
   }
 
   async #onAlarm(subscription: SubscriptionState): Promise<void> {
     this.#alarms.delete(subscription);
-    const now = this.#clock.now();
+    const now = this.#time;
     const expired = [...subscription.leases]
       .filter(([, { expiresAt }]) => expiresAt <= now)
       .map(([position]) => position);
@@ -298,7 +319,7 @@ function checkPolicy({ name, filter, ackDeadlineSeconds = 0, retryPolicy = {} }:
   }
   for (const [field, value] of Object.entries(retryPolicy)) {
     const seconds = Number(/^(\d+(?:\.\d+)?)s$/.exec(String(value))?.[1] ?? Number.NaN);
-    if (!(seconds >= 0 && seconds <= 600)) {
+    if (!(seconds >= 0 && seconds * 1000 <= limits.backoffMs)) {
       throw new BrokerError(
         'INVALID_ARGUMENT',
         `subscription "${name}": retryPolicy.${field} must be "0s" to "600s", got "${value}"`,
