@@ -85,4 +85,40 @@ test('a dead letter is listed with its cause, shown with its event, and redriven
   expect([after.counts.mail.effects, after.counts.mail.repeats]).toEqual([before.counts.mail.effects, 0]);
   const again = await system.run(['dead-letters', 'redrive', letter.id]);
   expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('is resolved; only an open one') });
+
+  const { deadLetters } = JSON.parse((await system.run(['dead-letters', '--json'])).stdout);
+  const other = deadLetters.find(({ state }: { state: string }) => state === 'open').id;
+  const unexplained = await system.run(['dead-letters', 'discard', other]);
+  expect(unexplained).toMatchObject({ code: 1, stderr: expect.stringContaining('needs a reason') });
+  const discarded = await system.run(['dead-letters', 'discard', other, 'the client was called instead']);
+  expect(discarded).toMatchObject({ code: 0, stdout: `${other} is discarded\n` });
+  expect((await system.run(['dead-letters', 'show', other])).stdout).toMatch(
+    /state +discarded[\s\S]*discarded +\S+ \S+: the client was called instead/,
+  );
+  for (const action of [['redrive'], ['discard', 'once more']]) {
+    const refused = await system.run(['dead-letters', action[0]!, other, ...action.slice(1)]);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('is discarded; only an open one') });
+  }
+});
+
+test('a paused subscription gets nothing, also after a restart; resumed, it gets all that came meanwhile', async () => {
+  const data = join(folder, 'paused');
+  const paused = await RunningSystem.ofThisTest({ args: ['--no-sample'], data });
+  const name = 'processing.data.analyze';
+  expect((await paused.run(['subscriptions', 'pause', name])).stdout).toContain(`${name} is paused`);
+  const id = await paused.open(caseRequest({ statement: { inline: smallStatement() } }));
+  const waits = async (system: RunningSystem) => {
+    const { subscriptions } = JSON.parse((await system.run(['subscriptions', '--json'])).stdout);
+    return subscriptions.find((each: { name: string }) => each.name === name);
+  };
+  await until('the event waits at the paused subscription', async () => (await waits(paused)).backlog === 1);
+  await paused.stop();
+  const again = await RunningSystem.ofThisTest({ args: ['--no-sample'], data });
+  expect(await waits(again)).toMatchObject({ topic: 'data.analyze', backlog: 1, paused: true });
+  expect((await again.services()).find(({ name }) => name === 'processing')).toMatchObject({ wakes: 0 });
+  expect((await again.run(['topics'])).stdout).toMatch(/processing\.data\.analyze +1, paused/);
+  expect((await again.run(['subscriptions', 'resume', name])).stdout).toBe(`${name} is resumed\n`);
+  await again.reaches(id, 'closed');
+  const unknown = await again.run(['subscriptions', 'pause', 'processing.nothing']);
+  expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('no subscription "processing.nothing"') });
 });

@@ -1,4 +1,4 @@
-import { command, deadLetters, refOf } from '@dormouse/core';
+import { CommandRefused, command, deadLetters, refOf } from '@dormouse/core';
 import { retryFailed } from '../contracts/retry-failed.ts';
 
 /** Sends a dead letter back to the one subscription that failed. */
@@ -8,6 +8,8 @@ export const redrive = command<{ readonly id: string }, { deadLetterId: string }
   parse: ({ params }) => ({ id: params.id! }),
   subject: ({ id }) => ({ ref: refOf(deadLetters, id) }),
   async run({ id }, step) {
+    const { state } = await step.deadLetter(id);
+    if (state !== 'open') throw new CommandRefused(`dead letter "${id}" is ${state}; only an open one can be redriven`);
     step.publish(retryFailed, { deadLetterId: id });
     return { deadLetterId: id };
   },

@@ -151,6 +151,7 @@ export class Broker {
         .run(JSON.stringify(config), subscription.id);
       this.#database.afterSync(() => {
         subscription.config = config;
+        this.onAvailable(subscription);
       });
     });
     return config;

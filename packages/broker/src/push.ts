@@ -56,30 +56,29 @@ export class PushDispatcher {
   constructor(broker: Broker, options: PushOptions) {
     this.#broker = broker;
     this.#options = options;
-    broker.onAvailable = (subscription) => this.#pump(subscription);
+    broker.onAvailable = (subscription) => this.add(subscription);
   }
 
-  /** Starts pushing for a subscription that has an endpoint. */
+  /** Pushes what a subscription has for its endpoint, from now on. Nothing happens while it has none. */
   add(subscription: SubscriptionState): void {
-    const target =
-      subscription.config.pushConfig?.pushEndpoint && this.#options.resolve(subscription.config.pushConfig);
-    if (!target || this.#targetOf.has(subscription)) return;
-    this.#targetOf.set(subscription, target);
-    const sharing = this.#targets.get(target) ?? [];
-    sharing.push(subscription);
-    this.#targets.set(target, sharing);
-    target.onFree = () => this.#pumpAll(sharing);
-    this.#pump(subscription);
+    const { pushConfig } = subscription.config;
+    if (!pushConfig?.pushEndpoint) return;
+    if (!this.#targetOf.has(subscription)) {
+      const target = this.#options.resolve(pushConfig);
+      if (!target) return;
+      this.#targetOf.set(subscription, target);
+      const sharing = this.#targets.get(target) ?? [];
+      sharing.push(subscription);
+      this.#targets.set(target, sharing);
+      target.onFree = () => this.#pumpAll(sharing);
+    }
+    while (this.#pushOne(subscription));
   }
 
   /** Leases no more, and waits for what is under way. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#inFlight);
-  }
-
-  #pump(subscription: SubscriptionState): void {
-    while (this.#pushOne(subscription));
   }
 
   #pumpAll(sharing: SubscriptionState[]): void {
@@ -97,7 +96,8 @@ export class PushDispatcher {
   /** False where nothing waits or nothing is free. */
   #pushOne(subscription: SubscriptionState): boolean {
     const target = this.#targetOf.get(subscription);
-    if (this.#stopped || !target) return false;
+    // Without an endpoint it is paused: its messages wait.
+    if (this.#stopped || !target || !subscription.config.pushConfig?.pushEndpoint) return false;
     if (!this.#broker.available(subscription)) return false;
     const slot = target.take(subscription.config.name);
     if (!slot) return false;
@@ -109,13 +109,15 @@ export class PushDispatcher {
       if (!lease) slot.release();
     }
     if (!lease) return false;
-    const work = this.#push(subscription, slot, lease).finally(() => this.#inFlight.delete(work));
+    const work = this.#push(subscription, subscription.config.pushConfig, slot, lease).finally(() =>
+      this.#inFlight.delete(work),
+    );
     this.#inFlight.add(work);
     return true;
   }
 
-  async #push(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<void> {
-    const outcome = await this.#outcome(subscription, slot, lease);
+  async #push(subscription: SubscriptionState, to: PushConfig, slot: PushSlot, lease: Lease): Promise<void> {
+    const outcome = await this.#outcome(subscription, to, slot, lease);
     const { position } = lease.message;
     if (outcome.acked) this.#broker.ack(subscription, position);
     // What our own stop cut off is no failure of the message's.
@@ -127,8 +129,12 @@ export class PushDispatcher {
     this.#options.onSettled?.(subscription.config.name, lease, outcome);
   }
 
-  async #outcome(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<PushOutcome> {
-    const { pushEndpoint, oidcToken } = subscription.config.pushConfig!;
+  async #outcome(
+    subscription: SubscriptionState,
+    { pushEndpoint, oidcToken }: PushConfig,
+    slot: PushSlot,
+    lease: Lease,
+  ): Promise<PushOutcome> {
     let authorization: string | undefined;
     try {
       authorization = oidcToken && (await this.#options.authorize(oidcToken, pushEndpoint!));

@@ -28,6 +28,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   trace: async () => (await import('./trace.ts')).trace,
   services: async () => (await import('./services.ts')).services,
   topics: async () => (await import('./topics.ts')).topics,
+  subscriptions: async () => (await import('./subscriptions.ts')).subscriptions,
   validate: async () => (await import('./validate.ts')).validate,
   version: async () => (await import('./version.ts')).version,
 };
@@ -79,7 +80,7 @@ function fail(message: string): number {
 
 async function overview(): Promise<string> {
   const rows = await Promise.all(
-    Object.entries(commands).map(async ([name, load]) => `  ${name.padEnd(12)} ${(await load()).summary}`),
+    Object.entries(commands).map(async ([name, load]) => `  ${name.padEnd(13)} ${(await load()).summary}`),
   );
   return `Usage: dormouse COMMAND [options]\n\n${rows.join('\n')}\n\n\`dormouse COMMAND --help\` tells more.\n`;
 }

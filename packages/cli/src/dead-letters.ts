@@ -6,15 +6,17 @@ import { dataFolder, dataOption, jsonOption } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 export const deadLetters: Command = {
-  summary: 'Deliveries set aside after their last attempt: list, show ID, redrive ID.',
-  usage: '[list | show ID | redrive ID] [options]',
-  maxArguments: 2,
+  summary: 'Deliveries set aside after their last attempt: list, show, redrive, discard.',
+  usage: '[list | show ID | redrive ID | discard ID REASON] [options]',
+  maxArguments: 3,
   options: { data: dataOption, json: jsonOption },
-  async run([action = 'list', id], options) {
+  async run([action = 'list', id, reason], options) {
     const client = await ConsoleClient.connect(dataFolder(options));
     if (action === 'list') return list(client, options.json === true);
-    if (action !== 'show' && action !== 'redrive') {
-      throw new UsageError(`dead-letters: "${action}" is no action; use list, show ID or redrive ID`);
+    if (!['show', 'redrive', 'discard'].includes(action)) {
+      throw new UsageError(
+        `dead-letters: "${action}" is no action; use list, show ID, redrive ID or discard ID REASON`,
+      );
     }
     if (!id)
       throw new UsageError(
@@ -26,11 +28,11 @@ export const deadLetters: Command = {
       process.stdout.write(options.json ? `${JSON.stringify(letter)}\n` : show(letter));
       return 0;
     }
-    if (letter.state !== 'open')
-      throw new UsageError(`dead letter ${id} is ${letter.state}; only an open one can be redriven`);
-    const { status, body } = await client.post(`${path}/redrive`, '{}');
+    if (action === 'discard' && !reason) throw new UsageError('dead-letters discard needs a reason, for the record');
+    const { status, body } = await client.post(`${path}/${action}`, JSON.stringify({ reason }));
     if (status !== 201) throw new UsageError(String(body.detail));
-    process.stdout.write(options.json ? `${JSON.stringify(body)}\n` : `${id} goes back to ${letter.subscription}\n`);
+    const done = action === 'redrive' ? `${id} goes back to ${letter.subscription}` : `${id} is discarded`;
+    process.stdout.write(options.json ? `${JSON.stringify(body)}\n` : `${done}\n`);
     return 0;
   },
 };
@@ -61,6 +63,7 @@ function show({
   code,
   cause,
   message,
+  discarded,
 }: DeadLetter): string {
   const rows = [
     ['dead letter', id],
@@ -72,6 +75,7 @@ function show({
     ['died', stamp(at)],
     ['code', code],
     ['cause', cause],
+    ...(discarded ? [['discarded', `${stamp(discarded.at)}: ${discarded.reason}`]] : []),
     ['data', Buffer.from(message.data, 'base64').toString()],
   ];
   return `${table(rows)}\n`;

@@ -135,6 +135,7 @@ export class Host {
       adminToken: token,
       services: () => platform.services(),
       topics: () => platform.topics(),
+      pause: (subscription, paused) => platform.pause(subscription, paused),
       watch: (workflow, onChange) => watch(watchers, workflow, onChange),
       mounts: new Map(sandbox ? [['/sandbox', (request) => sandbox.handle(request)]] : []),
     });

@@ -16,7 +16,11 @@ export const topics: Command = {
     else {
       const rows = answer.topics.flatMap(({ name, subscriptions }) => {
         if (subscriptions.length === 0) return [[name, '(nobody listens)', '']];
-        return subscriptions.map((each, index) => [index === 0 ? name : '', each.name, String(each.backlog)]);
+        return subscriptions.map((each, index) => [
+          index === 0 ? name : '',
+          each.name,
+          `${each.backlog}${each.paused ? ', paused' : ''}`,
+        ]);
       });
       process.stdout.write(`${table([['TOPIC', 'SUBSCRIPTION', 'WAITING'], ...rows])}\n`);
     }

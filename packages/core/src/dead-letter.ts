@@ -9,12 +9,13 @@ export const deadLetters = 'dead-letters';
  * A delivery set aside after its last attempt: one record for each event and subscription.
  *
  *   open --redrive--> redriving --settled--> resolved
- *     ^                   |
- *     +---failed again----+
+ *    |  ^                 |
+ *    |  +--failed again---+
+ *    +--discard--> discarded
  */
 export interface DeadLetter {
   readonly id: string;
-  readonly state: 'open' | 'redriving' | 'resolved';
+  readonly state: 'open' | 'redriving' | 'resolved' | 'discarded';
   readonly topic: string;
   readonly subscription: string;
   readonly workflow: Ref | undefined;
@@ -24,6 +25,8 @@ export interface DeadLetter {
   readonly attempts: number;
   /** Epoch milliseconds. */
   readonly at: number;
+  /** Why nothing more is to be done about it. */
+  readonly discarded?: { readonly reason: string; readonly at: number };
   /** The message as it came: what a redrive sends again. */
   readonly message: Message;
   /** The delivery's memory. */

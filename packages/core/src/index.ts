@@ -38,7 +38,7 @@ export {
 export type { Logger } from './logger.ts';
 export { checkName } from './name.ts';
 export { difference, type PatchOperation } from './patch.ts';
-export { PubsubClient, type SubscriptionPlan } from './pubsub-client.ts';
+export { PubsubClient, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export {
   type Handler,

@@ -6,10 +6,13 @@ export interface SubscriptionPlan {
   readonly ackDeadlineSeconds: number;
   readonly filter: string;
   readonly retryPolicy: { readonly minimumBackoff: string; readonly maximumBackoff: string };
-  readonly pushConfig: {
-    readonly pushEndpoint: string;
-    readonly oidcToken: { readonly serviceAccountEmail: string; readonly audience: string };
-  };
+  readonly pushConfig: PushPlan;
+}
+
+/** Where pushes go. Without an endpoint there are none: messages wait until they are pulled or an endpoint is set. */
+export interface PushPlan {
+  readonly pushEndpoint?: string;
+  readonly oidcToken?: { readonly serviceAccountEmail: string; readonly audience: string };
 }
 
 /** Pub/Sub v1 over REST: publish and provision. Source: google/pubsub/v1/pubsub.proto. */
@@ -45,6 +48,10 @@ export class PubsubClient {
       subscription: { ackDeadlineSeconds, retryPolicy, pushConfig },
       updateMask: 'ackDeadlineSeconds,retryPolicy,pushConfig',
     });
+  }
+
+  async modifyPushConfig(name: string, pushConfig: PushPlan): Promise<void> {
+    await this.#call('POST', `projects/${this.#project}/subscriptions/${name}:modifyPushConfig`, { pushConfig });
   }
 
   #topic(name: string): string {

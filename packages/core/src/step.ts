@@ -68,6 +68,10 @@ export interface Step {
    * not open. @throws DormouseError `document.missing`
    */
   redrive(deadLetterId: string): Promise<void>;
+  /** @throws DormouseError `document.missing` */
+  deadLetter(id: string): Promise<Readonly<DeadLetter>>;
+  /** Leaves a dead letter as it is, for good. It stays on record. @throws DormouseError `document.missing`, `command.refused` where it is not open */
+  discard(deadLetterId: string, reason: string): Promise<void>;
   /**
    * A side effect with a result that is remembered: a re-run of the step takes the recorded result.
    * At least once, with a stable idempotency key. Result: JSON, at most 256 KB.
@@ -230,17 +234,40 @@ export class RunningStep implements Step {
 
   async redrive(deadLetterId: string): Promise<void> {
     this.#effect(`redrive dead letter "${deadLetterId}"`);
-    const ref = refOf(deadLetters, deadLetterId);
-    await this.#read([ref]);
-    const letter = this.#seen.get(ref)!.data as DeadLetter | null;
-    if (letter === null) throw new DormouseError('document.missing', `there is no dead letter "${deadLetterId}"`);
+    const letter = await this.deadLetter(deadLetterId);
     if (letter.state !== 'open') return;
+    const ref = refOf(deadLetters, deadLetterId);
     await this.#read([letter.inbox]);
     const inbox = this.#seen.get(letter.inbox)!.data;
     this.#written.set(ref, { data: { ...letter, state: 'redriving' }, logged: false });
     this.#written.set(letter.inbox, { data: { ...inbox, failures: 0, deadLetter: ref }, logged: false });
     this.#redriven.push(addressed(letter.message, letter.subscription, letter.attempts + 1));
     this.note(`redrives ${letter.topic} to ${letter.subscription}`);
+  }
+
+  async discard(deadLetterId: string, reason: string): Promise<void> {
+    this.#effect(`discard dead letter "${deadLetterId}"`);
+    const letter = await this.deadLetter(deadLetterId);
+    if (letter.state !== 'open') {
+      throw new DormouseError(
+        'command.refused',
+        `dead letter "${deadLetterId}" is ${letter.state}; only an open one can be discarded`,
+      );
+    }
+    const discarded = { reason, at: this.now };
+    this.#written.set(refOf(deadLetters, deadLetterId), {
+      data: { ...letter, state: 'discarded', discarded },
+      logged: false,
+    });
+    this.note(`discards ${letter.topic} of ${letter.subscription}: ${reason}`);
+  }
+
+  async deadLetter(id: string): Promise<Readonly<DeadLetter>> {
+    const ref = refOf(deadLetters, id);
+    await this.#read([ref]);
+    const letter = this.#seen.get(ref)!.data as DeadLetter | null;
+    if (letter === null) throw new DormouseError('document.missing', `there is no dead letter "${id}"`);
+    return letter;
   }
 
   async run<I, R>(name: string, input: I, activity: (input: I, context: ActivityContext) => Promise<R>): Promise<R> {

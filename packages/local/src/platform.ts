@@ -18,10 +18,15 @@ import {
   auditLog,
   type Clock,
   createEndpoint,
+  defaultTenant,
   type Logger,
   PubsubClient,
+  type PushPlan,
   type Random,
+  type Ref,
+  refOf,
   type Service,
+  type StateStore,
   type StepPorts,
   sha256,
 } from '@dormouse/core';
@@ -65,17 +70,23 @@ export class LocalPlatform {
   readonly #stop: () => Promise<void>;
   readonly #targets: readonly (ServicePool | InlineTarget)[];
   readonly #broker: Broker;
+  readonly #client: PubsubClient;
+  readonly #services: Manifest['services'];
 
   private constructor(
     ports: LocalPlatform['ports'],
     brokerPort: number,
     broker: Broker,
+    client: PubsubClient,
+    services: Manifest['services'],
     targets: readonly (ServicePool | InlineTarget)[],
     stop: () => Promise<void>,
   ) {
     this.ports = ports;
     this.brokerPort = brokerPort;
     this.#broker = broker;
+    this.#client = client;
+    this.#services = services;
     this.#targets = targets;
     this.#stop = stop;
   }
@@ -111,7 +122,8 @@ export class LocalPlatform {
     const ports = { store, blobs, clock, random };
 
     const restApi = createRestApi(broker);
-    await provision(new PubsubClient(restApi, project), manifest);
+    const client = new PubsubClient(restApi, project);
+    await provision(client, store, manifest);
     const brokerServer = createServer(serveRequests(restApi));
     const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
     undo.push(() => close(brokerServer));
@@ -200,7 +212,15 @@ export class LocalPlatform {
     for (const subscription of broker.subscriptions) dispatcher.add(subscription);
     scheduler.start();
 
-    const platform = new LocalPlatform(ports, brokerPort, broker, [...targets.values()], stop);
+    const platform = new LocalPlatform(
+      ports,
+      brokerPort,
+      broker,
+      client,
+      manifest.services,
+      [...targets.values()],
+      stop,
+    );
     store.onCommitted = (notice) => {
       if (notice.dueAt !== undefined) scheduler.wake(notice.dueAt);
       platform.onCommitted(notice);
@@ -214,15 +234,40 @@ export class LocalPlatform {
 
   topics(): {
     readonly name: string;
-    readonly subscriptions: readonly { readonly name: string; readonly backlog: number }[];
+    readonly subscriptions: readonly { readonly name: string; readonly backlog: number; readonly paused: boolean }[];
   }[] {
     const short = (name: string) => name.slice(name.lastIndexOf('/') + 1);
     return this.#broker.topics.map(({ name }: TopicConfig) => ({
       name: short(name),
       subscriptions: this.#broker.subscriptions
         .filter(({ config }) => config.topic === name)
-        .map((subscription) => ({ name: short(subscription.config.name), backlog: subscription.backlog() })),
+        .map((subscription) => ({
+          name: short(subscription.config.name),
+          backlog: subscription.backlog(),
+          paused: !subscription.config.pushConfig?.pushEndpoint,
+        })),
     }));
+  }
+
+  /**
+   * Stops the pushes of a subscription, or lets them go on; outlasts restarts. What is under way is finished, what comes
+   * waits in the log. False where the system declares no such subscription.
+   */
+  async pause(name: string, paused: boolean): Promise<boolean> {
+    const service = this.#services.find(({ subscriptions }) => subscriptions.some((each) => each.name === name));
+    if (!service) return false;
+    const ref = pauseOf(name);
+    const { store, clock } = this.ports;
+    // Written down first: a crash between the two is made good by the next start.
+    await store.commit({
+      reads: [],
+      writes: [{ ref, data: paused ? { name, pausedAt: clock.now() } : null, tenant: defaultTenant }],
+      entries: [],
+      journal: [],
+      publish: [],
+    });
+    await this.#client.modifyPushConfig(name, paused ? {} : pushPlan(service.name));
+    return true;
   }
 
   /** Drains what is under way for up to two seconds, stops every instance, closes the file. */
@@ -251,20 +296,28 @@ function endpointOf(service: string): string {
   return `http://${service}.service.localhost/pubsub-push`;
 }
 
-async function provision(client: PubsubClient, { topics, services }: Manifest): Promise<void> {
+/** Exists while the subscription is paused. */
+function pauseOf(subscription: string): Ref {
+  return refOf('paused-subscriptions', subscription);
+}
+
+function pushPlan(service: string): PushPlan {
+  const pushEndpoint = endpointOf(service);
+  return { pushEndpoint, oidcToken: { serviceAccountEmail: pushServiceAccount, audience: pushEndpoint } };
+}
+
+async function provision(client: PubsubClient, store: StateStore, { topics, services }: Manifest): Promise<void> {
   for (const { name } of topics) await client.ensureTopic(name);
   for (const service of services) {
-    for (const { name, topic, ackDeadlineMs } of service.subscriptions) {
+    const paused = await store.get(service.subscriptions.map(({ name }) => pauseOf(name)));
+    for (const [index, { name, topic, ackDeadlineMs }] of service.subscriptions.entries()) {
       await client.ensureSubscription(name, {
         topic,
         ackDeadlineSeconds: ackDeadlineMs / 1000,
         // Addressed messages are for the one they name.
         filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}"`,
         retryPolicy: { minimumBackoff: '10s', maximumBackoff: '600s' },
-        pushConfig: {
-          pushEndpoint: endpointOf(service.name),
-          oidcToken: { serviceAccountEmail: pushServiceAccount, audience: endpointOf(service.name) },
-        },
+        pushConfig: paused[index]!.data === null ? pushPlan(service.name) : {},
       });
     }
   }

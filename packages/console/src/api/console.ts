@@ -1,7 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import {
   type Command,
-  CommandRefused,
   causeOf,
   DormouseError,
   deadLetters,
@@ -27,6 +26,8 @@ export interface ConsolePorts extends StepPorts {
   readonly adminToken: string;
   readonly services: () => unknown;
   readonly topics: () => readonly TopicStatus[];
+  /** Stops or resumes the pushes of a subscription. False where there is none of that name. */
+  readonly pause: (subscription: string, paused: boolean) => Promise<boolean>;
   /** Calls back after each commit that touches the workflow, until the answer is called. */
   readonly watch: (workflow: Ref, onChange: () => void) => () => void;
   /** Path prefixes that others answer, without a token: the sandbox. */
@@ -35,7 +36,7 @@ export interface ConsolePorts extends StepPorts {
 
 export interface TopicStatus {
   readonly name: string;
-  readonly subscriptions: readonly { readonly name: string; readonly backlog: number }[];
+  readonly subscriptions: readonly { readonly name: string; readonly backlog: number; readonly paused: boolean }[];
 }
 
 /** The HTTP API for clients and operators. Errors are problem details (RFC 9457). */
@@ -53,8 +54,8 @@ export function createConsole(ports: ConsolePorts): Hono {
   });
   app.onError((error) => {
     if (error instanceof InvalidInput) return problem(400, 'the input is malformed', { problems: error.problems });
-    if (error instanceof CommandRefused) return problem(409, error.message);
     const code = error instanceof DormouseError ? error.code : undefined;
+    if (code === 'command.refused') return problem(409, (error as Error).message);
     if (code === 'query.invalid') return problem(400, (error as Error).message);
     if (code === 'document.missing' || code === 'document.ref') return problem(404, (error as Error).message);
     log.error('request.failed', { code, cause: causeOf(error) });
@@ -161,6 +162,15 @@ export function createConsole(ports: ConsolePorts): Hono {
 
   app.get('/api/services', (context) => context.json({ services: ports.services() }));
   app.get('/api/topics', (context) => context.json({ topics: ports.topics() }));
+  for (const action of ['pause', 'resume']) {
+    app.post(`/api/subscriptions/:name/${action}`, async (context) => {
+      const name = context.req.param('name');
+      const known = await ports.pause(name, action === 'pause');
+      return known
+        ? context.json({ name, paused: action === 'pause' })
+        : problem(404, `there is no subscription "${name}"`);
+    });
+  }
   return app;
 }
 
