@@ -7,7 +7,7 @@ import { dormouse, npm, root, samples } from './program.ts';
 import { onlyJsonLine } from './running-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
-const commands = ['start', 'case', 'cases', 'trace', 'services', 'topics', 'validate', 'version'];
+const commands = ['start', 'case', 'cases', 'trace', 'services', 'topics', 'validate', 'version', 'backup', 'restore'];
 const folder = temporaryFolder();
 
 describe.concurrent('help and version', () => {

@@ -29,12 +29,14 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   services: async () => (await import('./services.ts')).services,
   topics: async () => (await import('./topics.ts')).topics,
   subscriptions: async () => (await import('./subscriptions.ts')).subscriptions,
+  backup: async () => (await import('./backup.ts')).backup,
+  restore: async () => (await import('./restore.ts')).restore,
   validate: async () => (await import('./validate.ts')).validate,
   version: async () => (await import('./version.ts')).version,
 };
 
 /** Errors that are the user's to mend, told in one line. The rest is ours, and keeps its stack. */
-const plainErrors = new Set(['UsageError', 'DataDirectoryError']);
+const plainErrors = new Set(['UsageError', 'DataDirectoryError', 'BackupError']);
 
 export async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;

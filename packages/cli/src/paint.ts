@@ -39,3 +39,11 @@ export function span(ms: number): string {
   for (const [size, unit] of units) if (ms >= 2 * size) return `${Math.round(ms / size)} ${unit}`;
   return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
 }
+
+/** `512 B`, `1.4 MB` */
+export function size(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const unit = bytes < 1e6 ? 'kB' : bytes < 1e9 ? 'MB' : 'GB';
+  const scaled = bytes / { kB: 1e3, MB: 1e6, GB: 1e9 }[unit];
+  return `${scaled.toFixed(scaled < 10 ? 1 : 0)} ${unit}`;
+}

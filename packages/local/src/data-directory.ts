@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { LockFile } from './lock-file.ts';
 
 /** What a running host tells others about itself, in `host.json`, mode 0600. */
 export interface HostFile {
@@ -28,7 +28,7 @@ export class DataDirectoryError extends Error {
   /** Another host holds it: it may be starting, running or stopping. */
   readonly inUse: boolean;
 
-  constructor(message: string, options: ErrorOptions & { readonly inUse?: boolean }) {
+  constructor(message: string, options: ErrorOptions & { readonly inUse?: boolean } = {}) {
     super(message, options);
     this.inUse = options.inUse ?? false;
   }
@@ -42,9 +42,9 @@ export class DataDirectory {
   readonly path: string;
   /** Whether this host is the first to use it. */
   readonly isNew: boolean;
-  readonly #lock: DatabaseSync;
+  readonly #lock: LockFile;
 
-  private constructor(path: string, isNew: boolean, lock: DatabaseSync) {
+  private constructor(path: string, isNew: boolean, lock: LockFile) {
     this.path = path;
     this.isNew = isNew;
     this.#lock = lock;
@@ -65,22 +65,12 @@ export class DataDirectory {
     const isNew = !existsSync(join(path, 'dormouse.db'));
     // It holds personal data: for this user's eyes only, whatever the folder allows. SQLite gives its log the same mode.
     if (isNew) closeSync(openSync(join(path, 'dormouse.db'), 'a', 0o600));
-    const lock = new DatabaseSync(join(path, 'lock'), { timeout: 0 });
-    try {
-      lock.exec('BEGIN EXCLUSIVE');
-    } catch (cause) {
-      lock.close();
-      if ((cause as { errcode?: number }).errcode !== sqliteBusy) {
-        const { message } = cause as Error;
-        throw new DataDirectoryError(
-          `the lock of the data directory ${path} cannot be taken (${message}); check the disk, or remove the file "lock" there`,
-          { cause },
-        );
-      }
+    const lock = takeLock(path);
+    if (!lock) {
       const pid = DataDirectory.host(path)?.pid;
       throw new DataDirectoryError(
         `the data directory ${path} is in use by another host${pid ? ` (pid ${pid})` : ''}; stop it, or use --data DIR with another`,
-        { cause, inUse: true },
+        { inUse: true },
       );
     }
     rmSync(join(path, 'host.json'), { force: true });
@@ -108,7 +98,7 @@ export class DataDirectory {
   secret(name: string, prefix: string): string {
     const secret = this.keep(name, () => `${prefix}${randomBytes(24).toString('base64')}\n`).trim();
     if (secret.length < prefix.length + 32) {
-      throw new DataDirectoryError(`${this.join(name)} holds no secret; remove it, and a new one is made`, {});
+      throw new DataDirectoryError(`${this.join(name)} holds no secret; remove it, and a new one is made`);
     }
     return secret;
   }
@@ -131,7 +121,7 @@ export class DataDirectory {
 
   close(): void {
     rmSync(this.join('host.json'), { force: true });
-    this.#lock.close();
+    this.#lock.release();
   }
 
   #write(name: string, text: string): void {
@@ -141,11 +131,19 @@ export class DataDirectory {
   }
 }
 
-/** SQLITE_BUSY. Source: sqlite.org/rescode.html. */
-const sqliteBusy = 5;
+function takeLock(path: string): LockFile | undefined {
+  try {
+    return LockFile.take(join(path, 'lock'));
+  } catch (cause) {
+    throw new DataDirectoryError(
+      `the lock of the data directory ${path} cannot be taken (${(cause as Error).message}); check the disk, or remove the file "lock" there`,
+      { cause },
+    );
+  }
+}
 
 /** Not `mkdir` with `recursive`: below /proc, Node's never returns (seen with 26.10). */
-function makeFolder(path: string): void {
+export function makeFolder(path: string): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
   if (!existsSync(dirname(path))) makeFolder(dirname(path));
   mkdirSync(path, { mode: 0o700 });

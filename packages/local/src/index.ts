@@ -1,10 +1,12 @@
 export type { ServiceStatus } from './activator.ts';
+export { type BackupContents, BackupError, backUp } from './backup.ts';
 export { FileBlobStore } from './blob-store.ts';
 export { bundleSystem } from './bundler.ts';
 export { DataDirectory, DataDirectoryError, type HostFile } from './data-directory.ts';
 export { jsonLines } from './json-lines.ts';
 export type { Manifest, ManifestService } from './manifest.ts';
 export { LocalPlatform, type LocalPlatformOptions } from './platform.ts';
+export { restoreBackup } from './restore.ts';
 export { serveRequests } from './serve-requests.ts';
 export { type CommitNotice, SqliteStateStore } from './state-store.ts';
 export { RemoteStateStore, serveStateStore } from './state-wire.ts';
