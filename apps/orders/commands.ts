@@ -5,6 +5,8 @@ import { orderPlaced } from './system.ts';
 const place = command<{ sku: string; quantity: number }, { orderId: string }>({
   name: 'place',
   route: 'POST /api/orders',
+  role: 'client',
+  creates: true,
   parse({ body }) {
     const problem = (path: string, message: string) => new InvalidInput([{ path, message }]);
     let input: { sku?: unknown; quantity?: unknown };

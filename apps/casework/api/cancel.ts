@@ -10,6 +10,7 @@ const request = z.object({ reason: z.string().min(1).max(500) });
 export const cancel = command<z.infer<typeof request> & { readonly id: string }, { workflowId: string }>({
   name: 'cancel',
   route: 'POST /api/workflows/:id/cancel',
+  role: 'client',
   parse: ({ body, params }) => ({ ...readBody(body, request), id: params.id! }),
   subject: ({ id }) => ({ ref: refOf(workflows, id) }),
   async run({ reason }, step) {

@@ -8,6 +8,8 @@ import { readJson } from './body.ts';
 export const create = command<CaseRequest, { workflowId: string }>({
   name: 'create',
   route: 'POST /api/workflows/create',
+  role: 'client',
+  creates: true,
   maxBodyBytes: MAX_REQUEST_BYTES,
   parse({ body }) {
     const parsed = parseCaseRequest(readJson(body));

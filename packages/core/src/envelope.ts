@@ -1,4 +1,5 @@
 import { DormouseError } from './errors.ts';
+import { defaultTenant } from './tenant.ts';
 import type { Topic } from './topic.ts';
 
 /** A fact in the past or a request for work: CloudEvents 1.0, times as epoch milliseconds. */
@@ -63,8 +64,6 @@ export function deliveryOf(
     publishTime,
   };
 }
-
-export const defaultTenant = 'default';
 
 export function encodeMessage(event: Envelope, marks: DeliveryMarks = {}): Message {
   const attributes: Record<string, string> = {

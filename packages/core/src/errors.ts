@@ -7,6 +7,7 @@ export const errorCodes = {
   'config.setting': 'A setting has a value out of its range. Nothing starts.',
   'event.malformed': 'The message is not an event of its topic. Dead-lettered at once.',
   'event.invalid': 'The data of the event does not fit the schema of its topic. Dead-lettered at once.',
+  'event.foreign': 'The event is of another tenant than the workflow it is about. Dead-lettered at once.',
   'event.newer-version': 'The event has a newer schema version than this code knows. Retried later, without end.',
   'event.unknown-subscription':
     'The message is for a subscription this service does not declare. Answered 404; the wire retries.',
@@ -32,6 +33,7 @@ export const errorCodes = {
   'blob.missing': 'A file named by a document is not in the blob store. Retried by policy.',
   'command.invalid': 'The input of a command is malformed; all problems are listed by path. Nothing was done.',
   'command.refused': 'The command does not fit the state of its workflow. Nothing was done.',
+  'command.key-reused': 'The Idempotency-Key of a command was used for another request. Nothing was done.',
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

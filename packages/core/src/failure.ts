@@ -33,6 +33,7 @@ export type Decision =
 const permanentCodes: ReadonlySet<ErrorCode> = new Set([
   'event.malformed',
   'event.invalid',
+  'event.foreign',
   'step.effect-in-activity',
   'step.activity-input',
   'step.activity-result',

@@ -20,6 +20,20 @@ export function derivedId(...parts: readonly (string | number)[]): string {
   return letters(createHash('sha256').update(JSON.stringify(parts)).digest().subarray(0, 26));
 }
 
+/** The same randomness for the same parts, a drawing at a time: what a repeated request makes up is the same. */
+export function derivedRandom(...parts: readonly (string | number)[]): Random {
+  let drawn = 0;
+  const draw = () =>
+    createHash('sha512')
+      .update(JSON.stringify([...parts, drawn++]))
+      .digest();
+  return {
+    fraction: () => draw().readUInt32BE() / 2 ** 32,
+    // At most 64: more than any id takes.
+    bytes: (count) => draw().subarray(0, count),
+  };
+}
+
 export function sha256(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex');
 }

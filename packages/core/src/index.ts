@@ -1,3 +1,4 @@
+export { type Actor, may, type Role, roles, sees, tenantOfNew } from './actor.ts';
 export type { BlobStore, FileRef } from './blob-store.ts';
 export { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
 export {
@@ -16,7 +17,6 @@ export {
   type DeliveryMarks,
   decodeMarks,
   decodeMessage,
-  defaultTenant,
   deliveryOf,
   type Envelope,
   encodeMessage,
@@ -68,6 +68,7 @@ export {
 export type { ActivityContext, Document, PublishOptions, Step, StepPorts } from './step.ts';
 export { type ForeignService, type System, system } from './system.ts';
 export { auditLog, deadLetter } from './system-topics.ts';
+export { defaultTenant, everyTenant, tenantName, tenantNameRule } from './tenant.ts';
 export { type Timer, timersOf } from './timer.ts';
 export { type Topic, topic } from './topic.ts';
 export { type Collection, collection, type WorkflowKind, workflow, workflowOf, workflows } from './workflow.ts';

@@ -5,7 +5,6 @@ import {
   type DeliveryMarks,
   decodeMarks,
   decodeMessage,
-  defaultTenant,
   deliveryOf,
   type Envelope,
   encodeMessage,
@@ -20,6 +19,7 @@ import type { Service, Subscription } from './service.ts';
 import { idOf, type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { RunningStep, type StepPorts } from './step.ts';
 import { deadLetter } from './system-topics.ts';
+import { defaultTenant, tenantName, tenantNameRule } from './tenant.ts';
 import { type Timer, timerRef } from './timer.ts';
 import { checkData } from './topic.ts';
 import { workflowOf } from './workflow.ts';
@@ -148,41 +148,62 @@ class DeliveryRun {
   async settle(): Promise<void> {
     const { attributes } = this.#delivery.message;
     const id = attributes['ce-id'] ?? this.#delivery.messageId;
-    const inbox = refOf('inbox', derivedId(this.#subscription.name, attributes['ce-source'] ?? '', id));
+    const of = [attributes['ce-tenant'] ?? '', attributes['ce-source'] ?? ''];
+    const inbox = refOf('inbox', derivedId(this.#subscription.name, ...of, id));
     const workflow = workflowOf(attributes['ce-subject'] ?? '');
     const timer = this.#marks.timer?.ref;
-    const refs = [inbox, workflow, timer].filter((ref): ref is Ref => ref !== undefined);
+    const refs = [inbox, timer, workflow].filter((ref): ref is Ref => ref !== undefined);
 
     // One deadline for all runs of this delivery: the wire does not wait longer because we ran twice.
     const deadline = new AbortController();
     const { ackDeadlineMs } = this.#subscription;
     const cancel = this.#ports.clock.after(ackDeadlineMs - commitMarginMs, () => deadline.abort());
     try {
-      await this.#untilSettled(id, refs, timer !== undefined, deadline.signal);
+      await this.#untilSettled(id, refs, deadline.signal);
     } finally {
       cancel();
     }
   }
 
-  async #untilSettled(id: string, refs: readonly Ref[], byTimer: boolean, signal: AbortSignal): Promise<void> {
+  async #untilSettled(id: string, refs: readonly Ref[], signal: AbortSignal): Promise<void> {
     for (let run = 1; ; run++) {
       const read = await this.#ports.store.get(refs);
       const settledBefore = read[0]!;
+      const owner = this.#owner(read);
       if (this.#isTried(settledBefore)) return;
-      const timer = byTimer ? read.at(-1) : undefined;
-      const unit = this.#isReplaced(timer)
-        ? await this.#letGo(settledBefore, timer)
-        : await this.#run(id, settledBefore, read.slice(1), signal);
+      const timer = this.#marks.timer && read[1];
+      const unit = this.#isReplaced(timer, owner)
+        ? await this.#letGo(settledBefore, timer, owner)
+        : await this.#run(id, settledBefore, read.slice(1), owner, signal);
       if (!unit) return;
       try {
         await this.#ports.store.commit(unit);
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
-        await this.#ports.store.commit(this.#failure(id, settledBefore, refusal(error, run), []));
+        await this.#ports.store.commit(this.#failure(id, settledBefore, owner, refusal(error, run), []));
         return;
       }
     }
+  }
+
+  /**
+   * Whose the delivery is. An event says so itself; one that does not, as those of others may, is of its workflow's tenant.
+   * One that says otherwise than its workflow is refused, and what becomes of it stays with who it says it is of.
+   */
+  #owner(read: readonly Versioned[]): Owner {
+    const { 'ce-tenant': claimed, 'ce-subject': subject = '' } = this.#delivery.message.attributes;
+    const workflow = workflowOf(subject);
+    const tenant = workflow === undefined ? null : read.at(-1)!.tenant;
+    if (claimed !== undefined && !tenantName.test(claimed)) {
+      const message = `tenant "${claimed}" is none; use ${tenantNameRule}`;
+      return { tenant: defaultTenant, subject: undefined, refused: new DormouseError('event.malformed', message) };
+    }
+    if (claimed !== undefined && tenant !== null && claimed !== tenant) {
+      const message = `the event is of tenant "${claimed}", which has no "${workflow}"`;
+      return { tenant: claimed, subject: undefined, refused: new DormouseError('event.foreign', message) };
+    }
+    return { tenant: claimed ?? tenant ?? defaultTenant, subject: subject === '' ? undefined : subject };
   }
 
   /** Settled before, or an attempt that another message already made. */
@@ -192,38 +213,41 @@ class DeliveryRun {
   }
 
   /** Comes from a timer that was set anew or cancelled since. */
-  #isReplaced(timer: Versioned | undefined): timer is Versioned {
-    return timer !== undefined && timer.data?.generation !== this.#marks.timer!.generation;
+  #isReplaced(timer: Versioned | undefined, { tenant }: Owner): timer is Versioned {
+    if (timer === undefined) return false;
+    return timer.data?.generation !== this.#marks.timer!.generation || timer.tenant !== tenant;
   }
 
   /** Nothing is left to do. If it was redriven, its dead letter is told. */
-  async #letGo(inbox: Versioned, timer: Versioned): Promise<UnitOfWork | undefined> {
-    const tenant = this.#delivery.message.attributes['ce-tenant'] ?? defaultTenant;
-    const resolved = await this.#resolved(inbox, tenant);
+  async #letGo(inbox: Versioned, timer: Versioned, { tenant }: Owner): Promise<UnitOfWork | undefined> {
+    const resolved = await this.#resolved(inbox);
     if (resolved.length === 0) return undefined;
     const data = { state: 'settled', at: this.#ports.clock.now() };
-    return {
-      reads: [inbox, timer],
-      writes: [{ ref: inbox.ref, data, tenant }, ...resolved],
-      entries: [],
-      journal: [],
-      publish: [],
-    };
+    const writes = [{ ref: inbox.ref, data }, ...resolved];
+    return { tenant, reads: [inbox, timer], writes, entries: [], journal: [], publish: [] };
   }
 
   /** Runs the handler, to what must be committed: its effects, or what follows from its failure. */
-  async #run(id: string, inbox: Versioned, read: readonly Versioned[], signal: AbortSignal): Promise<UnitOfWork> {
+  async #run(
+    id: string,
+    inbox: Versioned,
+    read: readonly Versioned[],
+    owner: Owner,
+    signal: AbortSignal,
+  ): Promise<UnitOfWork> {
     const { topic, handler, name } = this.#subscription;
+    const { tenant } = owner;
     let step: RunningStep | undefined;
     try {
+      if (owner.refused) throw owner.refused;
       const decoded = decodeMessage(this.#delivery, topic);
-      const event = { ...decoded, data: this.#checked(decoded) };
+      const event = { ...decoded, tenant, data: this.#checked(decoded) };
       const origin = {
-        seed: [name, event.source, event.id],
+        seed: [name, tenant, event.source, event.id],
         cause: this.#cause(id),
         source: this.#source(),
         subject: event.subject,
-        tenant: event.tenant,
+        tenant,
         traceparent: event.traceparent,
         attempt: this.#attempt,
         signal,
@@ -232,23 +256,23 @@ class DeliveryRun {
       step = new RunningStep(origin, this.#ports, read);
       await beforeDeadline(handler(event, step), signal, this.#subscription);
       const data = { state: 'settled', at: this.#ports.clock.now() };
-      const settled: Write = { ref: inbox.ref, data, tenant: event.tenant };
-      return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox, event.tenant))] });
+      const settled: Write = { ref: inbox.ref, data };
+      return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox))] });
     } catch (error) {
       if (error instanceof DormouseError && error.code === 'store.unavailable') throw error;
       // What is decided on what the handler saw holds only if that still is so.
-      return this.#failure(id, inbox, error, step?.reads ?? []);
+      return this.#failure(id, inbox, owner, error, step?.reads ?? []);
     } finally {
       step?.close();
     }
   }
 
   /** The dead letter that this delivery was redriven from, if it was. */
-  async #resolved(inbox: Versioned, tenant: string): Promise<Write[]> {
+  async #resolved(inbox: Versioned): Promise<Write[]> {
     const ref = inbox.data?.deadLetter as Ref | undefined;
     if (ref === undefined) return [];
     const [letter] = await this.#ports.store.get([ref]);
-    return [{ ref, data: { ...letter!.data, state: 'resolved', resolvedAt: this.#ports.clock.now() }, tenant }];
+    return [{ ref, data: { ...letter!.data, state: 'resolved', resolvedAt: this.#ports.clock.now() } }];
   }
 
   #checked(event: Envelope): unknown {
@@ -269,16 +293,20 @@ class DeliveryRun {
   }
 
   /** What a failed attempt commits: the decision, and what carries it out. */
-  #failure(id: string, inbox: Versioned, error: unknown, seen: UnitOfWork['reads']): UnitOfWork {
+  #failure(
+    id: string,
+    inbox: Versioned,
+    { tenant, subject }: Owner,
+    error: unknown,
+    seen: UnitOfWork['reads'],
+  ): UnitOfWork {
     const { clock, random, log } = this.#ports;
     const now = clock.now();
     const { name, retry, topic } = this.#subscription;
     // Attempts that asked to be run later are attempts, but no failures.
     const failures = ((inbox.data?.failures as number | undefined) ?? 0) + 1;
     const decision = decide(error, failures, retry, now, random.fraction());
-    const subject = this.#delivery.message.attributes['ce-subject'];
     const workflow = workflowOf(subject ?? '');
-    const tenant = this.#delivery.message.attributes['ce-tenant'] ?? defaultTenant;
     const cause = causeOf(error);
     // The same for every attempt at this event, as the inbox's.
     const key = idOf(inbox.ref);
@@ -295,8 +323,8 @@ class DeliveryRun {
         message: addressed(message, name, this.#attempt + 1),
       };
       writes.push(
-        { ref: inbox.ref, data: { ...record, failures: failures - (decision.countsAsFailure ? 0 : 1) }, tenant },
-        { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...timer }, dueAt: decision.at, tenant },
+        { ref: inbox.ref, data: { ...record, failures: failures - (decision.countsAsFailure ? 0 : 1) } },
+        { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...timer }, dueAt: decision.at },
       );
     } else {
       const told = {
@@ -309,8 +337,8 @@ class DeliveryRun {
       };
       const letter: DeadLetter = { ...told, workflow, state: 'open', at: now, message, inbox: inbox.ref };
       writes.push(
-        { ref: inbox.ref, data: { ...record, failures }, tenant },
-        { ref: refOf(deadLetters, key), data: { ...letter }, tenant },
+        { ref: inbox.ref, data: { ...record, failures } },
+        { ref: refOf(deadLetters, key), data: { ...letter } },
       );
       // What dies on the way to the record of the dead is recorded and logged, never announced again.
       if (topic.name !== deadLetter.name) {
@@ -350,7 +378,8 @@ class DeliveryRun {
       code: decision.code,
       cause,
     });
-    return { reads: [inbox, ...seen], writes, entries: [], journal: isOfLog(journal.cause) ? [] : [journal], publish };
+    const entered = isOfLog(journal.cause) ? [] : [journal];
+    return { tenant, reads: [inbox, ...seen], writes, entries: [], journal: entered, publish };
   }
 
   #cause(id: string): Cause {
@@ -368,6 +397,14 @@ class DeliveryRun {
   #source(): string {
     return `//dormouse/${this.#ports.system}/${this.#service.name}`;
   }
+}
+
+/** Whose a delivery is, and what it is about where it is theirs. */
+interface Owner {
+  readonly tenant: string;
+  readonly subject: Ref | undefined;
+  /** Why no handler may see it. */
+  readonly refused?: DormouseError;
 }
 
 /** Why a commit was refused for good, as a failure of its step. Throws on what may pass: then the wire brings it again. */

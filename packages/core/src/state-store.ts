@@ -12,6 +12,8 @@ export interface Versioned {
   readonly ref: Ref;
   /** Opaque; moves with every write. Null where there is no document. */
   readonly version: string | null;
+  /** Whose it is; null where there is no document. */
+  readonly tenant: string | null;
   readonly data: Record<string, unknown> | null;
 }
 
@@ -19,13 +21,14 @@ export interface Write {
   readonly ref: Ref;
   /** Null deletes. */
   readonly data: Record<string, unknown> | null;
-  readonly tenant: string;
   /** When the scheduler must look at this document: it is a timer. Epoch milliseconds. */
   readonly dueAt?: number;
 }
 
-/** All effects of a step or command, made durable at once. */
+/** All effects of a step or command, made durable at once. One unit is of one tenant. */
 export interface UnitOfWork {
+  /** Whose all that is written is. */
+  readonly tenant: string;
   /** Preconditions: every document read, not only those written, is still at its version. */
   readonly reads: readonly Pick<Versioned, 'ref' | 'version'>[];
   readonly writes: readonly Write[];
@@ -44,6 +47,7 @@ export interface Committed {
 export interface Query {
   /** `workflows`, or the collection below one document: `workflows/WF-1/letters`. */
   readonly collection: Ref;
+  /** Only what is of this tenant. Default: of all. */
   readonly tenant?: string;
   /** Default 50, at most 500. */
   readonly limit?: number;
@@ -73,7 +77,10 @@ export interface StateStore {
   find(query: Query): Promise<Page>;
   /** Log and journal of a workflow and of the documents below it, in the order of their commits. */
   log(query: LogQuery): AsyncIterable<Entry>;
-  /** All or nothing. @throws ConflictError naming every read that has moved */
+  /**
+   * All or nothing. @throws ConflictError naming every read that has moved, DormouseError `document.exists` for a write
+   * where another tenant's document is
+   */
   commit(unit: UnitOfWork): Promise<Committed>;
 }
 

@@ -95,6 +95,7 @@ export interface StepOrigin {
   readonly cause: Cause;
   readonly source: string;
   readonly subject: Ref | undefined;
+  /** Whose the step is. What is of another tenant is not there for it. */
   readonly tenant: string;
   readonly traceparent: string | undefined;
   readonly attempt: number;
@@ -304,9 +305,11 @@ export class RunningStep implements Step {
         `activity "${name}": its result must be JSON of at most ${maxResultBytes} bytes; keep it with step.files.put and return the reference`,
       );
     }
-    const record = { ref, data: { name, inputHash, result: JSON.parse(json) }, tenant: this.#origin.tenant };
+    const record = { ref, data: { name, inputHash, result: JSON.parse(json) } };
+    const { tenant } = this.#origin;
+    const reads = [{ ref, version: null }];
     try {
-      await store.commit({ reads: [{ ref, version: null }], writes: [record], entries: [], journal: [], publish: [] });
+      await store.commit({ tenant, reads, writes: [record], entries: [], journal: [], publish: [] });
     } catch (error) {
       if (!(error instanceof ConflictError)) throw error;
       // An overlapping run was first; its result is the one that counts.
@@ -327,8 +330,14 @@ export class RunningStep implements Step {
       await this.#ports.blobs.put(key, bytes, contentType);
       return { key, name, sha256: hash, bytes: bytes.byteLength, contentType };
     },
-    read: (file: FileRef): Promise<Uint8Array> => this.#ports.blobs.get(file.key),
-    text: async (file: FileRef): Promise<string> => Buffer.from(await this.#ports.blobs.get(file.key)).toString(),
+    read: async (file: FileRef): Promise<Uint8Array> => {
+      // A reference may come from an event or an input: it opens no other workflow's files, so no other tenant's.
+      if (!file.key.startsWith(`${idOf(this.#workflow)}/`)) {
+        throw new DormouseError('blob.missing', `"${this.#workflow}" has no file "${file.key}"`);
+      }
+      return this.#ports.blobs.get(file.key);
+    },
+    text: async (file: FileRef): Promise<string> => Buffer.from(await this.files.read(file)).toString(),
   };
 
   note(text: string): void {
@@ -366,9 +375,10 @@ export class RunningStep implements Step {
     }
     if (subject && !changed.has(subject)) changed.set(subject, []);
     const writes = [...this.#written].map(
-      ([ref, { data, dueAt }]): Write => ({ ref, data, tenant, ...(dueAt !== undefined && { dueAt }) }),
+      ([ref, { data, dueAt }]): Write => ({ ref, data, ...(dueAt !== undefined && { dueAt }) }),
     );
     return {
+      tenant,
       reads: [...this.reads, ...more.reads],
       writes: [...writes, ...more.writes],
       // The log is not logged: whoever listens to it would never come to an end.
@@ -385,14 +395,19 @@ export class RunningStep implements Step {
     const missing: Ref[] = [];
     for (const ref of refs) {
       const prefetched = this.#prefetched.get(ref);
-      if (prefetched && !this.#seen.has(ref)) this.#seen.set(ref, prefetched);
+      if (prefetched && !this.#seen.has(ref)) this.#seen.set(ref, this.#own(prefetched));
       else if (!prefetched && !this.#seen.has(ref)) missing.push(ref);
     }
     if (missing.length === 0) return;
     for (const versioned of await this.#ports.store.get(missing)) {
       // Of two reads under way at once, the first to answer is the one the handler decides on.
-      if (!this.#seen.has(versioned.ref)) this.#seen.set(versioned.ref, versioned);
+      if (!this.#seen.has(versioned.ref)) this.#seen.set(versioned.ref, this.#own(versioned));
     }
+  }
+
+  /** Another tenant's document reads as absent; its version stays, as the precondition that nothing moved. */
+  #own(found: Versioned): Versioned {
+    return found.tenant === null || found.tenant === this.#origin.tenant ? found : { ...found, data: null };
   }
 
   #document<T>(ref: Ref, personal: boolean): Document<T> {

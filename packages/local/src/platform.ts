@@ -18,7 +18,7 @@ import {
   auditLog,
   type Clock,
   createEndpoint,
-  defaultTenant,
+  everyTenant,
   type Logger,
   PubsubClient,
   type PushPlan,
@@ -260,8 +260,9 @@ export class LocalPlatform {
     const { store, clock } = this.ports;
     // Written down first: a crash between the two is made good by the next start.
     await store.commit({
+      tenant: everyTenant,
       reads: [],
-      writes: [{ ref, data: paused ? { name, pausedAt: clock.now() } : null, tenant: defaultTenant }],
+      writes: [{ ref, data: paused ? { name, pausedAt: clock.now() } : null }],
       entries: [],
       journal: [],
       publish: [],

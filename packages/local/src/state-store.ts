@@ -48,6 +48,7 @@ const versionsAtATime = 100_000;
 interface Row {
   readonly ref: string;
   readonly version: number;
+  readonly tenant: string;
   readonly data: string;
 }
 
@@ -78,6 +79,9 @@ export class SqliteStateStore implements StateStore {
      CREATE TABLE version_ceiling (value INTEGER NOT NULL) STRICT;
      INSERT INTO version_ceiling VALUES (0);
      CREATE INDEX entry_by_workflow ON entry (workflow, position);`,
+    // Covers a listing but for its documents, so that a tenant's page skips the others' rows without reading them.
+    `DROP INDEX document_by_collection;
+     CREATE INDEX document_by_collection ON document (collection, created_at, ref, tenant);`,
   ];
 
   constructor(options: StateStoreOptions) {
@@ -129,13 +133,16 @@ export class SqliteStateStore implements StateStore {
     this.#refuseUndeclared(unit);
     const now = this.#options.now();
 
-    const versions = unit.writes.map(({ ref, data, tenant, dueAt }) => {
+    const { tenant } = unit;
+    const versions = unit.writes.map(({ ref, data, dueAt }) => {
       if (data === null) {
-        this.#sql.remove.run(ref);
+        const { changes } = this.#sql.remove.run(ref, tenant);
+        if (changes === 0 && this.#read(ref).version !== null) throw taken(ref);
         return null;
       }
       const version = this.#nextVersion();
-      this.#sql.write.run(ref, collectionOf(ref), tenant, version, now, dueAt ?? null, JSON.stringify(data));
+      const row = [ref, collectionOf(ref), tenant, version, now, dueAt ?? null, JSON.stringify(data)];
+      if (this.#sql.write.run(...row).changes === 0) throw taken(ref);
       return String(version);
     });
     const workflows = new Set<Ref>();
@@ -148,7 +155,9 @@ export class SqliteStateStore implements StateStore {
       const workflow = workflowOf(draft.chain);
       const { lastInsertRowid } = this.#sql.append.run(workflow ?? null, draft.chain, seq, hash, now, body);
       if (workflow) workflows.add(workflow);
-      if (audit) this.#project(Number(lastInsertRowid), workflow, now, { kind: 'log', seq, hash, entry: draft });
+      if (audit) {
+        this.#project(Number(lastInsertRowid), tenant, workflow, now, { kind: 'log', seq, hash, entry: draft });
+      }
     }
     for (const draft of unit.journal) {
       const { lastInsertRowid } = this.#sql.append.run(
@@ -160,7 +169,9 @@ export class SqliteStateStore implements StateStore {
         JSON.stringify(draft),
       );
       if (draft.workflow) workflows.add(draft.workflow);
-      if (audit) this.#project(Number(lastInsertRowid), draft.workflow, now, { kind: 'journal', entry: draft });
+      if (audit) {
+        this.#project(Number(lastInsertRowid), tenant, draft.workflow, now, { kind: 'journal', entry: draft });
+      }
     }
     for (const message of unit.publish) broker.append(topicName(message.topic), message);
 
@@ -196,7 +207,7 @@ export class SqliteStateStore implements StateStore {
     const message = timer.data!.message as Message;
     broker.append(topicName(message.topic), message);
     // A retry's timer has done its work; its delivery is told apart by its attempt.
-    if (timer.data!.generation === undefined) this.#sql.remove.run(timer.ref);
+    if (timer.data!.generation === undefined) this.#sql.remove.run(timer.ref, timer.tenant);
     else this.#sql.fired.run(this.#nextVersion(), timer.ref);
   }
 
@@ -218,10 +229,16 @@ export class SqliteStateStore implements StateStore {
 
   #read(ref: Ref): Versioned {
     const row = this.#sql.read.get(ref) as unknown as Row | undefined;
-    return row ? versioned(row) : { ref, version: null, data: null };
+    return row ? versioned(row) : { ref, version: null, tenant: null, data: null };
   }
 
-  #project(position: number, workflow: Ref | undefined, now: number, entry: Record<string, unknown>): void {
+  #project(
+    position: number,
+    tenant: string,
+    workflow: Ref | undefined,
+    now: number,
+    entry: Record<string, unknown>,
+  ): void {
     const { broker, topicName, system } = this.#options;
     const message = encodeMessage({
       id: derivedId('audit', position),
@@ -230,7 +247,7 @@ export class SqliteStateStore implements StateStore {
       subject: workflow,
       time: now,
       dataschema: `${auditLog.name}/${auditLog.version}`,
-      tenant: 'default',
+      tenant,
       causationId: undefined,
       traceparent: undefined,
       data: { position, at: now, ...entry },
@@ -241,22 +258,25 @@ export class SqliteStateStore implements StateStore {
 
 function prepare(database: Database) {
   return {
-    read: database.prepare('SELECT ref, version, data FROM document WHERE ref = ?'),
+    read: database.prepare('SELECT ref, version, tenant, data FROM document WHERE ref = ?'),
     find: database.prepare(
-      `SELECT ref, version, data, created_at FROM document
-       WHERE collection = ?1 AND (?2 IS NULL OR tenant = ?2) AND (created_at, ref) < (?3, ?4)
-       ORDER BY created_at DESC, ref DESC LIMIT ?5`,
+      `SELECT document.ref, version, document.tenant, data, document.created_at FROM (
+         SELECT ref, created_at FROM document
+         WHERE collection = ?1 AND (?2 IS NULL OR tenant = ?2) AND (created_at, ref) < (?3, ?4)
+         ORDER BY created_at DESC, ref DESC LIMIT ?5
+       ) AS page JOIN document ON document.ref = page.ref ORDER BY page.created_at DESC, page.ref DESC`,
     ),
     write: database.prepare(
       `INSERT INTO document (ref, collection, tenant, version, created_at, due_at, data) VALUES (?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (ref) DO UPDATE SET version = excluded.version, due_at = excluded.due_at, data = excluded.data`,
+       ON CONFLICT (ref) DO UPDATE SET version = excluded.version, due_at = excluded.due_at, data = excluded.data
+       WHERE tenant = excluded.tenant`,
     ),
-    remove: database.prepare('DELETE FROM document WHERE ref = ?'),
+    remove: database.prepare('DELETE FROM document WHERE ref = ? AND tenant = ?'),
     head: database.prepare('SELECT seq, hash FROM head WHERE chain = ?'),
     moveHead: database.prepare('INSERT OR REPLACE INTO head (chain, seq, hash) VALUES (?, ?, ?)'),
     append: database.prepare('INSERT INTO entry (workflow, chain, seq, hash, at, body) VALUES (?, ?, ?, ?, ?, ?)'),
     log: database.prepare('SELECT * FROM entry WHERE workflow = ? AND position > ? ORDER BY position LIMIT ?'),
-    due: database.prepare('SELECT ref, version, data FROM document WHERE due_at <= ? ORDER BY due_at LIMIT ?'),
+    due: database.prepare('SELECT ref, version, tenant, data FROM document WHERE due_at <= ? ORDER BY due_at LIMIT ?'),
     nextDue: database.prepare('SELECT min(due_at) AS due_at FROM document WHERE due_at IS NOT NULL'),
     ceiling: database.prepare('SELECT value FROM version_ceiling'),
     raiseCeiling: database.prepare('UPDATE version_ceiling SET value = ?'),
@@ -264,8 +284,13 @@ function prepare(database: Database) {
   };
 }
 
-function versioned({ ref, version, data }: Row): Versioned {
-  return { ref, version: String(version), data: JSON.parse(data) };
+function versioned({ ref, version, tenant, data }: Row): Versioned {
+  return { ref, version: String(version), tenant, data: JSON.parse(data) };
+}
+
+/** Nothing is told of what is there, but that something is. */
+function taken(ref: Ref): DormouseError {
+  return new DormouseError('document.exists', `document "${ref}" exists already`);
 }
 
 function entryOf(row: Record<string, unknown>): Entry {

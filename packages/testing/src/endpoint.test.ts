@@ -76,8 +76,9 @@ class Bench implements AsyncDisposable {
       });
     }
     await bench.stores.store.commit({
+      tenant: 'default',
       reads: [],
-      writes: [{ ref: wf, data: { n: 0 }, tenant: 'default' }],
+      writes: [{ ref: wf, data: { n: 0 } }],
       entries: [],
       journal: [],
       publish: [],
@@ -115,7 +116,11 @@ class Bench implements AsyncDisposable {
   }
 }
 
-function event(id: string, data: unknown = { n: 1 }, more: { dataschema?: string } = {}): Message {
+function event(
+  id: string,
+  data: unknown = { n: 1 },
+  more: { dataschema?: string; tenant?: string; subject?: string } = {},
+): Message {
   return encodeMessage({
     id,
     type: asked.name,
@@ -625,8 +630,15 @@ test('of two reads of one document at once, what moved between them is noticed',
   await using bench = await Bench.with(async (_event, step) => {
     const [first] = await Promise.all([step.document(notes, 'a'), step.document(notes, 'a')]);
     if (++runs === 1) {
-      const write = { ref: first.ref, data: { text: 'another' }, tenant: 'default' };
-      await bench.stores.store.commit({ reads: [], writes: [write], entries: [], journal: [], publish: [] });
+      const write = { ref: first.ref, data: { text: 'another' } };
+      await bench.stores.store.commit({
+        tenant: 'default',
+        reads: [],
+        writes: [write],
+        entries: [],
+        journal: [],
+        publish: [],
+      });
     }
     (await step.workflow(thing)).update({ n: runs });
   });
@@ -639,11 +651,104 @@ test('a failure decided on what has moved since is not committed: the step runs 
   await using bench = await Bench.with(async (_event, step) => {
     const found = await step.workflow(thing);
     if (++runs > 1) return;
-    const write = { ref: wf, data: { n: 100 }, tenant: 'default' };
-    await bench.stores.store.commit({ reads: [], writes: [write], entries: [], journal: [], publish: [] });
+    const write = { ref: wf, data: { n: 100 } };
+    await bench.stores.store.commit({
+      tenant: 'default',
+      reads: [],
+      writes: [write],
+      entries: [],
+      journal: [],
+      publish: [],
+    });
     throw new PermanentError(`no good: ${found.data.n}`);
   });
   await bench.deliver(event('E1'));
   expect(runs).toBe(2);
   expect((await bench.stores.store.find({ collection: 'dead-letters' })).documents).toEqual([]);
+});
+
+test('what a step writes and publishes is of its event’s tenant', async () => {
+  await using bench = await Bench.with(async ({ data }, step) => {
+    (await step.workflow(thing)).create({ n: data.n });
+    await step.run('ask', null, async () => 'answer');
+    step.publish(told, { n: data.n });
+    step.publish(told, { n: 2 }, { after: '1d', timer: 'later' });
+  });
+  await bench.deliver(event('E1', { n: 1 }, { tenant: 'acme', subject: 'workflows/WF-2' }));
+  expect(bench.published(told).map(({ attributes }) => attributes['ce-tenant'])).toEqual(['acme']);
+  for (const collection of ['workflows', 'inbox', 'activities', 'timers/WF-2/named']) {
+    const { documents } = await bench.stores.store.find({ collection, tenant: 'acme' });
+    expect([collection, documents.length]).toEqual([collection, 1]);
+  }
+});
+
+test('an event of no tenant is of its workflow’s', async () => {
+  await using bench = await Bench.with(async (_event, step) => step.publish(told, { n: 1 }));
+  const write = { ref: 'workflows/WF-2', data: { n: 0 } };
+  await bench.stores.store.commit({
+    tenant: 'acme',
+    reads: [],
+    writes: [write],
+    entries: [],
+    journal: [],
+    publish: [],
+  });
+  const message = event('E1', { n: 1 }, { subject: write.ref });
+  const { 'ce-tenant': _tenant, ...attributes } = message.attributes;
+  await bench.deliver({ ...message, attributes });
+  expect(bench.published(told).map(({ attributes }) => attributes['ce-tenant'])).toEqual(['acme']);
+});
+
+test('an event about another tenant’s workflow dies unseen by the handler, and leaves no trace in that workflow', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async () => void runs++);
+  await bench.deliver(event('E1', { n: 1 }, { tenant: 'acme' }));
+  expect([runs, await bench.entries()]).toEqual([0, []]);
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents).toMatchObject([{ tenant: 'acme', data: { code: 'event.foreign' } }]);
+  expect(documents[0]!.data).not.toHaveProperty('workflow');
+});
+
+test('an event of a tenant that is none dies as malformed', async () => {
+  await using bench = await Bench.with(async () => {});
+  for (const [index, tenant] of ['*', '', 'Ac me', '-a', 'x'.repeat(64)].entries()) {
+    await bench.deliver(event(`E${index}`, { n: 1 }, { tenant }));
+  }
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters', tenant: 'default' });
+  expect(documents.map(({ data }) => data!.code)).toEqual(Array(5).fill('event.malformed'));
+});
+
+test('to a step another tenant’s document is not there, and cannot be made or written', async () => {
+  await using bench = await Bench.with(async (_event, step) => {
+    const note = await step.document(notes, 'theirs');
+    expect(note.exists).toBe(false);
+    expect(() => note.data).toThrow('there is no document');
+    note.create({ text: 'ours' });
+  });
+  const theirs = { ref: `${wf}/notes/theirs`, data: { text: 'secret' } };
+  await bench.stores.store.commit({
+    tenant: 'acme',
+    reads: [],
+    writes: [theirs],
+    entries: [],
+    journal: [],
+    publish: [],
+  });
+  await bench.deliver(event('E1'));
+  expect(await bench.read(theirs.ref)).toEqual({ text: 'secret' });
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents).toMatchObject([{ data: { code: 'document.exists' } }]);
+});
+
+test('a step opens no files but its own workflow’s', async () => {
+  const causes: string[] = [];
+  await using bench = await Bench.with(async (_event, step) => {
+    const own = await step.files.put('note.txt', 'ours');
+    expect(await step.files.read(own)).toBeDefined();
+    for (const key of ['WF-2/abc/note.txt', 'WF-10/abc/note.txt', '../WF-1/abc/note.txt']) {
+      await step.files.text({ ...own, key }).catch(({ code }) => causes.push(code));
+    }
+  });
+  await bench.deliver(event('E1'));
+  expect(causes).toEqual(['blob.missing', 'blob.missing', 'blob.missing']);
 });

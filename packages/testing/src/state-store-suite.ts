@@ -6,7 +6,9 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
   describe(`state store: ${name}`, () => {
     test('a document that was never written reads as absent', async () => {
       await using store = await open();
-      expect(await store.get(['workflows/WF-1'])).toEqual([{ ref: 'workflows/WF-1', version: null, data: null }]);
+      expect(await store.get(['workflows/WF-1'])).toEqual([
+        { ref: 'workflows/WF-1', version: null, tenant: null, data: null },
+      ]);
     });
 
     test('documents are answered in the order asked', async () => {
@@ -149,26 +151,50 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
 
     test('a tenant finds only its own', async () => {
       await using store = await open();
-      await store.commit(
-        unit({
-          writes: [
-            { ...write('workflows/WF-1', {}), tenant: 'a' },
-            { ...write('workflows/WF-2', {}), tenant: 'b' },
-          ],
-        }),
-      );
-      const { documents } = await store.find({ collection: 'workflows', tenant: 'b' });
-      expect(documents.map(({ ref }) => ref)).toEqual(['workflows/WF-2']);
+      for (const [tenant, id] of ['a 1', 'b 2', 'a 3', 'b 4', 'b 5', 'a 6'].map((each) => each.split(' '))) {
+        await store.commit(unit({ tenant: tenant!, writes: [write(`workflows/WF-${id}`, {})] }));
+      }
+      const first = await store.find({ collection: 'workflows', tenant: 'b', limit: 2 });
+      const rest = await store.find({ collection: 'workflows', tenant: 'b', limit: 2, cursor: first.cursor! });
+      expect([first, rest].map(({ documents }) => documents.map(({ ref }) => ref))).toEqual([
+        ['workflows/WF-5', 'workflows/WF-4'],
+        ['workflows/WF-2'],
+      ]);
+      expect(rest.cursor).toBeUndefined();
+      expect((await store.find({ collection: 'workflows' })).documents).toHaveLength(6);
     });
+
+    test('a document says whose it is, and stays so', async () => {
+      await using store = await open();
+      await store.commit(unit({ tenant: 'a', writes: [write('workflows/WF-1', { n: 1 })] }));
+      await store.commit(unit({ tenant: 'a', writes: [write('workflows/WF-1', { n: 2 })] }));
+      expect(await store.get(['workflows/WF-1'])).toMatchObject([{ tenant: 'a', data: { n: 2 } }]);
+    });
+
+    test.each([{ n: 2 }, null])(
+      'another tenant’s document is not written over (%j), and nothing else of the unit is done',
+      async (data) => {
+        await using store = await open();
+        await store.commit(unit({ tenant: 'a', writes: [write('workflows/WF-1', { n: 1 })] }));
+        const refused = store.commit(
+          unit({ tenant: 'b', writes: [write('other/1', {}), write('workflows/WF-1', data)] }),
+        );
+        await expect(refused).rejects.toMatchObject({ code: 'document.exists' });
+        expect(await store.get(['workflows/WF-1', 'other/1'])).toMatchObject([
+          { tenant: 'a', data: { n: 1 } },
+          { data: null },
+        ]);
+      },
+    );
   });
 }
 
 function unit(parts: Partial<UnitOfWork>): UnitOfWork {
-  return { reads: [], writes: [], entries: [], journal: [], publish: [], ...parts };
+  return { tenant: 'default', reads: [], writes: [], entries: [], journal: [], publish: [], ...parts };
 }
 
 function write(ref: string, data: Record<string, unknown> | null): Write {
-  return { ref, data, tenant: 'default' };
+  return { ref, data };
 }
 
 function entry(chain: string, note = ''): EntryDraft {

@@ -1,9 +1,11 @@
 import { timingSafeEqual } from 'node:crypto';
 import {
+  type Actor,
   type Command,
   causeOf,
   DormouseError,
   deadLetters,
+  everyTenant,
   InvalidInput,
   type Logger,
   type Ref,
@@ -56,6 +58,7 @@ export function createConsole(ports: ConsolePorts): Hono {
     if (error instanceof InvalidInput) return problem(400, 'the input is malformed', { problems: error.problems });
     const code = error instanceof DormouseError ? error.code : undefined;
     if (code === 'command.refused') return problem(409, (error as Error).message);
+    if (code === 'command.key-reused') return problem(422, (error as Error).message, { code });
     if (code === 'query.invalid') return problem(400, (error as Error).message);
     if (code === 'document.missing' || code === 'document.ref') return problem(404, (error as Error).message);
     log.error('request.failed', { code, cause: causeOf(error) });
@@ -174,6 +177,8 @@ export function createConsole(ports: ConsolePorts): Hono {
   return app;
 }
 
+const house: Actor = { name: 'admin', role: 'admin', tenant: everyTenant };
+
 function addCommand(app: Hono, command: Command, ports: ConsolePorts): void {
   const [, path] = command.route.split(' ') as [string, string];
   const tooLarge = () => problem(413, `the body is over ${command.maxBodyBytes} bytes`);
@@ -183,7 +188,7 @@ function addCommand(app: Hono, command: Command, ports: ConsolePorts): void {
       if (refused) return refused;
     }
     const request = { headers: context.req.raw.headers, body: await context.req.text(), params: context.req.param() };
-    return context.json((await runCommand(command, request, 'admin', ports.system, ports)) as object, 201);
+    return context.json((await runCommand(command, request, house, ports.system, ports)) as object, 201);
   });
 }
 
