@@ -8,10 +8,10 @@ const allowed: Record<string, readonly string[]> = {
   'packages/broker': [],
   'packages/local': ['@dormouse/core', '@dormouse/broker'],
   'packages/console': ['@dormouse/core'],
-  'packages/testing': ['@dormouse/core', '@dormouse/broker', '@dormouse/local'],
+  'packages/testing': ['@dormouse/core', '@dormouse/broker', '@dormouse/local', '@dormouse/console'],
   'packages/cli': ['@dormouse/core', '@dormouse/broker', '@dormouse/local', '@dormouse/console', '@dormouse/casework'],
-  'apps/casework': ['@dormouse/core'],
-  'apps/orders': ['@dormouse/core'],
+  'apps/casework': ['@dormouse/core', '@dormouse/testing'],
+  'apps/orders': ['@dormouse/core', '@dormouse/testing'],
 };
 
 // `core` must wake fast and run anywhere: the few files that may import a Node module, and which.
@@ -52,6 +52,13 @@ for (const [folder, siblings] of Object.entries(allowed)) {
     expect(broken).toEqual([]);
   });
 }
+
+test('only tests and scenarios import @dormouse/testing', () => {
+  const files = ['apps', 'packages'].flatMap((folder) => [...sources(join(root, folder))]);
+  const importing = files.filter((file) => importsOf(file).includes('@dormouse/testing'));
+  expect(importing.filter((file) => !/(\.test\.ts|\/scenarios\/[^/]+\.ts)$/.test(file))).toEqual([]);
+  expect(importing).not.toEqual([]);
+});
 
 test('core imports Node modules only where named', () => {
   const found: Record<string, string[]> = {};

@@ -1,3 +1,4 @@
+import type { Clock } from '@dormouse/core';
 import { callOutside, OutsideError } from './http.ts';
 
 export interface CounterpartyConfig {
@@ -26,7 +27,11 @@ export interface LetterSubmission {
 export async function submitLetter(
   config: CounterpartyConfig,
   { pdf, amountMinor, reply, ...letter }: LetterSubmission,
-  { idempotencyKey, signal }: { readonly idempotencyKey: string; readonly signal?: AbortSignal },
+  {
+    idempotencyKey,
+    signal,
+    clock,
+  }: { readonly idempotencyKey: string; readonly signal?: AbortSignal; readonly clock?: Clock },
 ): Promise<{ submissionId: string }> {
   const url = new URL('/counterparties/submissions', config.url);
   const fields = { ...letter, amountMinor: String(amountMinor), ...(reply === undefined ? {} : { reply }) };
@@ -40,6 +45,7 @@ export async function submitLetter(
     timeoutMs: 30_000,
     maxBytes: 100_000,
     signal,
+    clock,
   });
   return { submissionId: submissionIdOf(answer, url.origin) };
 }

@@ -1,5 +1,7 @@
 import type { IncomingMessage, RequestOptions } from 'node:http';
 import * as http from 'node:http';
+import { type Clock, systemClock } from '@dormouse/core';
+import { timeLimit } from './time-limit.ts';
 
 /** A call to the outside that failed. Its message holds no secrets and nothing of the request's or answer's content. */
 export class OutsideError extends Error {
@@ -25,6 +27,8 @@ export interface OutsideCall {
   /** The most that is read of an answer. */
   readonly maxBytes: number;
   readonly signal?: AbortSignal | undefined;
+  /** Default the wall clock. */
+  readonly clock?: Clock | undefined;
 }
 
 /**
@@ -34,12 +38,12 @@ export interface OutsideCall {
  * On node:http, since the first `fetch` of a process costs 20 ms and 8 MB more.
  */
 export async function callOutside(call: OutsideCall): Promise<string> {
-  const { name, url, timeoutMs, signal } = call;
+  const { name, url, timeoutMs, signal, clock = systemClock } = call;
   signal?.throwIfAborted();
   const who = `${name} at ${url.origin}`;
-  const timeout = AbortSignal.timeout(timeoutMs);
+  using limit = timeLimit(clock, timeoutMs);
   try {
-    const response = await send(call, signal ? AbortSignal.any([signal, timeout]) : timeout);
+    const response = await send(call, signal ? AbortSignal.any([signal, limit.signal]) : limit.signal);
     const status = response.statusCode ?? 0;
     if (status < 200 || status > 299) {
       response.destroy();
@@ -49,7 +53,9 @@ export async function callOutside(call: OutsideCall): Promise<string> {
   } catch (error) {
     if (error instanceof OutsideError) throw error;
     signal?.throwIfAborted();
-    const what = timeout.aborted ? `gave no answer within ${timeoutMs} ms` : `could not be reached: ${codeOf(error)}`;
+    const what = limit.signal.aborted
+      ? `gave no answer within ${timeoutMs} ms`
+      : `could not be reached: ${codeOf(error)}`;
     throw new OutsideError(`${who} ${what}; try again later`, { permanent: false, cause: error });
   }
 }

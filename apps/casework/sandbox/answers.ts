@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '@dormouse/core';
 import { callOutside } from '../outside/http.ts';
 import { signWebhook } from '../webhook/standard-webhook.ts';
 import type { AnswerEffect, Entry, SandboxRecord, SubmissionEffect } from './record.ts';
 
-export interface WebhookTarget {
+interface WebhookTarget {
   readonly url: string;
   /** `whsec_…` */
   readonly secret: string;
@@ -29,15 +29,16 @@ const maxBackoffMs = 30_000;
 export class Answers {
   readonly #webhook: WebhookTarget;
   readonly #replyAfterMs: number;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #pending = new Map<string, Pending>();
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
+  #answering = 0;
 
-  constructor(options: { webhook: WebhookTarget; replyAfterMs: number; now: () => number }) {
+  constructor(options: { webhook: WebhookTarget; replyAfterMs: number; clock: Clock }) {
     this.#webhook = options.webhook;
     this.#replyAfterMs = options.replyAfterMs;
-    this.#now = options.now;
+    this.#clock = options.clock;
   }
 
   /** Takes in an entry of the record as it is read: what is left pending at its end is answered from `start` on. */
@@ -53,7 +54,7 @@ export class Answers {
 
   /** Answers a submission that has just come. */
   add(submission: SubmissionEffect, record: SandboxRecord): void {
-    const pending = this.#expect(submission, this.#now());
+    const pending = this.#expect(submission, this.#clock.now());
     if (pending) this.#run(pending, record);
   }
 
@@ -64,6 +65,11 @@ export class Answers {
       attempts,
       ...(lastError === undefined ? {} : { lastError }),
     }));
+  }
+
+  /** Answers on their way, rather than waiting for their time. */
+  get answering(): number {
+    return this.#answering;
   }
 
   async close(): Promise<void> {
@@ -88,19 +94,41 @@ export class Answers {
   }
 
   async #answer(pending: Pending, record: SandboxRecord): Promise<void> {
-    const { signal } = this.#closing;
     const answer = answerTo(pending.submission);
     const id = `msg_${answer.submissionId}`;
     const { kind: _kind, submissionId: _submissionId, ...data } = answer;
     const timestamp = new Date(pending.dueAt).toISOString();
     const body = JSON.stringify({ type: 'dispute.answered', timestamp, data });
-    await sleep(Math.max(0, pending.dueAt - this.#now()), undefined, { signal });
-    while (!(await this.#deliver(pending, id, body))) {
+    for (let at = pending.dueAt; ; ) {
+      await this.#until(at);
+      this.#answering += 1;
+      try {
+        if (await this.#deliver(pending, id, body)) {
+          await record.capture(answer, id);
+          this.#pending.delete(answer.submissionId);
+          return;
+        }
+      } finally {
+        this.#answering -= 1;
+      }
       const backoffMs = firstBackoffMs * 2 ** Math.min(pending.attempts - 1, 10);
-      await sleep(Math.min(backoffMs, maxBackoffMs), undefined, { signal });
+      at = this.#clock.now() + Math.min(backoffMs, maxBackoffMs);
     }
-    await record.capture(answer, id);
-    this.#pending.delete(answer.submissionId);
+  }
+
+  async #until(time: number): Promise<void> {
+    const { signal } = this.#closing;
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const abort = () => reject(signal.reason);
+    const cancel = this.#clock.at(time, resolve);
+    signal.addEventListener('abort', abort);
+    try {
+      await promise;
+    } finally {
+      cancel();
+      signal.removeEventListener('abort', abort);
+    }
   }
 
   async #deliver(pending: Pending, id: string, body: string): Promise<boolean> {
@@ -111,7 +139,7 @@ export class Answers {
         name: 'webhook',
         method: 'POST',
         url: new URL(url),
-        headers: { 'content-type': 'application/json', ...signWebhook({ id, at: this.#now(), body, secret }) },
+        headers: { 'content-type': 'application/json', ...signWebhook({ id, at: this.#clock.now(), body, secret }) },
         body,
         timeoutMs: 15_000,
         maxBytes: 100_000,

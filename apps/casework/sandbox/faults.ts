@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+
 export const faultTargets = ['bank', 'counterparties', 'sms', 'mail'] as const;
 export const faultModes = ['status', 'hang', 'reset', 'malformed'] as const;
 export type FaultTarget = (typeof faultTargets)[number];
@@ -23,6 +26,7 @@ export interface Fault {
 export class Faults {
   readonly #now: () => number;
   readonly #active = new Map<FaultTarget, { readonly fault: Fault; left: number; readonly until: number }>();
+  #holding = 0;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -35,6 +39,19 @@ export class Faults {
 
   clear(): void {
     this.#active.clear();
+  }
+
+  /** Callers who hang. */
+  get holding(): number {
+    return this.#holding;
+  }
+
+  /** Leaves a caller without an answer until he goes away. */
+  async hold(socket: Socket): Promise<void> {
+    if (socket.destroyed) return;
+    this.#holding += 1;
+    await once(socket, 'close');
+    this.#holding -= 1;
   }
 
   /** The fault that this request is to meet; it counts as met. */

@@ -78,7 +78,7 @@ async function serve(
   }
   const answer = await route.answer({ url, headers: request.headers, body });
   if (fault && typeof answer.body !== 'string') answer.body.destroy();
-  if (fault?.mode === 'hang') return;
+  if (fault?.mode === 'hang') return faults.hold(request.socket);
   if (fault?.mode === 'reset') request.socket.resetAndDestroy();
   else if (fault?.mode === 'malformed') await send(response, { ...json(200, ''), body: '{"malformed": ' });
   else await send(response, answer);

@@ -78,12 +78,13 @@ async function receive(
   if ((await record.capture(mail, key)) === 'conflict') {
     throw refusal(554, 'This X-Idempotency-Key was used for another mail: use a new one');
   }
-  if (fault) await lose(fault, socketOf());
+  if (fault) await lose(fault, faults, socketOf());
   return 'Taken';
 }
 
 /** The mail was taken; its sender shall not learn it. */
-async function lose(fault: Fault, socket: Socket | undefined): Promise<void> {
+async function lose(fault: Fault, faults: Faults, socket: Socket | undefined): Promise<void> {
+  if (fault.mode === 'hang' && socket) await faults.hold(socket);
   if (fault.mode === 'reset') socket?.resetAndDestroy();
   if (fault.mode === 'malformed') socket?.end('malformed\r\n');
   await new Promise<never>(() => undefined);

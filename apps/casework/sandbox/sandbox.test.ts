@@ -5,10 +5,11 @@ import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Sandbox } from '@dormouse/core';
 import { createTransport } from 'nodemailer';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { verifyWebhook } from '../webhook/standard-webhook.ts';
-import { type Sandbox, startSandbox } from './sandbox.ts';
+import { startSandbox } from './sandbox.ts';
 
 const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const workflowId = 'WF-20250129-7K3QXM';

@@ -1,4 +1,5 @@
-import { Answers, type WebhookTarget } from './answers.ts';
+import { type Clock, type Sandbox, type SandboxOptions as SystemSandboxOptions, systemClock } from '@dormouse/core';
+import { Answers } from './answers.ts';
 import { bankRoute } from './bank.ts';
 import { counterpartiesRoute } from './counterparties.ts';
 import { Faults } from './faults.ts';
@@ -8,40 +9,27 @@ import { sandboxPage } from './page.ts';
 import { SandboxRecord } from './record.ts';
 import { smsRoute } from './sms.ts';
 
-export interface SandboxOptions {
-  /** Where `sandbox.jsonl` is kept. Made if missing. */
-  readonly directory: string;
-  /** Where the counterparties' answers go, and the secret they are signed with. */
-  readonly webhook: WebhookTarget;
+/** The directory (made if missing) keeps `sandbox.jsonl`; the counterparties' answers go to the webhook. */
+export interface SandboxOptions extends Omit<SystemSandboxOptions, 'clock'> {
   /** What to listen on. Default 127.0.0.1. */
   readonly host?: string;
   /** How long a counterparty takes to answer. Default one second. */
   readonly replyAfterMs?: number;
-  /** Epoch ms. Default the wall clock. */
-  readonly now?: () => number;
-}
-
-export interface Sandbox {
-  /** What services need to reach this outside world instead of the real one. */
-  readonly environment: Readonly<Record<string, string>>;
-  /** All that the sandbox listens on. */
-  readonly ports: readonly number[];
-  /** Serves `/sandbox` and below; to be mounted where people look. */
-  handle(request: Request): Promise<Response>;
-  /** Frees the ports. What is still to be answered is answered by the next sandbox on the same directory. */
-  close(): Promise<void>;
+  /** Default the wall clock. */
+  readonly clock?: Clock;
 }
 
 /**
  * The outside world, played locally: a bank with the sample statements, counterparties that answer later by webhook, an
- * SMS gateway and a mail server that keep what they are given. What they were asked to do survives a crash.
+ * SMS gateway and a mail server that keep what they are given. What they were asked to do survives a crash, and what is
+ * still to be answered when it closes is answered by the next sandbox on the same directory.
  * Rejects if the directory cannot be written.
  */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
-  const { directory, webhook, host = '127.0.0.1', replyAfterMs = 1_000, now = Date.now } = options;
-  const faults = new Faults(now);
-  const answers = new Answers({ webhook, replyAfterMs, now });
-  const record = await SandboxRecord.open(directory, now, (entry) => answers.restore(entry));
+  const { directory, webhook, host = '127.0.0.1', replyAfterMs = 1_000, clock = systemClock } = options;
+  const faults = new Faults(clock.now);
+  const answers = new Answers({ webhook, replyAfterMs, clock });
+  const record = await SandboxRecord.open(directory, clock.now, (entry) => answers.restore(entry));
   const routes = [
     bankRoute(),
     counterpartiesRoute(record, (submission) => answers.add(submission, record)),
@@ -60,6 +48,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     },
     ports: [http.port, mail.port],
     handle: sandboxPage({ record, faults, answers }),
+    underWay: () => ({ answering: answers.answering, holding: faults.holding }),
     async close() {
       await Promise.all([http.close(), mail.close(), answers.close()]);
       await record.close();

@@ -100,10 +100,15 @@ export class Database {
     this.#group.push({ durable: callback });
   }
 
+  /** No work is queued, and all that was committed is durable. */
+  get isIdle(): boolean {
+    return this.#queue.length === 0 && this.#syncing === undefined;
+  }
+
   /** Waits for what is queued, then closes the file. Later writes are refused; closing again does nothing. */
   async close(): Promise<void> {
     if (!this.#connection.isOpen) return;
-    while (this.#queue.length > 0 || this.#syncing) {
+    while (!this.isIdle) {
       if (this.#syncing) await this.#syncing;
       else await new Promise(setImmediate);
     }

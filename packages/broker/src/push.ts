@@ -75,6 +75,11 @@ export class PushDispatcher {
     while (this.#pushOne(subscription));
   }
 
+  /** Pushes that are under way. */
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
   /** Leases no more, and waits for what is under way. */
   async stop(): Promise<void> {
     this.#stopped = true;

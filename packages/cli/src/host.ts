@@ -2,7 +2,16 @@ import { appendFileSync, existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { createConsole } from '@dormouse/console';
-import { type Command, causeOf, type Logger, type Ref, systemClock, systemRandom } from '@dormouse/core';
+import {
+  type Command,
+  causeOf,
+  type Logger,
+  type Ref,
+  type Sandbox,
+  type SandboxModule,
+  systemClock,
+  systemRandom,
+} from '@dormouse/core';
 import { bundleSystem, DataDirectory, LocalPlatform, type Manifest } from '@dormouse/local';
 import { type ServerType, serve } from '@hono/node-server';
 import { UsageError } from './usage-error.ts';
@@ -14,21 +23,6 @@ export interface HostOptions {
   readonly port: number;
   readonly idleMs: number;
   readonly inline: 'all' | readonly string[];
-}
-
-/** What an app's sandbox module exports: the outside world on a developer's machine. */
-interface SandboxModule {
-  startSandbox(options: {
-    readonly directory: string;
-    readonly webhook: { readonly url: string; readonly secret: string };
-  }): Promise<Sandbox>;
-}
-
-interface Sandbox {
-  readonly environment: Readonly<Record<string, string>>;
-  readonly ports: readonly number[];
-  handle(request: Request): Promise<Response>;
-  close(): Promise<void>;
 }
 
 /** One running system: platform, console and sandbox in this process, services in theirs. */
@@ -200,6 +194,7 @@ async function startSandbox(file: string, directory: DataDirectory, url: string)
   return startSandbox({
     directory: directory.path,
     webhook: { url: `${url}/api/responses`, secret: directory.secret('webhook-secret', 'whsec_') },
+    clock: systemClock,
   });
 }
 

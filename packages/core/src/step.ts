@@ -22,10 +22,14 @@ export interface PublishOptions {
   readonly timer?: string;
 }
 
-/** What an activity is given: pass the key to the outside, so that a repeat can be told; stop at the signal. */
+/**
+ * What an activity is given: pass the key to the outside, so that a repeat can be told; stop at the signal; count its own
+ * time-outs by the clock.
+ */
 export interface ActivityContext {
   readonly idempotencyKey: string;
   readonly signal: AbortSignal;
+  readonly clock: Clock;
 }
 
 /** A document as this step sees it. Changes are collected, and committed with everything else the step does. */
@@ -296,7 +300,7 @@ export class RunningStep implements Step {
 
     const [before] = await store.get([ref]);
     if (before!.version !== null) return taken(before!);
-    const context = { idempotencyKey, signal: this.#origin.signal };
+    const context = { idempotencyKey, signal: this.#origin.signal, clock: this.#ports.clock };
     const result = (await insideActivity.run(name, () => activity(input, context))) ?? null;
     const json = JSON.stringify(result);
     if (json === undefined || json.length > maxResultBytes) {

@@ -3,75 +3,10 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { DormouseError, type Service, type System, subscriptionPolicy } from '@dormouse/core';
 import { build, type Plugin } from 'esbuild';
-import type { Manifest, ManifestService } from './manifest.ts';
+import { describeSystem, load } from './describe.ts';
 
 const [systemFile, outputFolder] = process.argv.slice(2) as [string, string];
-const folder = dirname(systemFile);
-
-async function load<T>(file: string): Promise<T> {
-  return (await import(pathToFileURL(file).href)).default as T;
-}
-
-async function describe(system: System): Promise<Manifest> {
-  const topics = new Set(system.topics.map(({ name }) => name));
-  const checkTopic = (service: string, topic: string) => {
-    if (!topics.has(topic)) {
-      throw new DormouseError(
-        'config.unknown-topic',
-        `service "${service}" listens to "${topic}", which system "${system.name}" does not declare; add it to \`topics\``,
-      );
-    }
-  };
-  const services: ManifestService[] = [];
-  for (const [name, declared] of Object.entries(system.services)) {
-    if (typeof declared === 'string') {
-      const source = resolve(folder, declared);
-      const service = await load<Service>(source);
-      if (service.name !== name) {
-        throw new DormouseError(
-          'config.name',
-          `system "${system.name}" calls "${name}" what ${declared} calls "${service.name}"; use one name`,
-        );
-      }
-      for (const { topic } of service.subscriptions) checkTopic(name, topic.name);
-      services.push({
-        name,
-        limits: service.limits,
-        subscriptions: service.subscriptions.map(({ name, topic, ackDeadlineMs }) => ({
-          name,
-          topic: topic.name,
-          ackDeadlineMs,
-          dormouse: true,
-        })),
-        run: { kind: 'bundle', file: join(outputFolder, `${name}.mjs`), source },
-      });
-    } else {
-      const { command, subscriptions, concurrency = 16, maxInstances = 1 } = declared;
-      services.push({
-        name,
-        limits: { concurrency, maxInstances },
-        subscriptions: subscriptions.map(({ topic, ackDeadline }) => {
-          checkTopic(name, topic.name);
-          const fullName = `${name}.${topic.name}`;
-          const { ackDeadlineMs } = subscriptionPolicy(fullName, ackDeadline === undefined ? {} : { ackDeadline });
-          return { name: fullName, topic: topic.name, ackDeadlineMs, dormouse: false };
-        }),
-        run: { kind: 'command', command, folder },
-      });
-    }
-  }
-  return {
-    system: system.name,
-    topics: system.topics.map(({ name, version }) => ({ name, version })),
-    services,
-    ...(system.commands && { commands: resolve(folder, system.commands) }),
-    ...(system.sandbox && { sandbox: resolve(folder, system.sandbox) }),
-    ...(system.sample && { sample: { ...system.sample, file: resolve(folder, system.sample.file) } }),
-  };
-}
 
 /**
  * Files that code names relative to itself, by the literal forms `new URL('./x', import.meta.url)` and
@@ -135,7 +70,7 @@ const entries: Plugin = {
   },
 };
 
-const manifest = await describe(await load<System>(systemFile));
+const manifest = await describeSystem(systemFile, outputFolder);
 // Loaded here first: what is broken shows now, and the host finds the modules stripped and compiled.
 for (const module of [manifest.commands, manifest.sandbox]) if (module !== undefined) await load(module);
 rmSync(outputFolder, { recursive: true, force: true });

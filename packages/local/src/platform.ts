@@ -58,6 +58,16 @@ export interface LocalPlatformOptions {
   readonly sync?: DatabaseOptions['sync'];
 }
 
+/** What moves by itself now. With all of it at rest, only the clock or a message from outside moves the system on. */
+export interface UnderWay {
+  /** Pushes whose handlers have not answered. */
+  readonly deliveries: number;
+  /** Services with a process that starts. */
+  readonly waking: number;
+  readonly committing: boolean;
+  readonly firingTimers: boolean;
+}
+
 const project = 'dormouse';
 const drainMs = 2_000;
 
@@ -72,6 +82,7 @@ export class LocalPlatform {
   readonly #broker: Broker;
   readonly #client: PubsubClient;
   readonly #services: Manifest['services'];
+  readonly #underWay: () => UnderWay;
 
   private constructor(
     ports: LocalPlatform['ports'],
@@ -80,6 +91,7 @@ export class LocalPlatform {
     client: PubsubClient,
     services: Manifest['services'],
     targets: readonly (ServicePool | InlineTarget)[],
+    underWay: () => UnderWay,
     stop: () => Promise<void>,
   ) {
     this.ports = ports;
@@ -88,6 +100,7 @@ export class LocalPlatform {
     this.#client = client;
     this.#services = services;
     this.#targets = targets;
+    this.#underWay = underWay;
     this.#stop = stop;
   }
 
@@ -219,6 +232,12 @@ export class LocalPlatform {
       client,
       manifest.services,
       [...targets.values()],
+      () => ({
+        deliveries: dispatcher.inFlight,
+        waking: [...targets.values()].filter((target) => target.status().state === 'waking').length,
+        committing: !database.isIdle,
+        firingTimers: scheduler.isFiring,
+      }),
       stop,
     );
     store.onCommitted = (notice) => {
@@ -269,6 +288,10 @@ export class LocalPlatform {
     });
     await this.#client.modifyPushConfig(name, paused ? {} : pushPlan(service.name));
     return true;
+  }
+
+  underWay(): UnderWay {
+    return this.#underWay();
   }
 
   /** Drains what is under way for up to two seconds, stops every instance, closes the file. */

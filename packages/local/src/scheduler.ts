@@ -18,6 +18,7 @@ export class Scheduler {
   readonly #log: Logger;
   #wakeAt = Number.POSITIVE_INFINITY;
   #cancel: () => void = () => {};
+  #firing = 0;
   #stopped = false;
 
   constructor(database: Database, store: SqliteStateStore, clock: Clock, log: Logger) {
@@ -35,6 +36,11 @@ export class Scheduler {
     this.#cancel = this.#clock.at(at, () => void this.#fire());
   }
 
+  /** Timers are on their way into the broker's log. */
+  get isFiring(): boolean {
+    return this.#firing > 0;
+  }
+
   start(): void {
     const dueAt = this.#store.nextDueAt();
     if (dueAt !== undefined) this.wake(dueAt);
@@ -47,6 +53,7 @@ export class Scheduler {
 
   async #fire(): Promise<void> {
     this.#wakeAt = Number.POSITIVE_INFINITY;
+    this.#firing++;
     try {
       const due = this.#store.due(this.#clock.now(), batchSize);
       // Each in a work of its own: one that cannot leave holds up no other. They share a group all the same.
@@ -59,6 +66,8 @@ export class Scheduler {
       if (this.#stopped) return;
       this.#log.error('timer.failed', { cause: causeOf(error), retryAfterMs });
       this.wake(this.#clock.now() + retryAfterMs);
+    } finally {
+      this.#firing--;
     }
   }
 }

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { type Clock, systemClock } from '@dormouse/core';
 import { OutsideError } from '../../outside/http.ts';
+import { timeLimit } from '../../outside/time-limit.ts';
 
 export interface MailConfig {
   /** `smtp://host:port` or `smtps://user:password@host`. */
@@ -26,7 +28,11 @@ const timeoutMs = 30_000;
 export async function sendMail(
   config: MailConfig,
   { to, subject, text }: Mail,
-  { idempotencyKey, signal }: { readonly idempotencyKey: string; readonly signal?: AbortSignal },
+  {
+    idempotencyKey,
+    signal,
+    clock = systemClock,
+  }: { readonly idempotencyKey: string; readonly signal?: AbortSignal; readonly clock?: Clock },
 ): Promise<void> {
   signal?.throwIfAborted();
   const who = `mail server at ${new URL(config.url).host}`;
@@ -45,7 +51,7 @@ export async function sendMail(
     disableFileAccess: true,
     disableUrlAccess: true,
   });
-  const timeout = AbortSignal.timeout(timeoutMs);
+  using limit = timeLimit(clock, timeoutMs);
   const digest = createHash('sha256').update(idempotencyKey).digest('hex').slice(0, 32);
   try {
     await transport.sendMail({
@@ -55,11 +61,11 @@ export async function sendMail(
       text,
       messageId: `<${digest}@casework.dormouse>`,
       headers: { 'X-Idempotency-Key': { prepared: true, value: encodeURI(idempotencyKey) } },
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
     });
   } catch (error) {
     signal?.throwIfAborted();
-    throw failure(who, error, timeout.aborted);
+    throw failure(who, error, limit.signal.aborted);
   } finally {
     transport.close();
   }

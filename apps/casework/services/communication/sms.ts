@@ -1,3 +1,4 @@
+import type { Clock } from '@dormouse/core';
 import { callOutside } from '../../outside/http.ts';
 
 export interface SmsConfig {
@@ -18,7 +19,11 @@ export interface Sms {
 export async function sendSms(
   config: SmsConfig,
   { to, text }: Sms,
-  { idempotencyKey, signal }: { readonly idempotencyKey: string; readonly signal?: AbortSignal },
+  {
+    idempotencyKey,
+    signal,
+    clock,
+  }: { readonly idempotencyKey: string; readonly signal?: AbortSignal; readonly clock?: Clock },
 ): Promise<void> {
   await callOutside({
     name: 'SMS gateway',
@@ -29,5 +34,6 @@ export async function sendSms(
     timeoutMs: 15_000,
     maxBytes: 100_000,
     signal,
+    clock,
   });
 }

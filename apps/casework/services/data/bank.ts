@@ -1,3 +1,4 @@
+import type { Clock } from '@dormouse/core';
 import { callOutside } from '../../outside/http.ts';
 
 export interface BankConfig {
@@ -20,10 +21,11 @@ export interface StatementRequest {
 export function fetchBankStatement(
   config: BankConfig,
   { accountId, from, to }: StatementRequest,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal, clock }: { readonly signal?: AbortSignal; readonly clock?: Clock } = {},
 ): Promise<string> {
   const url = new URL(`/bank/accounts/${encodeURIComponent(accountId)}/statements`, config.url);
   url.search = new URLSearchParams({ from, to }).toString();
   const headers = { accept: 'application/json' };
-  return callOutside({ name: 'bank', method: 'GET', url, headers, timeoutMs: 30_000, maxBytes: 10_000_000, signal });
+  const limits = { timeoutMs: 30_000, maxBytes: 10_000_000, signal, clock };
+  return callOutside({ name: 'bank', method: 'GET', url, headers, ...limits });
 }

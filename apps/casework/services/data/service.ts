@@ -1,4 +1,4 @@
-import { on, service } from '@dormouse/core';
+import { type ActivityContext, on, service } from '@dormouse/core';
 import { disputeCase, isOver, isoTime } from '../../case.ts';
 import type { CaseRequest, StatementSource } from '../../case-request/case-request.ts';
 import { dataAnalyze } from '../../contracts/data-analyze.ts';
@@ -19,8 +19,8 @@ export default service('data', [
       if (isOver(found.data.status)) return;
       const request: CaseRequest = JSON.parse(await step.files.text(data.request));
       // Remembered: whatever else moves the case meanwhile, the outside is asked once.
-      const fetched = await step.run('fetch statement', data.request.sha256, async (_request, { signal }) => {
-        const result = await retrieve(request.statement, signal);
+      const fetched = await step.run('fetch statement', data.request.sha256, async (_request, context) => {
+        const result = await retrieve(request.statement, context);
         if ('problems' in result) return result;
         return { file: await step.files.put('statement.json', JSON.stringify(result.statement)) };
       });
@@ -41,16 +41,16 @@ export default service('data', [
 ]);
 
 /** The statement, or why there is none that could come later: that is the client's to mend, not ours to retry. */
-async function retrieve(source: StatementSource, signal: AbortSignal): Promise<StatementResult> {
+async function retrieve(source: StatementSource, { signal, clock }: ActivityContext): Promise<StatementResult> {
   try {
     if ('inline' in source) return { statement: source.inline };
     if ('url' in source) {
       const { statementHosts, ownPorts } = settings;
-      const text = await fetchStatementText(source.url, { allowedHosts: statementHosts, ownPorts, signal });
+      const text = await fetchStatementText(source.url, { allowedHosts: statementHosts, ownPorts, signal, clock });
       return readStatement(text, { fileName: new URL(source.url).pathname });
     }
     const { accountId, period } = source;
-    const text = await fetchBankStatement({ url: settings.bankUrl }, { accountId, ...period }, { signal });
+    const text = await fetchBankStatement({ url: settings.bankUrl }, { accountId, ...period }, { signal, clock });
     return readStatement(text, { fileName: 'statement.json' });
   } catch (error) {
     const refused = error instanceof StatementRefused || (error instanceof OutsideError && error.permanent);

@@ -2,6 +2,8 @@ import { promises as dns, type LookupAddress } from 'node:dns';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
+import { type Clock, systemClock } from '@dormouse/core';
+import { timeLimit } from '../../outside/time-limit.ts';
 import { addressRefusal, type HostPolicy, hostOf, hostRefusal } from './host-policy.ts';
 
 /** The statement can't be had from this URL, however often it is asked for. */
@@ -21,6 +23,8 @@ export type StatementFetchOptions = HostPolicy & {
   readonly timeoutMs?: number;
   /** Of the body. Default 10 MB. */
   readonly maxBytes?: number;
+  /** Default the wall clock. */
+  readonly clock?: Clock;
   /** All addresses of a host name. Default: the system's. */
   readonly resolve?: (hostname: string) => Promise<readonly LookupAddress[]>;
 };
@@ -37,17 +41,17 @@ const retryableStatuses = [408, 429];
  * time-out, 408, 429, 5xx). No message holds a URL's query or credentials: they may be secret.
  */
 export async function fetchStatementText(address: string, options: StatementFetchOptions): Promise<string> {
-  const { signal, timeoutMs = 30_000 } = options;
+  const { signal, timeoutMs = 30_000, clock = systemClock } = options;
   const start = URL.parse(address);
   if (!start)
     throw new StatementRefused('the URL of the statement can not be read: give one such as https://bank.example/1');
-  const timeout = AbortSignal.timeout(timeoutMs);
+  using limit = timeLimit(clock, timeoutMs);
   try {
-    return await follow(start, { ...options, signal: AbortSignal.any([signal, timeout]) });
+    return await follow(start, { ...options, signal: AbortSignal.any([signal, limit.signal]) });
   } catch (cause) {
     if (cause instanceof StatementRefused || cause instanceof StatementUnavailable) throw cause;
     signal.throwIfAborted();
-    const what = timeout.aborted
+    const what = limit.signal.aborted
       ? `did not arrive in full within ${timeoutMs} ms`
       : `could not be fetched (${reason(cause)})`;
     throw new StatementUnavailable(`${shown(start)} ${what}: try again later`, { cause });

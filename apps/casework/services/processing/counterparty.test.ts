@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Sandbox } from '@dormouse/core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type LetterSubmission, submitLetter } from '../../outside/counterparty.ts';
-import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { startSandbox } from '../../sandbox/sandbox.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'counterparty-'));
 let sandbox: Sandbox;

@@ -1,0 +1,324 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { createConsole, type Trace } from '@dormouse/console';
+import {
+  type Command,
+  type Duration,
+  durationMs,
+  type Logger,
+  type Ref,
+  type Sandbox,
+  type SandboxModule,
+} from '@dormouse/core';
+import { DataDirectory, describeSystem, LocalPlatform, type Manifest, serveRequests } from '@dormouse/local';
+import { ManualClock } from './manual-clock.ts';
+import { SeededRandom } from './seeded-random.ts';
+
+export interface StoryOptions {
+  /** The system's file, absolute. */
+  readonly systemFile: string;
+  /** Settings of the services, on top of the sandbox's. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** When it begins, epoch milliseconds. Default 2026-01-01, 00:00 UTC. */
+  readonly at?: number;
+  /** Of ids and backoffs: the same seed tells the same story. Default 1. */
+  readonly seed?: number;
+}
+
+/** One line of the system's log. */
+export interface LogLine {
+  readonly level: keyof Logger;
+  readonly moment: string;
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+/** Of real time, for work that is under way: far more than any step of a story takes. */
+const settleBoundMs = 30_000;
+
+/**
+ * A whole system in one process, on virtual time: the real platform with its database file, broker, push dispatcher,
+ * scheduler and console, the services inline, and the app's own sandbox as the outside world, over loopback. Time stands
+ * still until the story moves it, so that a month takes milliseconds:
+ *
+ *   await using story = await Story.start({ systemFile });
+ *   const { workflowId } = await story.post('/api/workflows/create', request);   // given
+ *   await story.advance('30d');                                                  // when
+ *   expect((await story.trace(workflowId)).rows).toContainEqual(…);              // then
+ *
+ * Every moment at which something is due is visited in turn, and everything settles before the next: no handler runs, no
+ * commit waits for the disk, no answer of the outside is on its way. A caller whom the sandbox leaves without an answer
+ * waits for the clock, so a handler calls the outside one at a time. Nothing of it sleeps or polls by the wall clock.
+ *
+ * One at a time in a process, since services read their settings from its environment. Services that are other commands
+ * run as processes of their own; their code knows no virtual time.
+ */
+export class Story implements AsyncDisposable {
+  readonly clock: ManualClock;
+  /** The console, over real HTTP. */
+  readonly url: string;
+  /** The broker, over real HTTP: Pub/Sub's v1. */
+  readonly brokerUrl: string;
+  readonly system: string;
+  /** What the system logged, oldest first. */
+  readonly log: readonly LogLine[];
+  readonly #platform: LocalPlatform;
+  readonly #sandbox: Sandbox | undefined;
+  readonly #front: Front;
+  readonly #token: string;
+  readonly #end: () => Promise<void>;
+
+  private constructor(parts: {
+    clock: ManualClock;
+    system: string;
+    log: LogLine[];
+    platform: LocalPlatform;
+    sandbox: Sandbox | undefined;
+    front: Front;
+    token: string;
+    end: () => Promise<void>;
+  }) {
+    this.clock = parts.clock;
+    this.url = parts.front.url;
+    this.brokerUrl = `http://127.0.0.1:${parts.platform.brokerPort}`;
+    this.system = parts.system;
+    this.log = parts.log;
+    this.#platform = parts.platform;
+    this.#sandbox = parts.sandbox;
+    this.#front = parts.front;
+    this.#token = parts.token;
+    this.#end = parts.end;
+  }
+
+  static async start(options: StoryOptions): Promise<Story> {
+    const undo: (() => unknown)[] = [];
+    const end = async () => {
+      for (const each of undo.splice(0).reverse()) await each();
+    };
+    try {
+      return await Story.#start(options, undo, end);
+    } catch (error) {
+      await end();
+      throw error;
+    }
+  }
+
+  static async #start(
+    { systemFile, environment = {}, at, seed }: StoryOptions,
+    undo: (() => unknown)[],
+    end: () => Promise<void>,
+  ): Promise<Story> {
+    const clock = new ManualClock(at);
+    const random = new SeededRandom(seed);
+    const log: LogLine[] = [];
+    const folder = mkdtempSync(join(tmpdir(), 'dormouse-story-'));
+    undo.push(() => rmSync(folder, { recursive: true }));
+    const before = { ...process.env };
+    undo.push(() => {
+      for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+      Object.assign(process.env, before);
+    });
+    const directory = DataDirectory.open(folder);
+    undo.push(() => directory.close());
+    const manifest = await describeSystem(systemFile, directory.join('build'));
+    const front = await Front.listen();
+    undo.push(() => front.close());
+    const sandbox = manifest.sandbox
+      ? await (await moduleOf<SandboxModule>(manifest.sandbox)).startSandbox({
+          directory: folder,
+          webhook: { url: `${front.url}/api/responses`, secret: directory.secret('webhook-secret', 'whsec_') },
+          clock,
+        })
+      : undefined;
+    let closed: Promise<void> | undefined;
+    const closeSandbox = () => (closed ??= sandbox?.close());
+    undo.push(closeSandbox);
+    const settings = { ...sandbox?.environment, ...environment };
+    // Commands run in this process, as services do.
+    Object.assign(process.env, settings);
+    const platform = await LocalPlatform.start({
+      directory,
+      manifest,
+      clock,
+      random,
+      log: collector(log),
+      idleMs: 10_000,
+      inline: new Set(manifest.services.map(({ name }) => name)),
+      environment: settings,
+      onFailure: (error) => {
+        throw error;
+      },
+      // What survives a crash is for other tests; a story is told on one machine that stays up.
+      sync: async () => {},
+    });
+    undo.push(() => platform.stop());
+    // First of all: whoever hangs there comes to his end, and the platform waits for its handlers.
+    undo.push(closeSandbox);
+    const token = directory.adminToken();
+    const watchers = new Set<{ readonly workflow: Ref; readonly onChange: () => void }>();
+    platform.onCommitted = ({ workflows }) => {
+      for (const { workflow, onChange } of watchers) if (workflows.includes(workflow)) onChange();
+    };
+    const app = createConsole({
+      ...platform.ports,
+      system: manifest.system,
+      log: collector(log),
+      commands: await commandsOf(manifest),
+      adminToken: token,
+      services: () => platform.services(),
+      topics: () => platform.topics(),
+      pause: (subscription, paused) => platform.pause(subscription, paused),
+      watch: (workflow, onChange) => {
+        const watcher = { workflow, onChange };
+        watchers.add(watcher);
+        return () => watchers.delete(watcher);
+      },
+      mounts: new Map(sandbox ? [['/sandbox', (request) => sandbox.handle(request)]] : []),
+    });
+    front.serve(async (request) => app.fetch(request));
+    return new Story({ clock, system: manifest.system, log, platform, sandbox, front, token, end });
+  }
+
+  get now(): number {
+    return this.clock.now();
+  }
+
+  /** A request to the console, with the administrator's token unless another is given. What follows of it is not awaited. */
+  fetch(path: string, { headers, ...init }: RequestInit = {}): Promise<Response> {
+    const given = new Headers(headers);
+    if (!given.has('authorization')) given.set('authorization', `Bearer ${this.#token}`);
+    return this.#front.handle(new Request(this.url + path, { ...init, headers: given }));
+  }
+
+  /** @throws where the answer is no success, with its problem */
+  async get<T>(path: string): Promise<T> {
+    const response = await this.fetch(path);
+    if (!response.ok) throw new Error(`GET ${path} answered ${response.status}: ${await response.text()}`);
+    return (await response.json()) as T;
+  }
+
+  /** Posts JSON and settles. @throws where the answer is no success, with its problem */
+  async post<T>(path: string, body: unknown): Promise<T> {
+    const headers = { 'content-type': 'application/json' };
+    const response = await this.fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`POST ${path} answered ${response.status}: ${await response.text()}`);
+    await this.settle();
+    return (await response.json()) as T;
+  }
+
+  /** The journey of a workflow, as `dormouse trace` has it. */
+  trace(workflowId: string): Promise<Trace> {
+    return this.get(`/api/workflows/${workflowId}/trace`);
+  }
+
+  /** Lets time pass: to each moment at which something is due, in turn, settling at each. */
+  async advance(duration: Duration): Promise<void> {
+    await this.advanceTo(this.now + durationMs(duration, 'advance'));
+  }
+
+  /** The same up to a moment, epoch milliseconds. */
+  async advanceTo(time: number): Promise<void> {
+    await this.settle();
+    for (let next = this.clock.next; next !== undefined && next <= time; next = this.clock.next) {
+      this.clock.advance(next - this.now);
+      await this.settle();
+    }
+    this.clock.advance(Math.max(0, time - this.now));
+    await this.settle();
+  }
+
+  /** Waits until nothing moves by itself any more. @throws after 30 real seconds, with what still moves */
+  async settle(): Promise<void> {
+    for (const startedAt = performance.now(); ; ) {
+      await new Promise(setImmediate);
+      if (this.#isSettled()) {
+        // Set for now, or for a time that has passed.
+        if ((this.clock.next ?? Number.POSITIVE_INFINITY) > this.now) return;
+        this.clock.advance(0);
+      }
+      if (performance.now() - startedAt > settleBoundMs) {
+        const moving = { ...this.#platform.underWay(), requests: this.#front.inFlight, ...this.#sandbox?.underWay() };
+        throw new Error(`the story does not settle: ${JSON.stringify(moving)}; its log: ${JSON.stringify(this.log)}`);
+      }
+    }
+  }
+
+  #isSettled(): boolean {
+    const { deliveries, waking, committing, firingTimers } = this.#platform.underWay();
+    const { answering, holding } = this.#sandbox?.underWay() ?? { answering: 0, holding: 0 };
+    const moving = waking > 0 || committing || firingTimers || answering > 0 || this.#front.inFlight > 0;
+    // Equal, not fewer: a caller who gave up has yet to be seen leaving.
+    return !moving && deliveries === holding;
+  }
+
+  /** Stops everything, and leaves nothing behind. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end();
+  }
+}
+
+/** The console's port. */
+class Front {
+  readonly url: string;
+  readonly #server: Server;
+  #handle: (request: Request) => Promise<Response> = async () => new Response('starting', { status: 503 });
+  #inFlight = 0;
+
+  private constructor(server: Server) {
+    this.#server = server;
+    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  static async listen(): Promise<Front> {
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
+    const front = new Front(server);
+    server.on(
+      'request',
+      serveRequests((request) => front.handle(request)),
+    );
+    return front;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  serve(handle: (request: Request) => Promise<Response>): void {
+    this.#handle = handle;
+  }
+
+  async handle(request: Request): Promise<Response> {
+    this.#inFlight++;
+    try {
+      return await this.#handle(request);
+    } finally {
+      this.#inFlight--;
+    }
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}
+
+async function moduleOf<T>(file: string): Promise<T> {
+  return (await import(pathToFileURL(file).href)) as T;
+}
+
+async function commandsOf({ commands }: Manifest): Promise<readonly Command[]> {
+  return commands ? (await moduleOf<{ default: Command[] }>(commands)).default : [];
+}
+
+function collector(lines: LogLine[]): Logger {
+  const at =
+    (level: keyof Logger) =>
+    (moment: string, facts: Record<string, unknown> = {}) =>
+      void lines.push({ level, moment, facts });
+  return { info: at('info'), warn: at('warn'), error: at('error') };
+}
