@@ -7,7 +7,20 @@ import { dormouse, npm, root, samples } from './program.ts';
 import { onlyJsonLine } from './running-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
-const commands = ['start', 'case', 'cases', 'trace', 'services', 'topics', 'validate', 'version', 'backup', 'restore'];
+const commands = [
+  'start',
+  'case',
+  'cases',
+  'trace',
+  'services',
+  'topics',
+  'validate',
+  'version',
+  'backup',
+  'restore',
+  'doctor',
+  'reset',
+];
 const folder = temporaryFolder();
 
 describe.concurrent('help and version', () => {

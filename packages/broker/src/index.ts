@@ -1,3 +1,4 @@
+export { type Backlog, backlogsOf } from './backlog.ts';
 export { Broker, type BrokerClock, type TopicConfig } from './broker.ts';
 export { BrokerError } from './broker-error.ts';
 export { Database, type DatabaseOptions } from './database.ts';

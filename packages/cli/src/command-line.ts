@@ -31,6 +31,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   subscriptions: async () => (await import('./subscriptions.ts')).subscriptions,
   backup: async () => (await import('./backup.ts')).backup,
   restore: async () => (await import('./restore.ts')).restore,
+  doctor: async () => (await import('./doctor.ts')).doctor,
+  reset: async () => (await import('./reset.ts')).reset,
   validate: async () => (await import('./validate.ts')).validate,
   version: async () => (await import('./version.ts')).version,
 };

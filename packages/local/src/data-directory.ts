@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -66,13 +67,7 @@ export class DataDirectory {
     // It holds personal data: for this user's eyes only, whatever the folder allows. SQLite gives its log the same mode.
     if (isNew) closeSync(openSync(join(path, 'dormouse.db'), 'a', 0o600));
     const lock = takeLock(path);
-    if (!lock) {
-      const pid = DataDirectory.host(path)?.pid;
-      throw new DataDirectoryError(
-        `the data directory ${path} is in use by another host${pid ? ` (pid ${pid})` : ''}; stop it, or use --data DIR with another`,
-        { inUse: true },
-      );
-    }
+    if (!lock) throw inUse(path);
     rmSync(join(path, 'host.json'), { force: true });
     return new DataDirectory(path, isNew, lock);
   }
@@ -88,6 +83,27 @@ export class DataDirectory {
         { cause: error },
       );
     }
+  }
+
+  /**
+   * Removes all that Dormouse keeps in a folder, and answers the names of what else is there.
+   * @throws DataDirectoryError where it is no data directory, or a host holds it
+   */
+  static empty(folder: string): string[] {
+    const path = resolve(folder);
+    if (!existsSync(join(path, 'dormouse.db'))) {
+      throw new DataDirectoryError(`${path} is no data directory: there is no dormouse.db; nothing was removed`);
+    }
+    const lock = takeLock(path);
+    if (!lock) throw inUse(path);
+    try {
+      // The database last: without it a folder is no data directory, and could not be emptied again.
+      for (const name of [...kept, 'dormouse.db']) rmSync(join(path, name), { recursive: true, force: true });
+      rmSync(join(path, 'lock'));
+    } finally {
+      lock.release();
+    }
+    return readdirSync(path);
   }
 
   join(...names: string[]): string {
@@ -129,6 +145,29 @@ export class DataDirectory {
     writeFileSync(beside, text, { mode: 0o600, flush: true });
     renameSync(beside, this.join(name));
   }
+}
+
+/** What a host makes in its data directory, beside the database and the lock. */
+const kept = [
+  'dormouse.db-wal',
+  'dormouse.db-shm',
+  'files',
+  'files.lock',
+  'build',
+  'host.json',
+  'host.log',
+  'push-key.json',
+  'admin-token',
+  'webhook-secret',
+  'sandbox.jsonl',
+];
+
+function inUse(path: string): DataDirectoryError {
+  const pid = DataDirectory.host(path)?.pid;
+  return new DataDirectoryError(
+    `the data directory ${path} is in use by another host${pid ? ` (pid ${pid})` : ''}; stop it, or use --data DIR with another`,
+    { inUse: true },
+  );
 }
 
 function takeLock(path: string): LockFile | undefined {

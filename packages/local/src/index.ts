@@ -4,6 +4,7 @@ export { FileBlobStore } from './blob-store.ts';
 export { bundleSystem } from './bundler.ts';
 export { DataDirectory, DataDirectoryError, type HostFile } from './data-directory.ts';
 export { describeSystem } from './describe.ts';
+export { examine, type Finding } from './examine.ts';
 export { jsonLines } from './json-lines.ts';
 export type { Manifest, ManifestService } from './manifest.ts';
 export { LocalPlatform, type LocalPlatformOptions, type UnderWay } from './platform.ts';
