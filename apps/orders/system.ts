@@ -1,5 +1,5 @@
 import { system, topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const orderPlaced = topic('order.placed', {
   schema: z.object({ orderId: z.string(), sku: z.string(), quantity: z.int().positive() }),

@@ -1,5 +1,5 @@
 import { CommandRefused, command, refOf, workflows } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { disputeCase, isOver } from '../case.ts';
 import { workflowCancel } from '../contracts/workflow-cancel.ts';
 import { readBody } from './body.ts';

@@ -1,5 +1,5 @@
 import { command, deadLetters, refOf } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readBody } from './body.ts';
 
 const request = z.object({ reason: z.string().min(1).max(500) });

@@ -1,5 +1,5 @@
 import { command, InvalidInput, refOf, workflows } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { disputeCase, letters } from '../case.ts';
 import { responseReceived } from '../contracts/response-received.ts';
 import { settings } from '../settings.ts';

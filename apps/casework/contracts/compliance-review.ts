@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The case is to be checked before it closes. */
 export const complianceReview = topic('compliance.review', { schema: z.object({}) });

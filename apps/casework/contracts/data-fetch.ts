@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { fileRef } from './file-ref.ts';
 
 /** Intake took the case: its statement is to be retrieved. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** How an event names a file: statements and findings travel as files, never inside events. */
 export const fileRef = z.object({

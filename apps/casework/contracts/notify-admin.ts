@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Operators are to be told something. */
 export const notifyAdmin = topic('notify.admin', { schema: z.object({ subject: z.string(), text: z.string() }) });

@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The client is to be told something. Who that is stays in the case. */
 export const notifyClient = topic('notify.client', {

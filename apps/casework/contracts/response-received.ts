@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** A counterparty answered. */
 export const responseReceived = topic('response.received', {

@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** An operator wants a dead letter redriven. */
 export const retryFailed = topic('retry.failed', { schema: z.object({ deadLetterId: z.string() }) });

@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Everything is answered and reviewed: the case closes. */
 export const workflowComplete = topic('workflow.complete', { schema: z.object({}) });

@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The case needs a person. */
 export const workflowEscalate = topic('workflow.escalate', { schema: z.object({ reasons: z.array(z.string()) }) });

@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The deadline of a letter has passed: it is reminded of, or after the last reminder given up on. */
 export const workflowFollowup = topic('workflow.followup', {

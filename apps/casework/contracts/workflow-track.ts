@@ -1,5 +1,5 @@
 import { topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** One letter was submitted: its answer is awaited until a deadline. */
 export const workflowTrack = topic('workflow.track', { schema: z.object({ letterId: z.string() }) });

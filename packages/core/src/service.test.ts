@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { durationMs } from './duration.ts';
 import { on, type SubscriptionOptions, service } from './service.ts';
 import { refOf } from './state-store.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { topic } from './topic.ts';
 
 /** Topics that Dormouse itself publishes to. A system declares who listens. */

@@ -95,6 +95,8 @@ export class RemoteStateStore implements StateStore {
       const outgoing = request(
         {
           socketPath: this.#socketPath,
+          // Unused with a socket's path; left out, Node makes up a name from its own network stack, which it loads for that.
+          host: '127.0.0.1',
           path,
           method: 'POST',
           agent: this.#agent,

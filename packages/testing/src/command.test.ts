@@ -18,7 +18,7 @@ import {
   workflows,
 } from '@dormouse/core';
 import { expect, test } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 
 const thing = workflow<{ n: number }>({ idPrefix: 'WF' });

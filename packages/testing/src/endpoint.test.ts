@@ -21,7 +21,7 @@ import {
   workflow,
 } from '@dormouse/core';
 import { expect, test } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 import { ManualClock } from './manual-clock.ts';
 

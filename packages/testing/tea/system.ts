@@ -1,5 +1,5 @@
 import { system, topic } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const teaSteeped = topic('tea.steeped', { schema: z.object({ sip: z.int() }) });
 

@@ -1,5 +1,5 @@
 import { idOf, on, type Step, service, workflowOf } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 import { complianceObjections, escalationSummary } from '../../agents/admin/review.ts';
 import { disputeCase, isOver, isoTime, letters, responseTimer } from '../../case.ts';
 import type { CaseRequest } from '../../case-request/case-request.ts';

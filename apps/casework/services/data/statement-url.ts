@@ -1,6 +1,6 @@
 import { promises as dns, type LookupAddress } from 'node:dns';
-import { type IncomingMessage, request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import * as http from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
 import { type Clock, systemClock } from '@dormouse/core';
 import { timeLimit } from '../../outside/time-limit.ts';
@@ -76,7 +76,7 @@ async function follow(start: URL, options: StatementFetchOptions): Promise<strin
   }
 }
 
-function ask(url: URL, options: StatementFetchOptions): Promise<IncomingMessage> {
+async function ask(url: URL, options: StatementFetchOptions): Promise<IncomingMessage> {
   const { signal, resolve = (hostname) => dns.lookup(hostname, { all: true }) } = options;
   const check = (refusal: string | undefined) => {
     if (refusal) throw refused(url, refusal);
@@ -98,7 +98,7 @@ function ask(url: URL, options: StatementFetchOptions): Promise<IncomingMessage>
     );
   };
   const headers = { accept: 'application/json, text/csv, */*;q=0.1', 'accept-encoding': 'identity' };
-  const request = url.protocol === 'https:' ? requestHttps : requestHttp;
+  const { request } = url.protocol === 'https:' ? await import('node:https') : http;
   return new Promise((settle, reject) => {
     // No agent: a connection kept from before was checked before, not now.
     request(url, { agent: false, signal, lookup, headers }).once('response', settle).on('error', reject).end();
