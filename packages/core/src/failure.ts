@@ -1,5 +1,6 @@
 import { type Duration, durationMs } from './duration.ts';
 import { DormouseError, type ErrorCode } from './errors.ts';
+import { redacted } from './redact.ts';
 
 /** No retry can help: the delivery is dead-lettered now. */
 export class PermanentError extends Error {
@@ -71,7 +72,7 @@ export function decide(error: unknown, attempt: number, policy: RetryPolicy, now
   return { kind: 'retry', code, at: Math.round(now + backoffMs * (0.5 + random / 2)), countsAsFailure: true };
 }
 
-/** The causes of an error as one line, outermost first. What goes to the journal and to operators. */
+/** The causes of an error, outermost first, without secrets and contact data: what goes to the journal and to operators. */
 export function causeOf(error: unknown): string {
   const parts: string[] = [];
   let at = error;
@@ -79,5 +80,5 @@ export function causeOf(error: unknown): string {
     parts.push(at instanceof Error ? (at.name === 'Error' ? at.message : `${at.name}: ${at.message}`) : String(at));
     at = at instanceof Error ? at.cause : undefined;
   } while (at !== undefined && parts.length < 5);
-  return parts.join('; caused by ').slice(0, 2000);
+  return redacted(parts.join('; caused by ').slice(0, 2000));
 }

@@ -40,6 +40,7 @@ export { checkName } from './name.ts';
 export { difference, type PatchOperation } from './patch.ts';
 export { PubsubClient, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
+export { redacted, redactedFacts } from './redact.ts';
 export type { Sandbox, SandboxModule, SandboxOptions } from './sandbox.ts';
 export {
   type Handler,

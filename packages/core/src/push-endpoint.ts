@@ -127,6 +127,8 @@ class DeliveryRun {
   readonly #startedAt: number;
   /** The same by the steady clock. */
   readonly #begunAt: number;
+  /** The handler has run to its end: what is committed are its effects, not its failure. */
+  #hasHandled = false;
 
   constructor(
     service: Service,
@@ -178,6 +180,7 @@ class DeliveryRun {
       if (!unit) return;
       try {
         await this.#ports.store.commit(unit);
+        if (this.#hasHandled) this.#tell(id);
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
@@ -204,6 +207,16 @@ class DeliveryRun {
       return { tenant: claimed, subject: undefined, refused: new DormouseError('event.foreign', message) };
     }
     return { tenant: claimed ?? tenant ?? defaultTenant, subject: subject === '' ? undefined : subject };
+  }
+
+  #tell(event: string): void {
+    this.#ports.log.info('step.committed', {
+      subscription: this.#subscription.name,
+      event,
+      workflow: workflowOf(this.#delivery.message.attributes['ce-subject'] ?? ''),
+      attempt: this.#attempt,
+      durationMs: Math.round(this.#ports.clock.steady() - this.#begunAt),
+    });
   }
 
   /** Settled before, or an attempt that another message already made. */
@@ -238,6 +251,7 @@ class DeliveryRun {
     const { topic, handler, name } = this.#subscription;
     const { tenant } = owner;
     let step: RunningStep | undefined;
+    this.#hasHandled = false;
     try {
       if (owner.refused) throw owner.refused;
       const decoded = decodeMessage(this.#delivery, topic);
@@ -255,6 +269,7 @@ class DeliveryRun {
       };
       step = new RunningStep(origin, this.#ports, read);
       await beforeDeadline(handler(event, step), signal, this.#subscription);
+      this.#hasHandled = true;
       const data = { state: 'settled', at: this.#ports.clock.now() };
       const settled: Write = { ref: inbox.ref, data };
       return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox))] });
