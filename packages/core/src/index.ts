@@ -23,7 +23,15 @@ export {
   type Message,
 } from './envelope.ts';
 export { ConflictError, DormouseError, type ErrorCode, errorCodes } from './errors.ts';
-export { causeOf, type Decision, decide, PermanentError, RetryLaterError, type RetryPolicy } from './failure.ts';
+export {
+  causeOf,
+  type Decision,
+  decide,
+  PermanentError,
+  RetryLaterError,
+  type RetryOptions,
+  type RetryPolicy,
+} from './failure.ts';
 export { derivedId, randomId, sha256, workflowId } from './ids.ts';
 export {
   actorOf,

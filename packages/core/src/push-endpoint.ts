@@ -11,7 +11,7 @@ import {
   type Message,
 } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
-import { causeOf, decide } from './failure.ts';
+import { causeOf, decide, type RetryPolicy } from './failure.ts';
 import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
@@ -276,7 +276,7 @@ class DeliveryRun {
     } catch (error) {
       if (error instanceof DormouseError && error.code === 'store.unavailable') throw error;
       // What is decided on what the handler saw holds only if that still is so.
-      return this.#failure(id, inbox, owner, error, step?.reads ?? []);
+      return this.#failure(id, inbox, owner, error, step?.reads ?? [], step?.policyOf(error));
     } finally {
       step?.close();
     }
@@ -314,13 +314,15 @@ class DeliveryRun {
     { tenant, subject }: Owner,
     error: unknown,
     seen: UnitOfWork['reads'],
+    ofActivity?: RetryPolicy,
   ): UnitOfWork {
     const { clock, random, log } = this.#ports;
     const now = clock.now();
     const { name, retry, topic } = this.#subscription;
     // Attempts that asked to be run later are attempts, but no failures.
-    const failures = ((inbox.data?.failures as number | undefined) ?? 0) + 1;
-    const decision = decide(error, failures, retry, now, random.fraction());
+    const counter = ofActivity ? 'outages' : 'failures';
+    const failures = ((inbox.data?.[counter] as number | undefined) ?? 0) + 1;
+    const decision = decide(error, failures, ofActivity ?? retry, now, random.fraction());
     const workflow = workflowOf(subject ?? '');
     const cause = causeOf(error);
     // The same for every attempt at this event, as the inbox's.
@@ -338,7 +340,7 @@ class DeliveryRun {
         message: addressed(message, name, this.#attempt + 1),
       };
       writes.push(
-        { ref: inbox.ref, data: { ...record, failures: failures - (decision.countsAsFailure ? 0 : 1) } },
+        { ref: inbox.ref, data: { ...record, [counter]: failures - (decision.countsAsFailure ? 0 : 1) } },
         { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...timer }, dueAt: decision.at },
       );
     } else {
@@ -352,7 +354,7 @@ class DeliveryRun {
       };
       const letter: DeadLetter = { ...told, workflow, state: 'open', at: now, message, inbox: inbox.ref };
       writes.push(
-        { ref: inbox.ref, data: { ...record, failures } },
+        { ref: inbox.ref, data: { ...record, [counter]: failures } },
         { ref: refOf(deadLetters, key), data: { ...letter } },
       );
       // What dies on the way to the record of the dead is recorded and logged, never announced again.
