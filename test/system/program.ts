@@ -5,6 +5,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { kill, ProcessFamily } from './process-family.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
+import { usersEnvironment } from './users-environment.ts';
 
 export const root = join(import.meta.dirname, '../..');
 export const samples = join(root, 'apps/casework/samples');
@@ -42,7 +43,7 @@ export class Program {
       cwd: folder,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...usersEnvironment(), ...environment, ...this.family.environment },
+      env: { ...usersEnvironment(temporary), ...environment, ...this.family.environment },
     });
     this.#child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
       this.stdout += chunk;
@@ -118,16 +119,4 @@ export function dormouse(args: readonly string[], options?: ProgramOptions): Pro
 
 export function npm(args: readonly string[], options?: ProgramOptions): Promise<Finished> {
   return Program.npm(args, options).finished();
-}
-
-/** Ours without what npm, Vitest and a build server put there for the tests themselves. */
-function usersEnvironment(): Record<string, string> {
-  const own =
-    /^(npm_.*|INIT_CWD|NODE|NODE_ENV|NODE_OPTIONS|VITEST.*|NO_COLOR|NODE_DISABLE_COLORS|FORCE_COLOR|CI|DORMOUSE_.*|CASEWORK_.*|TEST|PROD|DEV|MODE|SSR|BASE_URL)$/;
-  const kept = Object.entries(process.env).filter(([name, value]) => value !== undefined && !own.test(name));
-  const path = process.env
-    .PATH!.split(':')
-    .filter((folder) => !/node_modules|node-gyp-bin/.test(folder))
-    .join(':');
-  return { ...(Object.fromEntries(kept) as Record<string, string>), PATH: path, TMPDIR: temporary };
 }

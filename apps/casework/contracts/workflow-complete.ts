@@ -1,7 +1,5 @@
 import { topic } from '@dormouse/core';
 import * as z from 'zod';
 
-/** Everything is answered and reviewed, or a person decided: the case closes. */
-export const workflowComplete = topic('workflow.complete', {
-  schema: z.object({ decision: z.object({ kind: z.enum(['accept', 'close']), reason: z.string() }).optional() }),
-});
+/** Everything is answered and reviewed: the case closes. */
+export const workflowComplete = topic('workflow.complete', { schema: z.object({}) });

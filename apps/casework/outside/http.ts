@@ -8,13 +8,10 @@ export class OutsideError extends Error {
   override readonly name = 'OutsideError';
   /** The same request would fail again. */
   readonly permanent: boolean;
-  /** Of the answer, where it refused. */
-  readonly status: number | undefined;
 
-  constructor(message: string, options: { permanent: boolean; status?: number; cause?: unknown }) {
+  constructor(message: string, options: { permanent: boolean; cause?: unknown }) {
     super(message, 'cause' in options ? { cause: options.cause } : {});
     this.permanent = options.permanent;
-    this.status = options.status;
   }
 }
 
@@ -94,7 +91,7 @@ async function textOf(response: IncomingMessage, who: string, maxBytes: number):
 function refusal(who: string, status: number): OutsideError {
   const permanent = status >= 400 && status <= 499 && ![408, 425, 429].includes(status);
   const remedy = permanent ? 'the same request will not be taken, correct it or the configuration' : 'try again later';
-  return new OutsideError(`${who} answered ${status}; ${remedy}`, { permanent, status });
+  return new OutsideError(`${who} answered ${status}; ${remedy}`, { permanent });
 }
 
 function codeOf(error: unknown): string {

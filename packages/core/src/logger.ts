@@ -1,4 +1,4 @@
-/** Structured log: a moment (`noun.verb`) and its facts. Never secrets or personal data: the host's redacts what it can tell. */
+/** Structured log: a moment (`noun.verb`) and its facts. Never secrets or personal data. */
 export interface Logger {
   info(moment: string, facts?: Record<string, unknown>): void;
   warn(moment: string, facts?: Record<string, unknown>): void;

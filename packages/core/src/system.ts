@@ -2,7 +2,6 @@ import type { Duration } from './duration.ts';
 import { DormouseError } from './errors.ts';
 import { checkName, checkServiceName } from './name.ts';
 import type { ServiceLimits } from './service.ts';
-import { deadLetter } from './system-topics.ts';
 import type { Topic } from './topic.ts';
 
 /** A service that is no TypeScript: any command that listens on `PORT` and takes Pub/Sub pushes at `/pubsub-push`. */
@@ -26,7 +25,7 @@ export interface System {
   readonly sample?: { readonly route: `POST /api/${string}`; readonly file: string };
 }
 
-/** Has the topic `dead.letter` also where it is not declared. @throws DormouseError `config.name`, `config.duplicate` */
+/** @throws DormouseError `config.name`, `config.duplicate` */
 export function system(name: string, definition: Omit<System, 'name'>): System {
   checkName('system', name);
   const names = new Set<string>();
@@ -36,7 +35,5 @@ export function system(name: string, definition: Omit<System, 'name'>): System {
     names.add(topicName);
   }
   for (const serviceName of Object.keys(definition.services)) checkServiceName(serviceName);
-  // A delivery that is given up is always told, also where nobody listens yet.
-  const topics = names.has(deadLetter.name) ? definition.topics : [...definition.topics, deadLetter];
-  return { name, ...definition, topics };
+  return { name, ...definition };
 }
