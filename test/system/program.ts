@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -21,6 +21,8 @@ export interface ProgramOptions {
   /** The folder the user types in. Default: the project's. */
   readonly folder?: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** A small disk of its own, at this folder: nobody else sees it but through `/proc/PID/root`, and it goes with the process. */
+  readonly disk?: { readonly folder: string; readonly size: string };
 }
 
 export interface Finished {
@@ -38,8 +40,13 @@ export class Program {
   readonly exited: Promise<Finished>;
   readonly #child: ChildProcess;
 
-  private constructor(file: string, args: readonly string[], { folder = root, environment = {} }: ProgramOptions) {
-    this.#child = spawn(file, args, {
+  private constructor(
+    file: string,
+    args: readonly string[],
+    { folder = root, environment = {}, disk }: ProgramOptions,
+  ) {
+    const [program, ...rest] = disk ? [...onDisk(disk), file, ...args] : [file, ...args];
+    this.#child = spawn(program!, rest, {
       cwd: folder,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -119,4 +126,18 @@ export function dormouse(args: readonly string[], options?: ProgramOptions): Pro
 
 export function npm(args: readonly string[], options?: ProgramOptions): Promise<Finished> {
   return Program.npm(args, options).finished();
+}
+
+function onDisk({ folder, size }: NonNullable<ProgramOptions['disk']>): string[] {
+  const mounted = 'mount -t tmpfs -o size="$1",mode=700 none "$2" && shift 2 && exec "$@"';
+  return ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', mounted, 'sh', size, folder];
+}
+
+/** Why no program can have a disk of its own here; undefined where it can. */
+export function noDiskBecause(): string | undefined {
+  const [program, ...rest] = [...onDisk({ folder: temporary, size: '1m' }), 'true'];
+  const { status, stderr, error } = spawnSync(program!, rest, { encoding: 'utf8' });
+  return status === 0
+    ? undefined
+    : `this machine gives no process a mount of its own: ${error?.message ?? stderr.trim()}`;
 }

@@ -82,6 +82,7 @@ export class RunningSystem {
     this.data = data ?? join(mkdtempSync(join(folder, 'system-')), 'data');
     const start = ['start', ...(npm ? ['--'] : []), ...args, '--data', this.data];
     this.program = npm ? Program.npm(start, options) : Program.dormouse(start, options);
+    if (options.disk) this.data = `/proc/${this.program.pid}/root${this.data}`;
   }
 
   /** For all tests of a file: the caller destroys it. */

@@ -5,6 +5,7 @@ const httpStatus = {
   ALREADY_EXISTS: 409,
   UNIMPLEMENTED: 501,
   INTERNAL: 500,
+  UNAVAILABLE: 503,
 } as const;
 
 /** An error in Google's terms; `code` is the HTTP status that goes with it. Source: google.rpc.Code. */

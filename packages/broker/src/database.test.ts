@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { expect, onTestFinished, test } from 'vitest';
 import { Database, type DatabaseOptions } from './database.ts';
 
@@ -112,6 +113,30 @@ test('closing waits for what is queued, then refuses', async () => {
   await database.close();
   await written;
   await expect(add(database, 'b')).rejects.toThrow(/is closed/);
+});
+
+test('while another connection holds the file, writes wait their turn in order and the loop goes on', async () => {
+  const path = newFile();
+  const database = open({}, path);
+  const other = new DatabaseSync(path);
+  onTestFinished(() => other.close());
+  other.exec('BEGIN IMMEDIATE');
+  const answered: string[] = [];
+  const first = add(database, 'a').then(() => answered.push('a'));
+  // The loop goes round: nothing waits inside SQLite.
+  for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate);
+  expect(answered).toEqual([]);
+  const second = add(database, 'b').then(() => answered.push('b'));
+  other.exec('COMMIT');
+  await Promise.all([first, second]);
+  expect(answered).toEqual(['a', 'b']);
+});
+
+test('a migration that fails leaves the file as it was', () => {
+  const path = newFile();
+  const database = open({}, path);
+  expect(() => database.migrate('test', ['', 'CREATE TABLE more (x) STRICT; no sql'])).toThrow();
+  expect(() => database.migrate('test', ['', 'CREATE TABLE more (x INTEGER) STRICT'])).not.toThrow();
 });
 
 test('tables grow by one version after the other, and newer ones than the program knows are refused', async () => {

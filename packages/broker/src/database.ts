@@ -1,13 +1,24 @@
-import { closeSync, fdatasync, fsyncSync, openSync, type PathLike } from 'node:fs';
+import { closeSync, fdatasync, fsyncSync, openSync, type PathLike, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { DatabaseError, databaseErrorOf } from './database-error.ts';
 
 export interface DatabaseOptions {
   /** Makes the write-ahead log durable. Default: fdatasync of the log's file. A bench passes a slow one. */
   readonly sync?: (() => Promise<void>) | undefined;
-  /** The disk refused to sync: nothing is answered any more, and the process had better end. */
+  /** The disk refused to sync, or the file is damaged: nothing is answered any more, and the process had better end. */
   readonly onFailure?: ((error: Error) => void) | undefined;
 }
+
+/** While a file is locked by another program its writers wait so long, 5 s, before they are refused. */
+const lockPauseMs = 50;
+const lockTries = 100;
+const openTimeoutMs = 5_000;
+/** Up to here SQLite looks over all pages at every start, a few milliseconds a megabyte; larger files are for `doctor` and backups. */
+const checkedAtOpenBytes = 16e6;
+/** SQLITE_BUSY, SQLITE_CORRUPT. Source: sqlite.org/rescode.html. */
+const busy = 5;
+const corrupt = 11;
 
 interface Waiting {
   readonly durable: () => void;
@@ -38,8 +49,10 @@ export class Database {
   readonly #connection: DatabaseSync;
   readonly #sync: () => Promise<void>;
   readonly #onFailure: (error: Error) => void;
+  /** Groups that found the file locked, one after the other. */
+  #lockedOut = 0;
   #queue: Pending[] = [];
-  #flushing: NodeJS.Immediate | undefined;
+  #flushing: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #unsynced: Waiting[] = [];
   #syncing: Promise<void> | undefined;
   #group: Waiting[] | undefined;
@@ -49,35 +62,34 @@ export class Database {
   constructor(path: string, options: DatabaseOptions = {}) {
     this.path = path;
     this.#onFailure = options.onFailure ?? (() => {});
-    this.#connection = new DatabaseSync(path, { timeout: 5_000 });
-    this.#connection.exec(`
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = NORMAL;
-      PRAGMA temp_store = MEMORY;
-      PRAGMA cache_size = -8000;
-      CREATE TABLE IF NOT EXISTS schema_version (component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT;
-    `);
+    this.#connection = open(path);
     const inMemory = path === ':memory:';
     if (!inMemory) syncDirectory(dirname(path));
     this.#sync = options.sync ?? (inMemory ? async () => {} : () => this.#syncLog());
   }
 
-  /** Brings one component's tables to the newest version. @throws where the file comes from newer code */
+  /** Brings one component's tables to the newest version, all or nothing. @throws DatabaseError */
   migrate(component: string, versions: readonly string[]): void {
     const row = this.#connection.prepare('SELECT version FROM schema_version WHERE component = ?').get(component);
     const version = (row?.version as number | undefined) ?? 0;
     if (version > versions.length) {
-      throw new Error(
+      throw new DatabaseError(
+        'newer',
         `${this.path}: its ${component} tables have version ${version}, this program knows up to ${versions.length}; use a newer program`,
       );
     }
     if (version === versions.length) return;
-    this.#connection.exec('BEGIN IMMEDIATE');
-    for (const sql of versions.slice(version)) this.#connection.exec(sql);
-    this.#connection
-      .prepare('INSERT OR REPLACE INTO schema_version (component, version) VALUES (?, ?)')
-      .run(component, versions.length);
-    this.#connection.exec('COMMIT');
+    try {
+      this.#connection.exec('BEGIN IMMEDIATE');
+      for (const sql of versions.slice(version)) this.#connection.exec(sql);
+      this.#connection
+        .prepare('INSERT OR REPLACE INTO schema_version (component, version) VALUES (?, ?)')
+        .run(component, versions.length);
+      this.#connection.exec('COMMIT');
+    } catch (error) {
+      if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK');
+      throw databaseErrorOf(this.path, error);
+    }
   }
 
   /** A statement to run inside a `write`, or to read with: reads see commits that are not yet durable. */
@@ -85,7 +97,15 @@ export class Database {
     return this.#connection.prepare(sql);
   }
 
-  /** Runs `work` in the next group's transaction; resolves with its result when that is durable. */
+  /** What SQLite threw, in words. */
+  errorOf(error: unknown): unknown {
+    return databaseErrorOf(this.path, error);
+  }
+
+  /**
+   * Runs `work` in the next group's transaction; resolves with its result when that is durable. Rejects with a
+   * DatabaseError where the file or its disk would not take it: then nothing of it holds.
+   */
   write<T>(work: () => T): Promise<T> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise<T>((resolve, reject) => {
@@ -129,6 +149,7 @@ export class Database {
     this.#group = [];
     try {
       this.#connection.exec('BEGIN IMMEDIATE');
+      this.#lockedOut = 0;
       for (const { work, resolve, reject } of group) {
         const callbacks = this.#group.length;
         this.#connection.exec('SAVEPOINT work');
@@ -137,23 +158,43 @@ export class Database {
           this.#connection.exec('RELEASE work');
           answers.push({ durable: () => resolve(value), lost: reject });
         } catch (error) {
+          const told = this.errorOf(error);
+          // A full or failing disk has undone the whole group; after damage nothing more may be written.
+          if (!this.#connection.isTransaction || isDamage(told)) throw error;
           this.#connection.exec('ROLLBACK TO work; RELEASE work');
           this.#group.length = callbacks;
-          answers.push({ durable: () => reject(error), lost: reject });
+          answers.push({ durable: () => reject(told), lost: reject });
         }
       }
       this.#connection.exec('COMMIT');
     } catch (error) {
-      // A full disk or a failing one: nothing of the group holds.
       if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK');
       this.#group = undefined;
-      for (const { reject } of group) reject(error);
+      this.#refuse(group, this.errorOf(error));
       return;
     }
     for (const waiting of this.#group) this.#unsynced.push(waiting);
     for (const waiting of answers) this.#unsynced.push(waiting);
     this.#group = undefined;
     this.#syncing ??= this.#syncAll();
+  }
+
+  /** Nothing of the group holds. Who holds the file may be done soon: then it is tried again, without waiting in SQLite, which would stall the loop. */
+  #refuse(group: Pending[], error: unknown): void {
+    if (isLock(error) && this.#lockedOut < lockTries) {
+      this.#lockedOut++;
+      this.#queue = [...group, ...this.#queue];
+      this.#flushing = setTimeout(() => this.#flush(), lockPauseMs);
+      return;
+    }
+    for (const { reject } of group) reject(error);
+    if (isDamage(error)) this.#fail(error);
+  }
+
+  #fail(failure: Error): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = failure;
+    this.#onFailure(failure);
   }
 
   async #syncAll(): Promise<void> {
@@ -164,18 +205,24 @@ export class Database {
         await this.#sync();
       } catch (error) {
         // After a failed fsync nobody knows what the disk holds. Answer nothing more; a restart reads what is there.
-        const failure = new Error(`${this.path}: the disk refused to sync; check it, then start again`, {
-          cause: error,
-        });
-        this.#failure = failure;
+        const failure = new DatabaseError(
+          'unavailable',
+          `${this.path}: the disk refused to sync; check it, then start again`,
+          { cause: error },
+        );
         for (const { lost } of [...group, ...this.#unsynced]) lost?.(failure);
-        this.#onFailure(failure);
+        this.#fail(failure);
         break;
       }
       for (const { durable } of group) {
         try {
           durable();
         } catch (error) {
+          const told = this.errorOf(error);
+          if (isDamage(told)) {
+            this.#fail(told);
+            continue;
+          }
           // One that throws must not keep the others from their answers; it is nobody's answer itself.
           queueMicrotask(() => {
             throw error;
@@ -191,6 +238,39 @@ export class Database {
     const fd = this.#walFd;
     return new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())));
   }
+}
+
+/** @throws DatabaseError */
+function open(path: string): DatabaseSync {
+  let connection: DatabaseSync | undefined;
+  try {
+    const isSmall = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) <= checkedAtOpenBytes;
+    connection = new DatabaseSync(path, { timeout: openTimeoutMs });
+    connection.exec(`
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = NORMAL;
+      PRAGMA temp_store = MEMORY;
+      PRAGMA cache_size = -8000;
+    `);
+    const damage = isSmall ? connection.prepare('PRAGMA quick_check(1)').get()?.quick_check : 'ok';
+    if (damage !== 'ok') throw Object.assign(new Error(String(damage).replaceAll('\n', ' ')), { errcode: corrupt });
+    connection.exec(`
+      CREATE TABLE IF NOT EXISTS schema_version (component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT;
+      PRAGMA busy_timeout = 0;
+    `);
+    return connection;
+  } catch (error) {
+    connection?.close();
+    throw databaseErrorOf(path, error);
+  }
+}
+
+function isDamage(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && error.kind === 'damaged';
+}
+
+function isLock(error: unknown): boolean {
+  return error instanceof DatabaseError && (error.cause as { errcode?: number }).errcode === busy;
 }
 
 function syncDirectory(path: PathLike): void {

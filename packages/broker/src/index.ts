@@ -2,6 +2,7 @@ export { type Backlog, backlogsOf } from './backlog.ts';
 export { Broker, type BrokerClock, type TopicConfig } from './broker.ts';
 export { BrokerError } from './broker-error.ts';
 export { Database, type DatabaseOptions } from './database.ts';
+export { DatabaseError } from './database-error.ts';
 export { type Filter, FilterError, parseFilter } from './filter.ts';
 export type { PubsubMessage, StoredMessage } from './log.ts';
 export {

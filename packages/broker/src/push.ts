@@ -15,6 +15,8 @@ export interface PushRequest {
   readonly timeoutMs: number;
 }
 
+const nackRetryMs = 1_000;
+
 /** `acked`, or why not. `unseen`: no byte of it reached the endpoint, so it counts as no attempt. */
 export type PushOutcome =
   | { readonly acked: true }
@@ -128,8 +130,10 @@ export class PushDispatcher {
     // What our own stop cut off is no failure of the message's.
     else if (outcome.unseen || this.#stopped) this.#broker.release(subscription, position);
     else {
-      // A nack that cannot be written is made up for by the lease, which expires.
-      await this.#broker.nack(subscription, [position]).catch(() => {});
+      // A nack that the disk would not take is made up for by the lease, which expires.
+      await this.#broker.nack(subscription, [position]).catch(() => {
+        this.#broker.extend(subscription, position, nackRetryMs);
+      });
     }
     this.#options.onSettled?.(subscription.config.name, lease, outcome);
   }

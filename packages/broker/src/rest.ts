@@ -1,5 +1,6 @@
 import type { Broker } from './broker.ts';
 import { BrokerError } from './broker-error.ts';
+import { DatabaseError } from './database-error.ts';
 import type { PubsubMessage } from './log.ts';
 import type { SubscriptionConfig, SubscriptionState } from './subscription.ts';
 
@@ -16,10 +17,11 @@ export function createRestApi(broker: Broker): (request: Request) => Promise<Res
       refuseBrowsers(request);
       return Response.json(await route(broker, request));
     } catch (error) {
+      const status = error instanceof DatabaseError ? 'UNAVAILABLE' : 'INTERNAL';
       const known =
-        error instanceof BrokerError ? error : new BrokerError('INTERNAL', (error as Error).message, { cause: error });
-      const { code, message, status } = known;
-      return Response.json({ error: { code, message, status } }, { status: code });
+        error instanceof BrokerError ? error : new BrokerError(status, (error as Error).message, { cause: error });
+      const { code, message } = known;
+      return Response.json({ error: { code, message, status: known.status } }, { status: code });
     }
   };
 }

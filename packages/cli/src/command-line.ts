@@ -38,7 +38,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 };
 
 /** Errors that are the user's to mend, told in one line. The rest is ours, and keeps its stack. */
-const plainErrors = new Set(['UsageError', 'DataDirectoryError', 'BackupError']);
+const plainErrors = new Set(['UsageError', 'DataDirectoryError', 'BackupError', 'DatabaseError']);
 
 export async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;

@@ -28,9 +28,11 @@ export const errorCodes = {
   'store.conflict': 'A document read by the step has moved. The step runs again on fresh reads.',
   'store.contended':
     'A step met conflicts in every one of its re-runs. Retried after about a second; uses up no attempt.',
-  'store.unavailable': 'The state store did not answer. The message is not acknowledged; the wire retries.',
+  'store.unavailable':
+    'The state store did not answer, or its disk would not take a write. Nothing was done. A message is not acknowledged and comes again, no attempt used up; a request is answered 503.',
   'query.invalid': 'A limit or cursor of a listing is none. The call is refused.',
   'blob.missing': 'A file named by a document is not in the blob store. Retried by policy.',
+  'blob.damaged': 'A file named by a document has another content than was written. Retried by policy.',
   'command.invalid': 'The input of a command is malformed; all problems are listed by path. Nothing was done.',
   'command.refused': 'The command does not fit the state of its workflow. Nothing was done.',
   'command.key-reused': 'The Idempotency-Key of a command was used for another request. Nothing was done.',

@@ -339,7 +339,14 @@ export class RunningStep implements Step {
       if (!file.key.startsWith(`${idOf(this.#workflow)}/`)) {
         throw new DormouseError('blob.missing', `"${this.#workflow}" has no file "${file.key}"`);
       }
-      return this.#ports.blobs.get(file.key);
+      const bytes = await this.#ports.blobs.get(file.key);
+      if (sha256(bytes) !== file.sha256) {
+        throw new DormouseError(
+          'blob.damaged',
+          `the file "${file.key}" is not what was written; restore it from a backup`,
+        );
+      }
+      return bytes;
     },
     text: async (file: FileRef): Promise<string> => Buffer.from(await this.files.read(file)).toString(),
   };

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type BlobStore, DormouseError } from '@dormouse/core';
 
@@ -22,16 +22,22 @@ export class FileBlobStore implements BlobStore {
   async put(key: string, bytes: Uint8Array): Promise<void> {
     const path = this.path(key);
     if (await exists(path)) return;
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     const beside = join(dirname(path), `.${randomUUID()}`);
-    const file = await open(beside, 'wx', 0o600);
     try {
-      await file.writeFile(bytes);
-      await file.datasync();
-    } finally {
-      await file.close();
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      const file = await open(beside, 'wx', 0o600);
+      try {
+        await file.writeFile(bytes);
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+      await rename(beside, path);
+    } catch (error) {
+      // What did not fit must not fill the disk for good.
+      await rm(beside, { force: true });
+      throw diskRefused(path, error);
     }
-    await rename(beside, path);
     const folder = await open(dirname(path), 'r');
     await folder.sync().finally(() => folder.close());
   }
@@ -43,6 +49,14 @@ export class FileBlobStore implements BlobStore {
       throw new DormouseError('blob.missing', `there is no file "${key}"`, { cause });
     }
   }
+}
+
+/** A full or failing disk is no failure of the handler's: like a store that does not answer, it uses up no attempt. */
+function diskRefused(path: string, cause: unknown): unknown {
+  const { code } = cause as NodeJS.ErrnoException;
+  if (!['ENOSPC', 'EDQUOT', 'EIO', 'EROFS', 'EMFILE', 'ENFILE'].includes(code ?? '')) return cause;
+  const remedy = code === 'ENOSPC' || code === 'EDQUOT' ? 'its disk is full; make space there' : 'check its disk';
+  return new DormouseError('store.unavailable', `${path} cannot be written (${code}): ${remedy}`, { cause });
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import type { Broker, Database } from '@dormouse/broker';
+import { type Broker, type Database, DatabaseError } from '@dormouse/broker';
 import {
   auditLog,
   type Committed,
@@ -93,7 +93,7 @@ export class SqliteStateStore implements StateStore {
   }
 
   async get(refs: readonly Ref[]): Promise<Versioned[]> {
-    return refs.map((ref) => this.#read(ref));
+    return this.#reading(() => refs.map((ref) => this.#read(ref)));
   }
 
   async find({ collection, tenant, limit = 50, cursor }: Query): Promise<Page> {
@@ -102,9 +102,9 @@ export class SqliteStateStore implements StateStore {
       throw new DormouseError('query.invalid', `limit must be a whole number from 1, got ${limit}`);
     }
     const size = Math.min(limit, maxPageSize);
-    const rows = this.#sql.find.all(collection, tenant ?? null, createdAt, after, size + 1) as unknown as (Row & {
-      created_at: number;
-    })[];
+    const rows = this.#reading(() =>
+      this.#sql.find.all(collection, tenant ?? null, createdAt, after, size + 1),
+    ) as unknown as (Row & { created_at: number })[];
     const documents = rows.slice(0, size).map(versioned);
     const last = rows[size - 1];
     return { documents, ...(rows.length > size && last && { cursor: writeCursor(last.created_at, last.ref) }) };
@@ -112,7 +112,7 @@ export class SqliteStateStore implements StateStore {
 
   async *log({ workflow, after = 0 }: LogQuery): AsyncIterable<Entry> {
     for (let position = after; ; ) {
-      const rows = this.#sql.log.all(workflow, position, 200);
+      const rows = this.#reading(() => this.#sql.log.all(workflow, position, 200));
       for (const row of rows) {
         position = row.position as number;
         yield entryOf(row);
@@ -122,7 +122,11 @@ export class SqliteStateStore implements StateStore {
   }
 
   commit(unit: UnitOfWork): Promise<Committed> {
-    return this.#options.database.write(() => this.apply(unit));
+    return this.#options.database
+      .write(() => this.apply(unit))
+      .catch((error) => {
+        throw unavailable(error);
+      });
   }
 
   /** Only inside a write of the database. @throws ConflictError */
@@ -227,6 +231,14 @@ export class SqliteStateStore implements StateStore {
     return version;
   }
 
+  #reading<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw unavailable(this.#options.database.errorOf(error));
+    }
+  }
+
   #read(ref: Ref): Versioned {
     const row = this.#sql.read.get(ref) as unknown as Row | undefined;
     return row ? versioned(row) : { ref, version: null, tenant: null, data: null };
@@ -286,6 +298,12 @@ function prepare(database: Database) {
 
 function versioned({ ref, version, tenant, data }: Row): Versioned {
   return { ref, version: String(version), tenant, data: JSON.parse(data) };
+}
+
+/** What the disk would not do is nobody's failure: it is tried again, and no attempt is used up. */
+function unavailable(error: unknown): unknown {
+  if (!(error instanceof DatabaseError)) return error;
+  return new DormouseError('store.unavailable', error.message, { cause: error });
 }
 
 /** Nothing is told of what is there, but that something is. */

@@ -44,9 +44,10 @@ class Bench implements AsyncDisposable {
 
   private constructor(handler: Handler<{ n: number }>, options: SubscriptionOptions) {
     const record = (moment: string) => void this.log.push(moment);
+    const kept = new Map<string, Uint8Array>();
     const blobs: BlobStore = {
-      put: async () => {},
-      get: async () => new Uint8Array(),
+      put: async (key, bytes) => void kept.set(key, bytes),
+      get: async (key) => kept.get(key)!,
     };
     this.ports = {
       system: 'test',
@@ -738,6 +739,16 @@ test('to a step another tenant’s document is not there, and cannot be made or 
   expect(await bench.read(theirs.ref)).toEqual({ text: 'secret' });
   const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
   expect(documents).toMatchObject([{ data: { code: 'document.exists' } }]);
+});
+
+test('a file whose content is not what was written is never handed to a handler', async () => {
+  let told: unknown;
+  await using bench = await Bench.with(async (_event, step) => {
+    const file = await step.files.put('note.txt', 'ours');
+    told = await step.files.text({ ...file, sha256: '0'.repeat(64) }).catch(({ code }) => code);
+  });
+  await bench.deliver(event('E1'));
+  expect(told).toBe('blob.damaged');
 });
 
 test('a step opens no files but its own workflow’s', async () => {

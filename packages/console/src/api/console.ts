@@ -62,6 +62,9 @@ export function createConsole(ports: ConsolePorts): Hono {
     if (code === 'query.invalid') return problem(400, (error as Error).message);
     if (code === 'document.missing' || code === 'document.ref') return problem(404, (error as Error).message);
     log.error('request.failed', { code, cause: causeOf(error) });
+    if (code === 'store.unavailable') {
+      return problem(503, 'the state cannot be read or written now; nothing was done, try again later', { code });
+    }
     return problem(500, 'this request failed; the log of the host tells why', { code });
   });
   app.notFound((context) => problem(404, `there is nothing at ${context.req.path}`));
