@@ -1,21 +1,17 @@
 import { collection, type FileRef, workflow } from '@dormouse/core';
 
-export const finalStatuses = ['closed', 'rejected', 'escalated', 'cancelled'] as const;
+/** What a case goes through, each with its phase. */
+const phases = { received: 1, fetching: 2, processing: 3, submitting: 4, tracking: 5, reviewing: 6 } as const;
+const finalStatuses = ['closed', 'rejected', 'cancelled'] as const;
 
-export type CaseStatus =
-  | 'received'
-  | 'fetching'
-  | 'processing'
-  | 'submitting'
-  | 'tracking'
-  | 'reviewing'
-  | (typeof finalStatuses)[number];
+/** `escalated` waits for a person. */
+export type CaseStatus = keyof typeof phases | 'escalated' | (typeof finalStatuses)[number];
 
 /** The case: one section for each service, each written by that service only. */
 export type Case = {
   readonly id: string;
   readonly status: CaseStatus;
-  /** 1 intake, 2 data, 3 processing, 4 submission, 5 tracking, 6 review, 7 over. */
+  /** 1 intake, 2 data, 3 processing, 4 submission, 5 tracking, 6 review, 7 over. An escalated case keeps where it is. */
   readonly currentPhase: number;
   readonly clientId: string;
   readonly createdAt: string;
@@ -39,8 +35,21 @@ export type Case = {
   readonly tracking?: { readonly startedAt: string };
   /** What the client was told, and when. */
   readonly communication?: { readonly told: Readonly<Record<string, string>> };
-  readonly admin?: { readonly reviewedAt?: string; readonly notes?: readonly string[]; readonly closedAt?: string };
+  readonly admin?: {
+    readonly reviewedAt?: string;
+    readonly notes?: readonly string[];
+    readonly decision?: Decision & { readonly at: string };
+    readonly closedAt?: string;
+    /** Of the sum disputed, what counterparties accepted. */
+    readonly acceptedMinor?: number;
+  };
 };
+
+/**
+ * What a person made of an escalated case. `accept`: its outcome so far is taken as it is; it is reviewed once more, what
+ * speaks against it goes on record, and it closes. `close`: it closes without another look.
+ */
+export type Decision = { readonly kind: 'accept' | 'close'; readonly reason: string };
 
 export const disputeCase = workflow<Case>({ idPrefix: 'WF' });
 
@@ -50,7 +59,7 @@ export type Letter = {
   readonly merchant: string;
   readonly currency: string;
   readonly amountMinor: number;
-  readonly status: 'drafted' | 'written' | 'submitted' | 'accepted' | 'rejected' | 'unanswered';
+  readonly status: 'drafted' | 'written' | 'submitted' | 'accepted' | 'rejected' | 'unanswered' | 'withdrawn';
   readonly file?: FileRef;
   readonly submissionId?: string;
   readonly submittedAt?: string;
@@ -73,6 +82,15 @@ export const contacts = collection<{ readonly name: string; readonly email: stri
 );
 export const clientContact = 'client';
 
+/**
+ * Where a case goes on to. An escalated one stays so while its work goes on where it can: until a person decides, or it
+ * closes after all.
+ */
+export function onward({ status }: Case, to: keyof typeof phases): Pick<Case, 'status' | 'currentPhase'> {
+  return { status: status === 'escalated' ? status : to, currentPhase: phases[to] };
+}
+
+/** It does not change any more. */
 export function isOver(status: CaseStatus): boolean {
   return (finalStatuses as readonly string[]).includes(status);
 }

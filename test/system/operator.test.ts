@@ -46,6 +46,25 @@ test('a case that is over, or is none, is not cancelled', async () => {
   });
 });
 
+test('an escalated case waits for a decision, which closes it with its reason in the log', async () => {
+  const file = join(samples, 'requests/rejecting-counterparty.json');
+  const { code, result } = await system.case(file);
+  expect({ code, status: result.status }).toEqual({ code: 3, status: 'escalated' });
+  const id = result.workflowId;
+  const none = await system.run(['cases', 'decide', id]);
+  expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining('either --accept REASON or --close REASON') });
+  const decided = await system.run(['cases', 'decide', id, '--accept', 'good enough']);
+  expect(decided).toMatchObject({ code: 0, stdout: `${id} is accepted as it stands, and closes\n` });
+  await system.reaches(id, 'closed');
+  const { events } = await system.get<{ events: unknown[] }>(`/api/workflows/${id}/events`);
+  expect(JSON.stringify(events)).toContain('accept: good enough');
+  const again = await system.run(['cases', 'decide', id, '--close', 'once more']);
+  expect(again).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/is (reviewing|closed); only an escalated case waits/),
+  });
+});
+
 test('a dead letter is listed with its cause, shown with its event, and redriven to the one that failed', async () => {
   const fault = { target: 'sms', mode: 'status', status: 400 };
   await fetch(`${system.url}/sandbox/faults`, { method: 'PUT', body: JSON.stringify(fault) });

@@ -1,7 +1,8 @@
 import { cancel } from './cancel.ts';
 import { create } from './create.ts';
+import { decide } from './decide.ts';
 import { discard } from './discard.ts';
 import { redrive } from './redrive.ts';
 import { respond } from './respond.ts';
 
-export default [create, cancel, respond, redrive, discard];
+export default [create, cancel, decide, respond, redrive, discard];

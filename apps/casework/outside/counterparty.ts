@@ -50,6 +50,38 @@ export async function submitLetter(
   return { submissionId: submissionIdOf(answer, url.origin) };
 }
 
+export interface LetterWithdrawal {
+  readonly merchant: string;
+  readonly workflowId: string;
+  readonly letterId: string;
+}
+
+/**
+ * Tells a counterparty that a letter and its reminders are withdrawn; repeating it changes nothing. False where it never
+ * had the letter. At most 30 s. Fails with an OutsideError.
+ */
+export async function withdrawLetter(
+  config: CounterpartyConfig,
+  { merchant, workflowId, letterId }: LetterWithdrawal,
+  {
+    idempotencyKey,
+    signal,
+    clock,
+  }: { readonly idempotencyKey: string; readonly signal?: AbortSignal; readonly clock?: Clock },
+): Promise<boolean> {
+  const url = new URL('/counterparties/withdrawals', config.url);
+  url.search = new URLSearchParams({ workflowId, letterId, merchant }).toString();
+  try {
+    const headers = { accept: 'application/json', 'idempotency-key': idempotencyKey };
+    const limits = { timeoutMs: 30_000, maxBytes: 100_000, signal, clock };
+    await callOutside({ name: 'counterparty', method: 'POST', url, headers, ...limits });
+    return true;
+  } catch (error) {
+    if (error instanceof OutsideError && error.status === 404) return false;
+    throw error;
+  }
+}
+
 function submissionIdOf(answer: string, origin: string): string {
   const submissionId = parsed(answer)?.submissionId;
   if (typeof submissionId === 'string' && submissionId !== '') return submissionId;

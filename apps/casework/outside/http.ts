@@ -8,10 +8,13 @@ export class OutsideError extends Error {
   override readonly name = 'OutsideError';
   /** The same request would fail again. */
   readonly permanent: boolean;
+  /** Of the answer, where it refused. */
+  readonly status: number | undefined;
 
-  constructor(message: string, options: { permanent: boolean; cause?: unknown }) {
+  constructor(message: string, options: { permanent: boolean; status?: number; cause?: unknown }) {
     super(message, 'cause' in options ? { cause: options.cause } : {});
     this.permanent = options.permanent;
+    this.status = options.status;
   }
 }
 
@@ -91,7 +94,7 @@ async function textOf(response: IncomingMessage, who: string, maxBytes: number):
 function refusal(who: string, status: number): OutsideError {
   const permanent = status >= 400 && status <= 499 && ![408, 425, 429].includes(status);
   const remedy = permanent ? 'the same request will not be taken, correct it or the configuration' : 'try again later';
-  return new OutsideError(`${who} answered ${status}; ${remedy}`, { permanent });
+  return new OutsideError(`${who} answered ${status}; ${remedy}`, { permanent, status });
 }
 
 function codeOf(error: unknown): string {

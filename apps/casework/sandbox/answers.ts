@@ -9,6 +9,8 @@ interface WebhookTarget {
   readonly secret: string;
 }
 
+type Letter = Pick<SubmissionEffect, 'workflowId' | 'letterId'>;
+
 /** A submission that is still to be answered. */
 interface Pending {
   readonly submission: SubmissionEffect;
@@ -31,6 +33,8 @@ export class Answers {
   readonly #replyAfterMs: number;
   readonly #clock: Clock;
   readonly #pending = new Map<string, Pending>();
+  /** `<workflow>/<letter>` of all that was handed in. */
+  readonly #letters = new Set<string>();
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #answering = 0;
@@ -46,6 +50,7 @@ export class Answers {
     if ('repeat' in entry) return;
     if (entry.kind === 'submission') this.#expect(entry, Date.parse(entry.at));
     if (entry.kind === 'answer') this.#pending.delete(entry.submissionId);
+    if (entry.kind === 'withdrawal') this.withdraw(entry);
   }
 
   start(record: SandboxRecord): void {
@@ -56,6 +61,19 @@ export class Answers {
   add(submission: SubmissionEffect, record: SandboxRecord): void {
     const pending = this.#expect(submission, this.#clock.now());
     if (pending) this.#run(pending, record);
+  }
+
+  /** Whether the counterparty has that letter. */
+  knows({ workflowId, letterId }: Letter): boolean {
+    return this.#letters.has(`${workflowId}/${letterId}`);
+  }
+
+  /** It is answered no more, unless the answer is on its way. */
+  withdraw({ workflowId, letterId }: Letter): void {
+    for (const { submission } of this.#pending.values()) {
+      if (submission.workflowId === workflowId && submission.letterId === letterId)
+        this.#pending.delete(submission.submissionId);
+    }
   }
 
   pending(): readonly { submissionId: string; workflowId: string; attempts: number; lastError?: string }[] {
@@ -78,6 +96,7 @@ export class Answers {
   }
 
   #expect(submission: SubmissionEffect, at: number): Pending | undefined {
+    this.#letters.add(`${submission.workflowId}/${submission.letterId}`);
     if (submission.reply === 'silent') return undefined;
     const pending: Pending = { submission, dueAt: at + this.#replyAfterMs, attempts: 0 };
     this.#pending.set(submission.submissionId, pending);
@@ -101,6 +120,7 @@ export class Answers {
     const body = JSON.stringify({ type: 'dispute.answered', timestamp, data });
     for (let at = pending.dueAt; ; ) {
       await this.#until(at);
+      if (!this.#pending.has(answer.submissionId)) return;
       this.#answering += 1;
       try {
         if (await this.#deliver(pending, id, body)) {

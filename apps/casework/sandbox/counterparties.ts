@@ -3,6 +3,8 @@ import { currencyExponent } from '../statement/currency.ts';
 import { type Asked, json, problem, type Route } from './http-server.ts';
 import type { SandboxRecord, SubmissionEffect } from './record.ts';
 
+type Letter = Pick<SubmissionEffect, 'workflowId' | 'letterId'>;
+
 const replies = ['accept', 'reject', 'silent'] as const;
 
 /**
@@ -30,6 +32,37 @@ export function counterpartiesRoute(
       }
       if (captured === 'first') onSubmission(submission);
       return json(202, { submissionId: submission.submissionId });
+    },
+  };
+}
+
+/** Takes the withdrawal of a letter, which is not answered any more then; 404 where it was never handed in. */
+export function withdrawalsRoute(
+  record: SandboxRecord,
+  { knows, onWithdrawal }: { knows: (letter: Letter) => boolean; onWithdrawal: (letter: Letter) => void },
+): Route {
+  return {
+    target: 'counterparties',
+    method: 'POST',
+    path: /^\/counterparties\/withdrawals$/,
+    maxBytes: 0,
+    async answer({ url, headers }) {
+      const key = headers['idempotency-key'];
+      const [workflowId, letterId, merchant] = ['workflowId', 'letterId', 'merchant'].map((name) =>
+        url.searchParams.get(name),
+      );
+      if (typeof key !== 'string' || !workflowId || !letterId || !merchant) {
+        const detail = 'Header Idempotency-Key and query parameters workflowId, letterId and merchant are needed';
+        return problem(400, 'Bad request', detail);
+      }
+      const withdrawal = { kind: 'withdrawal', workflowId, letterId, merchant } as const;
+      if (!knows(withdrawal))
+        return problem(404, 'Unknown letter', `No letter ${letterId} of ${workflowId} was handed in`);
+      if ((await record.capture(withdrawal, key)) === 'conflict') {
+        return problem(422, 'Key in use', 'This Idempotency-Key was used for another letter: use a new one');
+      }
+      onWithdrawal(withdrawal);
+      return json(202, { withdrawn: true });
     },
   };
 }

@@ -63,7 +63,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
   background: light-dark(#f5f7f9, #12161a); color: light-dark(#1f2933, #dfe5ea) }
 h1 { font-size: 1.4rem; margin: 0; color: var(--accent) }
 p, dt, time, .key { color: var(--muted) }
-dl { display: grid; grid-template-columns: repeat(4, 1fr); gap: .75rem; margin: 1.5rem 0 }
+dl { display: grid; grid-template-columns: repeat(5, 1fr); gap: .75rem; margin: 1.5rem 0 }
 dl > div, article { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem }
 dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums }
 dd small { font-size: .85rem; color: var(--muted) }
@@ -117,7 +117,13 @@ ${summary.items.map(article).join('\n') || '<p>Nothing yet.</p>'}
   return new Response(html, { headers });
 }
 
-const titles = { mail: 'Mails', sms: 'Short messages', submission: 'Letters', answer: 'Answers' } as const;
+const titles = {
+  mail: 'Mails',
+  sms: 'Short messages',
+  submission: 'Letters',
+  withdrawal: 'Withdrawals',
+  answer: 'Answers',
+} as const;
 
 function counts(summary: Summary): string {
   const boxes = kinds.map((kind) => {
@@ -150,6 +156,8 @@ function shown(entry: EffectEntry): { tag: string; title: string; text: string }
       const about = `${entry.reference} · ${formatMinor(entry.amountMinor, entry.currency)} · PDF of ${entry.bytes} bytes`;
       return { tag: 'letter', title: `To ${entry.merchant}`, text: about };
     }
+    case 'withdrawal':
+      return { tag: 'withdrawal', title: `To ${entry.merchant}`, text: `${entry.workflowId}/${entry.letterId}` };
     case 'answer': {
       const about = `${entry.reference} · ${formatMinor(entry.amountMinor, entry.currency)}`;
       return { tag: 'answer', title: `${entry.merchant}: ${entry.decision}`, text: about };

@@ -3,11 +3,11 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 
-export const kinds = ['mail', 'sms', 'submission', 'answer'] as const;
+export const kinds = ['mail', 'sms', 'submission', 'withdrawal', 'answer'] as const;
 export type Kind = (typeof kinds)[number];
 
 /** Something that happened to the outside world. */
-export type Effect = MailEffect | SmsEffect | SubmissionEffect | AnswerEffect;
+export type Effect = MailEffect | SmsEffect | SubmissionEffect | WithdrawalEffect | AnswerEffect;
 
 export interface MailEffect {
   readonly kind: 'mail';
@@ -41,6 +41,14 @@ export interface SubmissionEffect {
   /** Of the letter. */
   readonly bytes: number;
   readonly sha256: string;
+}
+
+/** A letter, and with it its reminders, is not pursued. */
+export interface WithdrawalEffect {
+  readonly kind: 'withdrawal';
+  readonly workflowId: string;
+  readonly letterId: string;
+  readonly merchant: string;
 }
 
 /** A counterparty's answer, once the webhook has been taken. */

@@ -1,7 +1,7 @@
 import { type Clock, type Sandbox, type SandboxOptions as SystemSandboxOptions, systemClock } from '@dormouse/core';
 import { Answers } from './answers.ts';
 import { bankRoute } from './bank.ts';
-import { counterpartiesRoute } from './counterparties.ts';
+import { counterpartiesRoute, withdrawalsRoute } from './counterparties.ts';
 import { Faults } from './faults.ts';
 import { serveRoutes } from './http-server.ts';
 import { serveMail } from './mail.ts';
@@ -33,6 +33,10 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const routes = [
     bankRoute(),
     counterpartiesRoute(record, (submission) => answers.add(submission, record)),
+    withdrawalsRoute(record, {
+      knows: (letter) => answers.knows(letter),
+      onWithdrawal: (letter) => answers.withdraw(letter),
+    }),
     smsRoute(record),
   ];
   const [http, mail] = await Promise.all([serveRoutes(routes, faults, host), serveMail(record, faults, host)]);

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { Duration } from '@dormouse/core';
+import type { Duration, Entry } from '@dormouse/core';
 import { Story, type StoryOptions } from '@dormouse/testing';
 import type { Case, CaseStatus, Letter } from '../case.ts';
 import type { Fault } from '../sandbox/faults.ts';
@@ -118,6 +118,17 @@ export class CaseStory implements AsyncDisposable {
     return items.flatMap((item) =>
       item.kind === 'submission' && item.merchant === merchant ? [item.reference.replace(`${this.#id}/`, '')] : [],
     );
+  }
+
+  /** How often a merchant was told that its letter is withdrawn. */
+  async withdrawnAt(merchant: string): Promise<number> {
+    const { items } = await this.outside();
+    return items.filter((item) => item.kind === 'withdrawal' && item.merchant === merchant).length;
+  }
+
+  /** The entries of log and journal. */
+  async log(): Promise<readonly Entry[]> {
+    return (await this.story.get<{ events: Entry[] }>(`/api/workflows/${this.#id}/events`)).events;
   }
 
   async fault(fault: Fault): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Command } from './command-line.ts';
+import type { Command, Options } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { stamp, table } from './paint.ts';
 import { dataFolder, dataOption, jsonOption } from './settings.ts';
@@ -12,19 +12,28 @@ interface Listed {
 }
 
 export const cases: Command = {
-  summary: 'The workflows of a running system, newest first; cancel one.',
-  usage: '[cancel WF-… REASON] [options]',
+  summary: 'The workflows of a running system, newest first; cancel one, decide on an escalated one.',
+  usage: '[cancel WF-… REASON | decide WF-… --accept REASON | decide WF-… --close REASON] [options]',
   maxArguments: 3,
   options: {
     data: dataOption,
     json: jsonOption,
+    accept: {
+      type: 'string',
+      value: 'REASON',
+      description: 'decide: its outcome so far is taken; reviewed, then closed',
+    },
+    close: { type: 'string', value: 'REASON', description: 'decide: closed as it is, without another look' },
     limit: { type: 'string', value: 'N', description: 'how many (default 50, at most 500)' },
   },
   async run([action, id, reason], options) {
     if (action !== undefined) {
-      if (action !== 'cancel') throw new UsageError(`cases: "${action}" is no action; use cancel WF-… REASON`);
-      if (!id || !reason) throw new UsageError('cases cancel needs the id of a case and a reason');
-      return cancel(await ConsoleClient.connect(dataFolder(options)), id, reason, options.json === true);
+      const { path, body, done } = orderOf(action, id, reason, options);
+      const client = await ConsoleClient.connect(dataFolder(options));
+      const answer = await client.post(`/api/workflows/${encodeURIComponent(id!)}/${path}`, JSON.stringify(body));
+      if (answer.status !== 201) throw new UsageError(String(answer.body.detail));
+      process.stdout.write(options.json ? `${JSON.stringify(answer.body)}\n` : `${id} ${done}\n`);
+      return 0;
     }
     const limit = Number(options.limit ?? 50);
     if (!Number.isInteger(limit) || limit < 1 || limit > 500)
@@ -46,12 +55,24 @@ export const cases: Command = {
   },
 };
 
-async function cancel(client: ConsoleClient, id: string, reason: string, json: boolean): Promise<number> {
-  const { status, body } = await client.post(
-    `/api/workflows/${encodeURIComponent(id)}/cancel`,
-    JSON.stringify({ reason }),
-  );
-  if (status !== 201) throw new UsageError(String(body.detail));
-  process.stdout.write(json ? `${JSON.stringify(body)}\n` : `${id} is being cancelled\n`);
-  return 0;
+interface Order {
+  readonly path: 'cancel' | 'decision';
+  readonly body: unknown;
+  readonly done: string;
+}
+
+/** What is to be done with a case. @throws UsageError */
+function orderOf(action: string, id: string | undefined, reason: string | undefined, options: Options): Order {
+  const { accept, close } = options as { readonly accept?: string; readonly close?: string };
+  if (action === 'cancel') {
+    if (!id || !reason) throw new UsageError('cases cancel needs the id of a case and a reason');
+    return { path: 'cancel', body: { reason }, done: 'is being cancelled' };
+  }
+  if (action !== 'decide')
+    throw new UsageError(`cases: "${action}" is no action; use cancel WF-… REASON, or decide WF-… --accept REASON`);
+  if (!id || !(accept ?? close) || (accept && close))
+    throw new UsageError('cases decide needs the id of a case, and either --accept REASON or --close REASON');
+  return accept
+    ? { path: 'decision', body: { decision: 'accept', reason: accept }, done: 'is accepted as it stands, and closes' }
+    : { path: 'decision', body: { decision: 'close', reason: close }, done: 'is being closed' };
 }

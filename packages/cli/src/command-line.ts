@@ -26,6 +26,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   cases: async () => (await import('./cases.ts')).cases,
   'dead-letters': async () => (await import('./dead-letters.ts')).deadLetters,
   trace: async () => (await import('./trace.ts')).trace,
+  logs: async () => (await import('./logs.ts')).logs,
   services: async () => (await import('./services.ts')).services,
   topics: async () => (await import('./topics.ts')).topics,
   subscriptions: async () => (await import('./subscriptions.ts')).subscriptions,

@@ -1,20 +1,30 @@
-import { appendFileSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { createConsole } from '@dormouse/console';
 import {
   type Command,
   causeOf,
-  type Logger,
   type Ref,
   type Sandbox,
   type SandboxModule,
   systemClock,
   systemRandom,
 } from '@dormouse/core';
-import { bundleSystem, DataDirectory, LocalPlatform, type Manifest } from '@dormouse/local';
+import {
+  bundleSystem,
+  DataDirectory,
+  hostLog,
+  LocalPlatform,
+  LogFile,
+  type LogRecord,
+  type Manifest,
+} from '@dormouse/local';
 import { type ServerType, serve } from '@hono/node-server';
 import { UsageError } from './usage-error.ts';
+
+/** The log of the host and all services, in the data directory. */
+export const logName = 'host.log';
 
 export interface HostOptions {
   readonly systemFile: string;
@@ -23,6 +33,8 @@ export interface HostOptions {
   readonly port: number;
   readonly idleMs: number;
   readonly inline: 'all' | readonly string[];
+  /** Is given each record of the log as it is written. */
+  readonly tell?: (record: LogRecord) => void;
 }
 
 /** One running system: platform, console and sandbox in this process, services in theirs. */
@@ -72,7 +84,12 @@ export class Host {
     undo: (() => unknown)[],
     stop: () => Promise<void>,
   ): Promise<Host> {
-    const log = fileLog(directory.join('host.log'));
+    const logFile = new LogFile(directory.join(logName));
+    const log = hostLog(logFile, options.tell);
+    undo.push(() => {
+      log.info('host.stopped');
+      logFile.close();
+    });
     // The port first: it is in the sandbox's webhook address, and a port in use should fail before anything is built.
     const front = await Front.listen(options.port);
     undo.push(() => front.close());
@@ -205,17 +222,4 @@ function watch(watchers: Map<Ref, Set<() => void>>, workflow: Ref, onChange: () 
     set.delete(onChange);
     if (set.size === 0) watchers.delete(workflow);
   };
-}
-
-function fileLog(path: string): Logger {
-  const write = (level: string) => (moment: string, facts?: Record<string, unknown>) => {
-    try {
-      appendFileSync(path, `${JSON.stringify({ time: new Date().toISOString(), level, moment, ...facts })}\n`, {
-        mode: 0o600,
-      });
-    } catch (error) {
-      process.stderr.write(`${path}: ${causeOf(error)}\n`);
-    }
-  };
-  return { info: write('info'), warn: write('warn'), error: write('error') };
 }

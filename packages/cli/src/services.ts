@@ -1,6 +1,7 @@
 import type { ServiceStatus } from '@dormouse/local';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
+import { failureOf } from './failing-service.ts';
 import { span, stamp, table } from './paint.ts';
 import { dataFolder, dataOption, jsonOption } from './settings.ts';
 
@@ -26,6 +27,9 @@ export const services: Command = {
       process.stdout.write(
         `${table([['SERVICE', 'STATE', 'SINCE', 'INSTANCES', 'IN FLIGHT', 'WAKES', 'LAST EXIT'], ...rows])}\n`,
       );
+      for (const { name, failing } of answer.services) {
+        if (failing) process.stdout.write(`\n${failureOf(name, failing)}\n`);
+      }
     }
     return 0;
   },

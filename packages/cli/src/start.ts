@@ -4,6 +4,7 @@ import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { Host } from './host.ts';
 import { untilInterrupted } from './interrupt.ts';
+import { warningOf } from './log-line.ts';
 import { paint, span } from './paint.ts';
 import {
   dataFolder,
@@ -36,6 +37,10 @@ export const start: Command = {
       port: portOption(options),
       idleMs: durationOption(options, 'idle', '10s'),
       inline: inlineOption(options),
+      tell: (record) => {
+        const warning = warningOf(record);
+        if (warning !== undefined) process.stderr.write(`dormouse: ${warning}\n`);
+      },
     });
     const say = (text: string) => process.stdout.write(`${text}\n`);
     say(`${paint('bold', `dormouse · ${host.manifest.system}`)} up in ${span(performance.now() - startedAt)}`);

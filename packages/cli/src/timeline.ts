@@ -1,7 +1,7 @@
 import { actorOf, type Entry } from '@dormouse/core';
 import { paint, span, stamp } from './paint.ts';
 
-/** The statuses a case does not leave by itself. */
+/** Where following a case ends: it is over, or waits for a person. */
 export const finalStatuses: ReadonlySet<string> = new Set(['closed', 'rejected', 'escalated', 'cancelled']);
 
 /** An entry of a workflow's log as lines of a live timeline. */

@@ -1,5 +1,6 @@
 import { type Duration, durationMs } from './duration.ts';
 import { DormouseError, type ErrorCode } from './errors.ts';
+import { redacted } from './redact.ts';
 
 /** No retry can help: the delivery is dead-lettered now. */
 export class PermanentError extends Error {
@@ -26,6 +27,39 @@ export interface RetryPolicy {
   readonly maxBackoffMs: number;
 }
 
+/** How to try again, where not by default: number of runs in all, and the delays between them. */
+export interface RetryOptions {
+  readonly attempts?: number;
+  readonly minBackoff?: Duration;
+  readonly maxBackoff?: Duration;
+}
+
+/** For a handler that threw. */
+export const handlerPolicy: RetryPolicy = { attempts: 5, minBackoffMs: 10_000, maxBackoffMs: 600_000 };
+
+/** For an activity that failed: 24 waits, together 78 minutes at the least, so that an hour's outage is outlasted. */
+export const activityPolicy: RetryPolicy = { attempts: 25, minBackoffMs: 1_000, maxBackoffMs: 600_000 };
+
+/** Checks options and fills in what they leave out. @throws DormouseError `config.setting`, `config.duration` */
+export function retryPolicy(what: string, options: RetryOptions, defaults: RetryPolicy): RetryPolicy {
+  const { attempts = defaults.attempts, minBackoff, maxBackoff } = options;
+  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 100) {
+    throw new DormouseError(
+      'config.setting',
+      `${what}: retry.attempts must be a whole number from 1 to 100, got ${attempts}`,
+    );
+  }
+  const backoffMs = (name: string, text: Duration | undefined, otherwise: number) =>
+    text === undefined ? otherwise : durationMs(text, `${what}: retry.${name}`);
+  const minBackoffMs = backoffMs('minBackoff', minBackoff, defaults.minBackoffMs);
+  const maxBackoffMs = backoffMs('maxBackoff', maxBackoff, defaults.maxBackoffMs);
+  if (minBackoffMs > maxBackoffMs) {
+    const [min, max] = [minBackoff ?? `${minBackoffMs}ms`, maxBackoff ?? `${maxBackoffMs}ms`];
+    throw new DormouseError('config.setting', `${what}: retry.minBackoff ${min} is above retry.maxBackoff ${max}`);
+  }
+  return { attempts, minBackoffMs, maxBackoffMs };
+}
+
 export type Decision =
   | { readonly kind: 'retry'; readonly code: ErrorCode; readonly at: number; readonly countsAsFailure: boolean }
   | { readonly kind: 'dead-letter'; readonly code: ErrorCode };
@@ -49,10 +83,10 @@ const contendedDelayMs = 1_000;
 
 /**
  * What happens to a delivery whose handler threw.
- * @param attempt the attempt that failed, from 1
+ * @param failures how often it failed so far under this policy, this time included
  * @param random in [0, 1): spreads retries over the upper half of their backoff, so that what failed together does not return together
  */
-export function decide(error: unknown, attempt: number, policy: RetryPolicy, now: number, random: number): Decision {
+export function decide(error: unknown, failures: number, policy: RetryPolicy, now: number, random: number): Decision {
   if (error instanceof PermanentError) return { kind: 'dead-letter', code: 'step.permanent' };
   if (error instanceof RetryLaterError) {
     return { kind: 'retry', code: 'step.retry-later', at: now + error.afterMs, countsAsFailure: false };
@@ -66,12 +100,12 @@ export function decide(error: unknown, attempt: number, policy: RetryPolicy, now
   if (code === 'store.contended') {
     return { kind: 'retry', code, at: Math.round(now + contendedDelayMs * (0.5 + random)), countsAsFailure: false };
   }
-  if (attempt >= policy.attempts) return { kind: 'dead-letter', code };
-  const backoffMs = Math.min(policy.maxBackoffMs, policy.minBackoffMs * 2 ** (attempt - 1));
+  if (failures >= policy.attempts) return { kind: 'dead-letter', code };
+  const backoffMs = Math.min(policy.maxBackoffMs, policy.minBackoffMs * 2 ** (failures - 1));
   return { kind: 'retry', code, at: Math.round(now + backoffMs * (0.5 + random / 2)), countsAsFailure: true };
 }
 
-/** The causes of an error as one line, outermost first. What goes to the journal and to operators. */
+/** The causes of an error, outermost first, without secrets and contact data: what goes to the journal and to operators. */
 export function causeOf(error: unknown): string {
   const parts: string[] = [];
   let at = error;
@@ -79,5 +113,5 @@ export function causeOf(error: unknown): string {
     parts.push(at instanceof Error ? (at.name === 'Error' ? at.message : `${at.name}: ${at.message}`) : String(at));
     at = at instanceof Error ? at.cause : undefined;
   } while (at !== undefined && parts.length < 5);
-  return parts.join('; caused by ').slice(0, 2000);
+  return redacted(parts.join('; caused by ').slice(0, 2000));
 }

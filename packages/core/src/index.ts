@@ -23,7 +23,15 @@ export {
   type Message,
 } from './envelope.ts';
 export { ConflictError, DormouseError, type ErrorCode, errorCodes } from './errors.ts';
-export { causeOf, type Decision, decide, PermanentError, RetryLaterError, type RetryPolicy } from './failure.ts';
+export {
+  causeOf,
+  type Decision,
+  decide,
+  PermanentError,
+  RetryLaterError,
+  type RetryOptions,
+  type RetryPolicy,
+} from './failure.ts';
 export { derivedId, randomId, sha256, workflowId } from './ids.ts';
 export {
   actorOf,
@@ -40,6 +48,7 @@ export { checkName } from './name.ts';
 export { difference, type PatchOperation } from './patch.ts';
 export { PubsubClient, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
+export { redacted, redactedFacts } from './redact.ts';
 export type { Sandbox, SandboxModule, SandboxOptions } from './sandbox.ts';
 export {
   type Handler,

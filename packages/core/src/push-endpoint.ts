@@ -11,7 +11,7 @@ import {
   type Message,
 } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
-import { causeOf, decide } from './failure.ts';
+import { causeOf, decide, type RetryPolicy } from './failure.ts';
 import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
@@ -127,6 +127,8 @@ class DeliveryRun {
   readonly #startedAt: number;
   /** The same by the steady clock. */
   readonly #begunAt: number;
+  /** The handler has run to its end: what is committed are its effects, not its failure. */
+  #hasHandled = false;
 
   constructor(
     service: Service,
@@ -178,6 +180,7 @@ class DeliveryRun {
       if (!unit) return;
       try {
         await this.#ports.store.commit(unit);
+        if (this.#hasHandled) this.#tell(id);
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
@@ -204,6 +207,16 @@ class DeliveryRun {
       return { tenant: claimed, subject: undefined, refused: new DormouseError('event.foreign', message) };
     }
     return { tenant: claimed ?? tenant ?? defaultTenant, subject: subject === '' ? undefined : subject };
+  }
+
+  #tell(event: string): void {
+    this.#ports.log.info('step.committed', {
+      subscription: this.#subscription.name,
+      event,
+      workflow: workflowOf(this.#delivery.message.attributes['ce-subject'] ?? ''),
+      attempt: this.#attempt,
+      durationMs: Math.round(this.#ports.clock.steady() - this.#begunAt),
+    });
   }
 
   /** Settled before, or an attempt that another message already made. */
@@ -238,6 +251,7 @@ class DeliveryRun {
     const { topic, handler, name } = this.#subscription;
     const { tenant } = owner;
     let step: RunningStep | undefined;
+    this.#hasHandled = false;
     try {
       if (owner.refused) throw owner.refused;
       const decoded = decodeMessage(this.#delivery, topic);
@@ -255,13 +269,14 @@ class DeliveryRun {
       };
       step = new RunningStep(origin, this.#ports, read);
       await beforeDeadline(handler(event, step), signal, this.#subscription);
+      this.#hasHandled = true;
       const data = { state: 'settled', at: this.#ports.clock.now() };
       const settled: Write = { ref: inbox.ref, data };
       return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox))] });
     } catch (error) {
       if (error instanceof DormouseError && error.code === 'store.unavailable') throw error;
       // What is decided on what the handler saw holds only if that still is so.
-      return this.#failure(id, inbox, owner, error, step?.reads ?? []);
+      return this.#failure(id, inbox, owner, error, step?.reads ?? [], step?.policyOf(error));
     } finally {
       step?.close();
     }
@@ -299,13 +314,15 @@ class DeliveryRun {
     { tenant, subject }: Owner,
     error: unknown,
     seen: UnitOfWork['reads'],
+    ofActivity?: RetryPolicy,
   ): UnitOfWork {
     const { clock, random, log } = this.#ports;
     const now = clock.now();
     const { name, retry, topic } = this.#subscription;
     // Attempts that asked to be run later are attempts, but no failures.
-    const failures = ((inbox.data?.failures as number | undefined) ?? 0) + 1;
-    const decision = decide(error, failures, retry, now, random.fraction());
+    const counter = ofActivity ? 'outages' : 'failures';
+    const failures = ((inbox.data?.[counter] as number | undefined) ?? 0) + 1;
+    const decision = decide(error, failures, ofActivity ?? retry, now, random.fraction());
     const workflow = workflowOf(subject ?? '');
     const cause = causeOf(error);
     // The same for every attempt at this event, as the inbox's.
@@ -323,7 +340,7 @@ class DeliveryRun {
         message: addressed(message, name, this.#attempt + 1),
       };
       writes.push(
-        { ref: inbox.ref, data: { ...record, failures: failures - (decision.countsAsFailure ? 0 : 1) } },
+        { ref: inbox.ref, data: { ...record, [counter]: failures - (decision.countsAsFailure ? 0 : 1) } },
         { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...timer }, dueAt: decision.at },
       );
     } else {
@@ -337,7 +354,7 @@ class DeliveryRun {
       };
       const letter: DeadLetter = { ...told, workflow, state: 'open', at: now, message, inbox: inbox.ref };
       writes.push(
-        { ref: inbox.ref, data: { ...record, failures } },
+        { ref: inbox.ref, data: { ...record, [counter]: failures } },
         { ref: refOf(deadLetters, key), data: { ...letter } },
       );
       // What dies on the way to the record of the dead is recorded and logged, never announced again.

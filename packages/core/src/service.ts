@@ -1,7 +1,7 @@
 import { type Duration, durationMs } from './duration.ts';
 import type { Envelope } from './envelope.ts';
 import { DormouseError } from './errors.ts';
-import type { RetryPolicy } from './failure.ts';
+import { handlerPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
 import { checkName, checkServiceName } from './name.ts';
 import type { Step } from './step.ts';
 import type { Topic } from './topic.ts';
@@ -13,8 +13,8 @@ export interface SubscriptionOptions {
   readonly name?: string;
   /** How long one delivery may take, handler and commit. Default 600s; 10s to 600s. Source: google.pubsub.v1 ack_deadline_seconds. */
   readonly ackDeadline?: Duration;
-  /** When a handler that threw runs again. Default: 5 attempts, 10s to 600s. */
-  readonly retry?: { readonly attempts?: number; readonly minBackoff?: Duration; readonly maxBackoff?: Duration };
+  /** When a handler that threw runs again. Default: 5 attempts, 10s to 600s. Failed activities have a policy of their own. */
+  readonly retry?: RetryOptions;
 }
 
 /** A named durable reader of one topic for one handler. */
@@ -93,22 +93,7 @@ export function subscriptionPolicy(
       `subscription "${name}": ackDeadline must be 10s to 600s, got "${ackDeadline}"`,
     );
   }
-  const { attempts = 5, minBackoff = '10s', maxBackoff = '600s' } = retry;
-  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 100) {
-    throw new DormouseError(
-      'config.setting',
-      `subscription "${name}": retry.attempts must be a whole number from 1 to 100, got ${attempts}`,
-    );
-  }
-  const minBackoffMs = durationMs(minBackoff, `subscription "${name}": retry.minBackoff`);
-  const maxBackoffMs = durationMs(maxBackoff, `subscription "${name}": retry.maxBackoff`);
-  if (minBackoffMs > maxBackoffMs) {
-    throw new DormouseError(
-      'config.setting',
-      `subscription "${name}": retry.minBackoff ${minBackoff} is above retry.maxBackoff ${maxBackoff}`,
-    );
-  }
-  return { ackDeadlineMs, retry: { attempts, minBackoffMs, maxBackoffMs } };
+  return { ackDeadlineMs, retry: retryPolicy(`subscription "${name}"`, retry, handlerPolicy) };
 }
 
 /** The service that a subscription is of: `intake.workflow.initiate` → `intake`. */

@@ -5,6 +5,7 @@ import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import { type Duration, durationMs } from './duration.ts';
 import { addressed, type Envelope, encodeMessage, type Message } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
+import { activityPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
 import { derivedId, sha256 } from './ids.ts';
 import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log.ts';
 import { difference } from './patch.ts';
@@ -79,8 +80,16 @@ export interface Step {
   /**
    * A side effect with a result that is remembered: a re-run of the step takes the recorded result.
    * At least once, with a stable idempotency key. Result: JSON, at most 256 KB.
+   *
+   * A handler that lets its failure through runs again by the activity's own policy: by default 25 attempts, 1s to 600s,
+   * which outlast an outage of an hour. They are counted apart from the handler's own failures.
    */
-  run<I, R>(name: string, input: I, activity: (input: I, context: ActivityContext) => Promise<R>): Promise<R>;
+  run<I, R>(
+    name: string,
+    input: I,
+    activity: (input: I, context: ActivityContext) => Promise<R>,
+    options?: { readonly retry?: RetryOptions },
+  ): Promise<R>;
   /** A remark for the log entry of this unit. No personal data. */
   note(text: string): void;
 }
@@ -134,6 +143,7 @@ export class RunningStep implements Step {
   readonly #redriven: Message[] = [];
   readonly #cancelledTimers: string[] = [];
   readonly #activities = new Set<string>();
+  readonly #failedActivities = new WeakMap<Error, RetryPolicy>();
   #note: string | undefined;
   #closed = false;
 
@@ -245,7 +255,7 @@ export class RunningStep implements Step {
     await this.#read([letter.inbox]);
     const inbox = this.#seen.get(letter.inbox)!.data;
     this.#written.set(ref, { data: { ...letter, state: 'redriving' }, logged: false });
-    this.#written.set(letter.inbox, { data: { ...inbox, failures: 0, deadLetter: ref }, logged: false });
+    this.#written.set(letter.inbox, { data: { ...inbox, failures: 0, outages: 0, deadLetter: ref }, logged: false });
     this.#redriven.push(addressed(letter.message, letter.subscription, letter.attempts + 1));
     this.note(`redrives ${letter.topic} to ${letter.subscription}`);
   }
@@ -275,8 +285,14 @@ export class RunningStep implements Step {
     return letter;
   }
 
-  async run<I, R>(name: string, input: I, activity: (input: I, context: ActivityContext) => Promise<R>): Promise<R> {
+  async run<I, R>(
+    name: string,
+    input: I,
+    activity: (input: I, context: ActivityContext) => Promise<R>,
+    { retry = {} }: { readonly retry?: RetryOptions } = {},
+  ): Promise<R> {
     this.#effect(`run activity "${name}"`);
+    const policy = retryPolicy(`activity "${name}"`, retry, activityPolicy);
     if (this.#activities.has(name)) {
       throw new DormouseError(
         'step.activity-input',
@@ -301,7 +317,13 @@ export class RunningStep implements Step {
     const [before] = await store.get([ref]);
     if (before!.version !== null) return taken(before!);
     const context = { idempotencyKey, signal: this.#origin.signal, clock: this.#ports.clock };
-    const result = (await insideActivity.run(name, () => activity(input, context))) ?? null;
+    let result: R | null;
+    try {
+      result = (await insideActivity.run(name, () => activity(input, context))) ?? null;
+    } catch (error) {
+      if (error instanceof Error) this.#failedActivities.set(error, policy);
+      throw error;
+    }
     const json = JSON.stringify(result);
     if (json === undefined || json.length > maxResultBytes) {
       throw new DormouseError(
@@ -358,6 +380,11 @@ export class RunningStep implements Step {
   /** The step is over: any later effect is refused. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** By what policy to try again after this error, where an activity of this step failed with it. */
+  policyOf(error: unknown): RetryPolicy | undefined {
+    return error instanceof Error ? this.#failedActivities.get(error) : undefined;
   }
 
   /** Preconditions of whatever is decided on what the handler has seen. */

@@ -2,6 +2,7 @@ import type { Duration } from './duration.ts';
 import { DormouseError } from './errors.ts';
 import { checkName, checkServiceName } from './name.ts';
 import type { ServiceLimits } from './service.ts';
+import { deadLetter } from './system-topics.ts';
 import type { Topic } from './topic.ts';
 
 /** A service that is no TypeScript: any command that listens on `PORT` and takes Pub/Sub pushes at `/pubsub-push`. */
@@ -25,7 +26,7 @@ export interface System {
   readonly sample?: { readonly route: `POST /api/${string}`; readonly file: string };
 }
 
-/** @throws DormouseError `config.name`, `config.duplicate` */
+/** Has the topic `dead.letter` also where it is not declared. @throws DormouseError `config.name`, `config.duplicate` */
 export function system(name: string, definition: Omit<System, 'name'>): System {
   checkName('system', name);
   const names = new Set<string>();
@@ -35,5 +36,7 @@ export function system(name: string, definition: Omit<System, 'name'>): System {
     names.add(topicName);
   }
   for (const serviceName of Object.keys(definition.services)) checkServiceName(serviceName);
-  return { name, ...definition };
+  // A delivery that is given up is always told, also where nobody listens yet.
+  const topics = names.has(deadLetter.name) ? definition.topics : [...definition.topics, deadLetter];
+  return { name, ...definition, topics };
 }

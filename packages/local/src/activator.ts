@@ -1,4 +1,5 @@
 import type { PushSlot, PushTarget } from '@dormouse/broker';
+import { redacted } from '@dormouse/core';
 import { Instance, type InstanceOptions } from './instance.ts';
 import type { ManifestService } from './manifest.ts';
 
@@ -11,6 +12,19 @@ export interface ServiceStatus {
   readonly inFlight: number;
   readonly wakes: number;
   readonly lastExit: { readonly at: number; readonly reason: string } | undefined;
+  /** Why it does not work, from its first failure on until a push is acked again. Its messages wait. */
+  readonly failing?: ServiceFailure;
+}
+
+export interface ServiceFailure {
+  /** In a row: starts that came to nothing, and deaths that nobody had asked for. */
+  readonly failures: number;
+  readonly since: number;
+  readonly reason: string;
+  /** The last that it wrote, without secrets and personal data. */
+  readonly output: string;
+  /** When it is tried again, where something waits for it. */
+  readonly retryAt: number;
 }
 
 const failingBackoff = { minMs: 500, maxMs: 30_000 };
@@ -19,7 +33,8 @@ const failingBackoff = { minMs: 500, maxMs: 30_000 };
  * Wakes, feeds, scales and retires the instances of one service.
  *
  *   asleep --a message waits--> waking --it listens--> awake --idle--> asleep
- *                                  \--exits before it listens--> failing --backoff--> waking
+ *      failing <--does not listen, or dies--/-----------------------/
+ *      failing --a message waits, backoff is over--> failing (trying) --it listens--> awake --a push is acked: no failure more
  *
  * Invariants: a push holds a slot of an instance that listens, so nothing is leased while a service wakes or fails; at
  * most one instance starts at a time, and another only when the last one is up and all slots are still taken; an
@@ -33,7 +48,7 @@ export class ServicePool implements PushTarget {
   readonly #instances = new Set<Instance>();
   #starting: Instance | undefined;
   #wakes = 0;
-  #failures = 0;
+  #failure: ServiceFailure | undefined;
   #since: number;
   #lastExit: ServiceStatus['lastExit'];
   #cancelRetry: (() => void) | undefined;
@@ -51,12 +66,13 @@ export class ServicePool implements PushTarget {
     const awake = this.#instances.size > 0;
     return {
       name: this.service.name,
-      state: awake ? 'awake' : this.#starting ? 'waking' : this.#failures > 0 ? 'failing' : 'asleep',
-      since: this.#since,
+      state: awake ? 'awake' : this.#failure ? 'failing' : this.#starting ? 'waking' : 'asleep',
+      since: awake ? this.#since : (this.#failure?.since ?? this.#since),
       instances: this.#instances.size,
       inFlight: [...this.#instances].reduce((sum, { inFlight }) => sum + inFlight, 0),
       wakes: this.#wakes,
       lastExit: this.#lastExit,
+      ...(this.#failure && { failing: this.#failure }),
     };
   }
 
@@ -88,18 +104,15 @@ export class ServicePool implements PushTarget {
     try {
       instance = new Instance(this.service, number, port, this.#options, {
         onFree: () => this.onFree(),
-        onAcked: () => {
-          this.#failures = 0;
-        },
+        onAcked: () => this.#recovered(),
       });
     } catch (error) {
       // No process to be had: the machine is out of memory or file descriptors.
-      this.#lastExit = { at: this.#options.clock.now(), reason: (error as Error).message };
-      this.#backOff();
+      this.#backOff((error as Error).message, '');
       return;
     }
     this.#starting = instance;
-    this.#options.log.info('instance.starting', { service: name, number, kind: run.kind });
+    this.#options.log.info('instance.starting', { service: name, pid: instance.pid, number, kind: run.kind });
     void instance.run().then(
       () => this.#onListening(instance),
       (error: Error) => this.#onFailedStart(instance, error),
@@ -121,38 +134,46 @@ export class ServicePool implements PushTarget {
   }
 
   #onFailedStart(instance: Instance, error: Error): void {
-    const { clock } = this.#options;
     this.#starting = undefined;
-    if (this.#stopped) return;
-    if (this.#failures === 0) this.#since = clock.now();
-    this.#lastExit = { at: clock.now(), reason: `${error.message}${instance.output && `: ${instance.output}`}` };
-    this.#backOff();
+    if (!this.#stopped) this.#backOff(error.message, instance.output);
   }
 
   #onExit(instance: Instance, reason: string): void {
     if (!this.#instances.delete(instance)) return;
     const { clock, log } = this.#options;
-    this.#lastExit = { at: clock.now(), reason };
     if (this.#instances.size === 0) this.#since = clock.now();
     log.info('instance.exited', { service: this.service.name, pid: instance.pid, reason });
-    if (instance.crashed) this.#backOff();
-    else this.onFree();
+    if (instance.crashed) this.#backOff(reason, instance.output);
+    else {
+      this.#lastExit = { at: clock.now(), reason };
+      // It had nothing to do, and did nothing wrong.
+      this.#recovered();
+      this.onFree();
+    }
   }
 
   /** Its messages wait in the log meanwhile, with no lease running and no attempt counted. */
-  #backOff(): void {
+  #backOff(reason: string, said: string): void {
     const { clock, log } = this.#options;
+    const now = clock.now();
+    this.#lastExit = { at: now, reason };
+    // Of several that fail at once, one counts.
     if (this.#stopped || this.#cancelRetry) return;
-    const retryInMs = Math.min(failingBackoff.maxMs, failingBackoff.minMs * 2 ** this.#failures++);
-    log.error('instance.failed', {
-      service: this.service.name,
-      ...this.#lastExit,
-      failures: this.#failures,
-      retryInMs,
-    });
+    const failures = (this.#failure?.failures ?? 0) + 1;
+    const retryInMs = Math.min(failingBackoff.maxMs, failingBackoff.minMs * 2 ** (failures - 1));
+    const output = redacted(said);
+    this.#failure = { failures, since: this.#failure?.since ?? now, reason, output, retryAt: now + retryInMs };
+    log.error('service.failing', { service: this.service.name, failures, reason, output, retryInMs });
     this.#cancelRetry = clock.after(retryInMs, () => {
       this.#cancelRetry = undefined;
       this.onFree();
     });
+  }
+
+  #recovered(): void {
+    if (!this.#failure) return;
+    const { failures } = this.#failure;
+    this.#failure = undefined;
+    this.#options.log.info('service.recovered', { service: this.service.name, failures });
   }
 }

@@ -1,11 +1,13 @@
-export type { ServiceStatus } from './activator.ts';
+export type { ServiceFailure, ServiceStatus } from './activator.ts';
 export { type BackupContents, BackupError, backUp } from './backup.ts';
 export { FileBlobStore } from './blob-store.ts';
 export { bundleSystem } from './bundler.ts';
 export { DataDirectory, DataDirectoryError, type HostFile } from './data-directory.ts';
 export { describeSystem } from './describe.ts';
 export { examine, type Finding } from './examine.ts';
-export { jsonLines } from './json-lines.ts';
+export { hostLog, type LogLevel, type LogRecord, logLevels } from './host-log.ts';
+export { LogFile } from './log-file.ts';
+export { LogReader } from './log-reader.ts';
 export type { Manifest, ManifestService } from './manifest.ts';
 export { LocalPlatform, type LocalPlatformOptions, type UnderWay } from './platform.ts';
 export { restoreBackup } from './restore.ts';

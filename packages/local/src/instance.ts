@@ -4,20 +4,23 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { isAck, type PushOutcome, type PushRequest, type PushSlot, pushBody } from '@dormouse/broker';
 import type { Clock, Logger } from '@dormouse/core';
+import { logAbout } from './host-log.ts';
 import type { ManifestService } from './manifest.ts';
-import type { InstanceSettings } from './serve.ts';
+import { type InstanceSettings, readyFd } from './serve.ts';
+import { ServiceOutput } from './service-output.ts';
 
-const startTimeoutMs = 30_000;
 const stopTimeoutMs = 1_500;
 const abandonGraceMs = 1_000;
-const outputKept = 2_000;
-const longestLine = 10_000;
+/** How long the last words of a process may take after its end; a child of its own may hold the pipe open. */
+const lastWordsMs = 500;
 
 export interface InstanceOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** How long an instance without work stays awake. */
   readonly idleMs: number;
+  /** How long an instance may take until it listens. Default 30 s. */
+  readonly startTimeoutMs?: number;
   /** A folder only this user can enter, for the instances' sockets. */
   readonly socketFolder: string;
   /** Where V8 keeps compiled bundles, so that a wake does not compile. */
@@ -41,13 +44,12 @@ export class Instance {
   readonly port: number | undefined;
   inFlight = 0;
   startMs = 0;
-  /** The last of what it wrote to stderr. */
-  output = '';
   /** It is gone, and nobody had asked for that. */
   crashed = false;
   readonly #service: ManifestService;
   readonly #options: InstanceOptions;
   readonly #child: ChildProcess;
+  readonly #output: ServiceOutput;
   readonly #address: { readonly socketPath: string } | { readonly host: string; readonly port: number };
   readonly #agent: Agent;
   readonly #told: InstanceListener;
@@ -82,16 +84,20 @@ export class Instance {
         this.#cancelIdle();
         this.#agent.destroy();
         this.#killGroup();
-        resolve(this.#asked ? 'retired' : signal ? `killed by ${signal}` : `exit ${code}`);
+        const reason = this.#asked ? 'retired' : signal ? `killed by ${signal}` : `exit ${code}`;
+        const timer = setTimeout(() => resolve(reason), lastWordsMs);
+        this.#child.on('close', () => {
+          clearTimeout(timer);
+          resolve(reason);
+        });
       });
     });
-    // Kept for whoever must know why it failed; all of it goes to the log.
-    this.#child.stderr!.on('data', (chunk: Buffer) => {
-      this.output = (this.output + chunk).slice(-outputKept);
-    });
-    lines(this.#child.stderr!, (line) =>
-      options.log.info('instance.said', { service: service.name, pid: this.pid, line }),
-    );
+    this.#output = new ServiceOutput(this.#child, logAbout(options.log, { service: service.name, pid: this.pid }));
+  }
+
+  /** The last that it wrote, for whoever must know why it failed. */
+  get output(): string {
+    return this.#output.last;
   }
 
   get pid(): number | undefined {
@@ -106,6 +112,7 @@ export class Instance {
   async run(): Promise<void> {
     const startedAt = performance.now();
     const { promise: late, reject } = Promise.withResolvers<never>();
+    const { startTimeoutMs = 30_000 } = this.#options;
     const timer = setTimeout(
       () => reject(new Error(`did not listen within ${startTimeoutMs / 1000} s`)),
       startTimeoutMs,
@@ -183,7 +190,8 @@ export class Instance {
       const own = { DORMOUSE_INSTANCE: JSON.stringify(instance), NODE_COMPILE_CACHE: compileCacheFolder };
       return spawn(process.execPath, [run.file], {
         ...common,
-        stdio: [...common.stdio],
+        // The fourth is `readyFd`.
+        stdio: [...common.stdio, 'pipe'],
         env: { ...process.env, ...environment, ...own },
       });
     }
@@ -200,9 +208,8 @@ export class Instance {
 
   async #listening(): Promise<void> {
     if (this.#service.run.kind === 'bundle') {
-      return new Promise((resolve) => lines(this.#child.stdout!, (line) => line === 'listening' && resolve()));
+      return new Promise((resolve) => this.#child.stdio[readyFd]!.once('data', () => resolve()));
     }
-    this.#child.stdout!.resume();
     while (!(await accepts(this.port!))) {
       if (this.#asked || this.#broken) return;
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -267,15 +274,5 @@ function accepts(port: number): Promise<boolean> {
       resolve(true);
     });
     socket.on('error', () => resolve(false));
-  });
-}
-
-function lines(stream: NodeJS.ReadableStream, onLine: (line: string) => void): void {
-  let rest = '';
-  stream.on('data', (chunk: Buffer) => {
-    const parts = (rest + chunk).split('\n');
-    // A line without end is kept as far as anyone would read it.
-    rest = parts.pop()!.slice(0, longestLine);
-    for (const part of parts) if (part !== '') onLine(part);
   });
 }

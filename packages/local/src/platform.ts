@@ -33,6 +33,7 @@ import {
 import { ServicePool, type ServiceStatus } from './activator.ts';
 import { FileBlobStore } from './blob-store.ts';
 import type { DataDirectory } from './data-directory.ts';
+import { logAbout } from './host-log.ts';
 import { PushSigner, pushServiceAccount } from './identity.ts';
 import { InlineTarget } from './inline-target.ts';
 import type { Manifest } from './manifest.ts';
@@ -170,7 +171,7 @@ export class LocalPlatform {
         const endpoint = createEndpoint(definition, {
           ...ports,
           system: manifest.system,
-          log,
+          log: logAbout(log, { service: service.name }),
           authenticate: async () => {},
         });
         targets.set(endpointOf(service.name), new InlineTarget(service, endpoint, clock.now()));

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createEndpoint, type Service, systemClock, systemRandom } from '@dormouse/core';
 import { FileBlobStore } from './blob-store.ts';
@@ -18,6 +19,9 @@ export interface InstanceSettings {
   readonly publicKeys: Parameters<typeof pushVerifier>[0];
 }
 
+/** A pipe of its own, since what a service prints is its own business. */
+export const readyFd = 3;
+
 /**
  * Runs a service in this process, as an instance of the host that started it: the last lines of every bundle.
  * The host holds the other end of stdin; when that closes, the host wants the instance gone or is gone itself.
@@ -30,12 +34,12 @@ export function serve(service: Service): void {
     blobs: new FileBlobStore(settings.filesFolder),
     clock: systemClock,
     random: systemRandom,
-    log: jsonLines({ service: service.name, pid: process.pid }),
+    log: jsonLines,
     authenticate: pushVerifier(settings.publicKeys, settings.audience),
   });
   const server = createServer(servePushes(endpoint));
   server.keepAliveTimeout = 0;
-  server.listen(settings.socketPath, () => process.stdout.write('listening\n'));
+  server.listen(settings.socketPath, () => writeSync(readyFd, '\n'));
   process.stdin.on('end', () => {
     server.close(() => process.exit(0));
     server.closeIdleConnections();

@@ -12,6 +12,7 @@ export function complianceObjections(
   findings: readonly Finding[],
 ): string[] {
   const objections = intakeReasons(request);
+  if (!found.processing) objections.push('no statement was looked through');
   const claimed = letters.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
   const due = findings.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
   if (claimed !== due) objections.push(`the letters claim ${claimed} minor units, the findings come to ${due}`);
@@ -35,6 +36,9 @@ export function escalationSummary(
   const list = reasons.map((reason) => `  - ${reason}`).join('\n');
   return {
     subject: `${found.id} needs a person`,
-    text: `Case ${found.id} of client ${found.clientId} was in "${found.status}" when it was escalated:\n${list}\n`,
+    text:
+      found.status === 'escalated'
+        ? `Case ${found.id} of client ${found.clientId} waits for a person already, and there is more:\n${list}\n`
+        : `Case ${found.id} of client ${found.clientId} was in "${found.status}" when it was escalated:\n${list}\n`,
   };
 }

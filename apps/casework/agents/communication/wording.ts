@@ -22,20 +22,30 @@ export function wordingFor(matter: Matter, found: Case, clientName: string): Wor
       'Your letters are on their way',
       `We found ${sum} in wrong charges and sent ${letters}. We watch for the answers and remind where none comes.`,
     ],
-    closed: [
-      'Your case is closed',
-      count === 0
-        ? 'We found no wrong charges on your statement.'
-        : `All counterparties accepted: ${sum} will be returned to you.`,
-    ],
+    closed: ['Your case is closed', closing(found)],
     rejected: ['We could not take your case', `This is why:\n${why}`],
     // The reasons are for operators: they name our inner workings.
     escalated: ['A person looks after your case now', 'They go on where we could not, and will be in touch.'],
-    cancelled: ['Your case is withdrawn', 'We stopped all work on it.'],
+    cancelled: [
+      'Your case is withdrawn',
+      'We stopped all work on it, and tell every counterparty who has not answered.',
+    ],
   }[matter] as [string, string];
   return {
     subject: `${subject} (${id})`,
     text: `Dear ${clientName},\n\n${body}\n\nYour case: ${id}\n\nCasework\n`,
     sms: `Casework ${id}: ${subject}.`,
   };
+}
+
+function closing({ processing, admin }: Case): string {
+  const decided = admin?.decision ? 'A person went through your case and closed it. ' : '';
+  if (!processing) return `${decided}We had no statement to look through.`;
+  const { disputedMinor, currency } = processing;
+  if (processing.letters.length === 0) return `${decided}We found no wrong charges on your statement.`;
+  const { acceptedMinor = 0 } = admin ?? {};
+  const accepted = formatMinor(acceptedMinor, currency);
+  return acceptedMinor === disputedMinor
+    ? `${decided}All counterparties accepted: ${accepted} will be returned to you.`
+    : `${decided}Of the ${formatMinor(disputedMinor, currency)} we disputed, ${accepted} will be returned to you.`;
 }

@@ -1,7 +1,7 @@
-import { idOf, on, type Step, service, workflowOf } from '@dormouse/core';
+import { type Document, idOf, on, type Step, service, workflowOf } from '@dormouse/core';
 import * as z from 'zod';
 import { complianceObjections, escalationSummary } from '../../agents/admin/review.ts';
-import { disputeCase, isOver, isoTime, letters, responseTimer } from '../../case.ts';
+import { type Case, disputeCase, isOver, isoTime, type Letter, letters, responseTimer } from '../../case.ts';
 import type { CaseRequest } from '../../case-request/case-request.ts';
 import { complianceReview } from '../../contracts/compliance-review.ts';
 import { deadLetter } from '../../contracts/dead-letter.ts';
@@ -11,27 +11,48 @@ import { retryFailed } from '../../contracts/retry-failed.ts';
 import { workflowCancel } from '../../contracts/workflow-cancel.ts';
 import { workflowComplete } from '../../contracts/workflow-complete.ts';
 import { workflowEscalate } from '../../contracts/workflow-escalate.ts';
+import { workflowTrack } from '../../contracts/workflow-track.ts';
 import type { Finding } from '../../statement/findings.ts';
 
 export default service('admin', [
   on(complianceReview, async (_event, step) => {
     const found = await step.workflow(disputeCase);
     if (isOver(found.data.status)) return;
-    const processing = found.data.processing!;
+    const { processing, admin, reasons } = found.data;
     const request: CaseRequest = JSON.parse(await step.files.text(found.data.request));
-    const findings: Finding[] = JSON.parse(await step.files.text(processing.findings));
-    const own = (await step.documents(letters, processing.letters)).map(({ data }) => data);
-    const objections = complianceObjections(found.data, request, own, findings);
-    found.update({ admin: { reviewedAt: isoTime(step.now), notes: objections }, updatedAt: isoTime(step.now) });
-    if (objections.length === 0) step.publish(workflowComplete, {});
+    const findings: Finding[] = processing ? JSON.parse(await step.files.text(processing.findings)) : [];
+    const objections = complianceObjections(found.data, request, await lettersOf(found, step), findings);
+    const now = isoTime(step.now);
+    found.update({
+      admin: { ...admin, reviewedAt: now, notes: objections },
+      // What the review before held against it counts no more.
+      ...(reasons && { reasons: reasons.filter((reason) => !admin?.notes?.includes(reason)) }),
+      updatedAt: now,
+    });
+    // Of an outcome that a person accepted, the objections are on record, and answered.
+    if (objections.length === 0 || admin?.decision) step.publish(workflowComplete, {});
     else step.publish(workflowEscalate, { reasons: objections });
   }),
 
-  on(workflowComplete, async (_event, step) => {
+  on(workflowComplete, async ({ data: { decision } }, step) => {
     const found = await step.workflow(disputeCase);
     if (isOver(found.data.status)) return;
-    const closedAt = isoTime(step.now);
-    found.update({ status: 'closed', currentPhase: 7, admin: { ...found.data.admin, closedAt }, updatedAt: closedAt });
+    const now = isoTime(step.now);
+    const admin = { ...found.data.admin, ...(decision && { decision: { ...decision, at: now } }) };
+    await cancelTimers(step, found.data.processing?.letters);
+    if (decision?.kind === 'accept') {
+      found.update({ status: 'reviewing', currentPhase: 6, admin, updatedAt: now });
+      step.publish(complianceReview, {});
+      return;
+    }
+    const accepted = (await lettersOf(found, step)).filter(({ status }) => status === 'accepted');
+    const acceptedMinor = accepted.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
+    found.update({
+      status: 'closed',
+      currentPhase: 7,
+      admin: { ...admin, closedAt: now, acceptedMinor },
+      updatedAt: now,
+    });
     step.publish(notifyClient, { about: 'closed' });
   }),
 
@@ -39,16 +60,25 @@ export default service('admin', [
     const found = await step.workflow(disputeCase);
     if (isOver(found.data.status)) return;
     const { subject, text } = escalationSummary(found.data, data.reasons);
-    await cancelTimers(step, found.data.processing?.letters);
-    found.update({ status: 'escalated', currentPhase: 7, reasons: data.reasons, updatedAt: isoTime(step.now) });
+    const reasons = [...new Set([...(found.data.reasons ?? []), ...data.reasons])];
+    found.update({ status: 'escalated', reasons, updatedAt: isoTime(step.now) });
     step.publish(notifyClient, { about: 'escalated' });
     step.publish(notifyAdmin, { subject, text });
   }),
 
   on(workflowCancel, async ({ data }, step) => {
     const found = await step.workflow(disputeCase);
-    if (isOver(found.data.status)) return;
-    await cancelTimers(step, found.data.processing?.letters);
+    if (isOver(found.data.status)) {
+      step.note(`the case is ${found.data.status} already`);
+      return;
+    }
+    const letterIds = found.data.processing?.letters ?? [];
+    await cancelTimers(step, letterIds);
+    for (const letter of await step.documents(letters, letterIds)) {
+      // Whoever has a letter of ours without having answered it is told.
+      if (letter.data.status === 'submitted' || letter.data.status === 'unanswered')
+        step.publish(workflowTrack, { letterId: letter.id }, { subject: letter.ref });
+    }
     found.update({ status: 'cancelled', currentPhase: 7, reasons: [data.reason], updatedAt: isoTime(step.now) });
     step.publish(notifyClient, { about: 'cancelled' });
   }),
@@ -90,6 +120,10 @@ const ourDeadLetter = z.object({
   cause: z.string(),
   attempts: z.number(),
 });
+
+async function lettersOf(found: Document<Case>, step: Step): Promise<Letter[]> {
+  return (await step.documents(letters, found.data.processing?.letters ?? [])).map(({ data }) => data);
+}
 
 async function cancelTimers(step: Step, letterIds: readonly string[] = []): Promise<void> {
   for (const id of letterIds) await step.cancelTimer(responseTimer(id));

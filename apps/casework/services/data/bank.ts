@@ -1,5 +1,5 @@
 import type { Clock } from '@dormouse/core';
-import { callOutside } from '../../outside/http.ts';
+import { callOutside, OutsideError } from '../../outside/http.ts';
 
 export interface BankConfig {
   /** Where the bank's API is: `https://bank.example`. */
@@ -15,10 +15,10 @@ export interface StatementRequest {
 }
 
 /**
- * The statement of an account as the bank's API gives it, unread. At most 10 MB (10^7 bytes), within 30 s.
+ * The statement of an account as the bank's API gives it: JSON, not looked into further. At most 10 MB (10^7 bytes), within 30 s.
  * Fails with an OutsideError; an account the bank does not know is permanent.
  */
-export function fetchBankStatement(
+export async function fetchBankStatement(
   config: BankConfig,
   { accountId, from, to }: StatementRequest,
   { signal, clock }: { readonly signal?: AbortSignal; readonly clock?: Clock } = {},
@@ -27,5 +27,14 @@ export function fetchBankStatement(
   url.search = new URLSearchParams({ from, to }).toString();
   const headers = { accept: 'application/json' };
   const limits = { timeoutMs: 30_000, maxBytes: 10_000_000, signal, clock };
-  return callOutside({ name: 'bank', method: 'GET', url, headers, ...limits });
+  const text = await callOutside({ name: 'bank', method: 'GET', url, headers, ...limits });
+  try {
+    JSON.parse(text);
+  } catch {
+    // The parser's error would quote the statement.
+    throw new OutsideError(`bank at ${url.origin} answered with what is no JSON; try again later`, {
+      permanent: false,
+    });
+  }
+  return text;
 }

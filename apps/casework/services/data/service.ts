@@ -1,5 +1,5 @@
 import { type ActivityContext, on, service } from '@dormouse/core';
-import { disputeCase, isOver, isoTime } from '../../case.ts';
+import { disputeCase, isOver, isoTime, onward } from '../../case.ts';
 import type { CaseRequest, StatementSource } from '../../case-request/case-request.ts';
 import { dataAnalyze } from '../../contracts/data-analyze.ts';
 import { dataFetch } from '../../contracts/data-fetch.ts';
@@ -11,6 +11,8 @@ import type { StatementResult } from '../../statement/statement.ts';
 import { fetchBankStatement } from './bank.ts';
 import { fetchStatementText, StatementRefused } from './statement-url.ts';
 
+const halfAMinute = { attempts: 5, minBackoff: '1s', maxBackoff: '30s' } as const;
+
 export default service('data', [
   on(
     dataFetch,
@@ -19,11 +21,17 @@ export default service('data', [
       if (isOver(found.data.status)) return;
       const request: CaseRequest = JSON.parse(await step.files.text(data.request));
       // Remembered: whatever else moves the case meanwhile, the outside is asked once.
-      const fetched = await step.run('fetch statement', data.request.sha256, async (_request, context) => {
-        const result = await retrieve(request.statement, context);
-        if ('problems' in result) return result;
-        return { file: await step.files.put('statement.json', JSON.stringify(result.statement)) };
-      });
+      const fetched = await step.run(
+        'fetch statement',
+        data.request.sha256,
+        async (_request, context) => {
+          const result = await retrieve(request.statement, context);
+          if ('problems' in result) return result;
+          return { file: await step.files.put('statement.json', JSON.stringify(result.statement)) };
+        },
+        // The bank's outages pass. An address the client gave may never answer, and he waits to hear so.
+        'url' in request.statement ? { retry: halfAMinute } : {},
+      );
       const updatedAt = isoTime(step.now);
       if ('problems' in fetched) {
         const reasons = fetched.problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
@@ -32,11 +40,10 @@ export default service('data', [
         return;
       }
       const statement = fetched.file;
-      found.update({ status: 'processing', currentPhase: 3, data: { statement, fetchedAt: updatedAt }, updatedAt });
+      found.update({ ...onward(found.data, 'processing'), data: { statement, fetchedAt: updatedAt }, updatedAt });
       step.publish(dataAnalyze, { statement });
     },
-    // A person waits for the first step; the bank gets half a minute of tries.
-    { retry: { attempts: 5, minBackoff: '1s', maxBackoff: '30s' } },
+    { retry: halfAMinute },
   ),
 ]);
 

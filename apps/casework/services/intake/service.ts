@@ -1,6 +1,6 @@
 import { on, service } from '@dormouse/core';
 import { qualify } from '../../agents/intake/qualify.ts';
-import { disputeCase, isOver, isoTime } from '../../case.ts';
+import { disputeCase, isOver, isoTime, onward } from '../../case.ts';
 import type { CaseRequest } from '../../case-request/case-request.ts';
 import { dataFetch } from '../../contracts/data-fetch.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
@@ -19,7 +19,7 @@ export default service('intake', [
       step.publish(notifyClient, { about: 'rejected' });
       return;
     }
-    found.update({ status: 'fetching', currentPhase: 2, intake, updatedAt });
+    found.update({ ...onward(found.data, 'fetching'), intake, updatedAt });
     step.publish(dataFetch, { request: data.request });
     step.publish(notifyClient, { about: 'opened' });
   }),

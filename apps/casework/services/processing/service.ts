@@ -1,19 +1,19 @@
 import { on, service } from '@dormouse/core';
 import { findDisputes } from '../../agents/processor/disputes.ts';
-import { clientContact, contacts, disputeCase, isOver, isoTime, type Letter, letters } from '../../case.ts';
+import { clientContact, contacts, disputeCase, isOver, isoTime, type Letter, letters, onward } from '../../case.ts';
 import type { CaseRequest } from '../../case-request/case-request.ts';
 import { complianceReview } from '../../contracts/compliance-review.ts';
 import { dataAnalyze } from '../../contracts/data-analyze.ts';
 import { documentGenerate } from '../../contracts/document-generate.ts';
 import { documentSubmit } from '../../contracts/document-submit.ts';
 import { workflowTrack } from '../../contracts/workflow-track.ts';
+import { deadlineAfter } from '../../letters/deadline.ts';
 import { letterFileName } from '../../letters/file-name.ts';
 import { handIn } from '../../letters/hand-in.ts';
 import { renderLetter } from '../../letters/letter.ts';
 import { settings } from '../../settings.ts';
 import type { Finding } from '../../statement/findings.ts';
 import type { Statement } from '../../statement/statement.ts';
-import { deadlineAfter } from './deadline.ts';
 
 export default service('processing', [
   on(dataAnalyze, async ({ data }, step) => {
@@ -38,8 +38,7 @@ export default service('processing', [
     });
     const now = isoTime(step.now);
     found.update({
-      status: drafts.length > 0 ? 'submitting' : 'reviewing',
-      currentPhase: drafts.length > 0 ? 4 : 6,
+      ...onward(found.data, drafts.length > 0 ? 'submitting' : 'reviewing'),
       updatedAt: now,
       processing: {
         startedAt: now,
@@ -68,6 +67,7 @@ export default service('processing', [
     const letter = await step.document(letters, data.letterId);
     if (letter.data.status !== 'drafted') return;
     const found = await step.workflow(disputeCase);
+    if (isOver(found.data.status)) return;
     const contact = await step.document(contacts, clientContact);
     const findings: Finding[] = JSON.parse(await step.files.text(data.findings));
     const { accountId }: Statement = JSON.parse(await step.files.text(found.data.data!.statement));
@@ -97,12 +97,13 @@ export default service('processing', [
       const letter = await step.document(letters, data.letterId);
       if (letter.data.status !== 'written') return;
       const found = await step.workflow(disputeCase);
-      if (isOver(found.data.status)) return;
       const reference = `${found.id}/${letter.id}`;
-      const { submissionId } = await step.run('submit', { file: data.file }, ({ file }, context) =>
-        handIn(step, found, letter, { file, reference }, context),
+      // On record before the letter goes out: whoever comes here again, after a crash or a cancel, knows that it may be out.
+      if (!(await step.run('release', {}, async () => !isOver(found.data.status)))) return;
+      const submitted = await step.run('submit', { file: data.file }, async ({ file }, context) =>
+        isOver(found.data.status) ? null : handIn(step, found, letter, { file, reference }, context),
       );
-      letter.update({ status: 'submitted', submissionId, submittedAt: isoTime(step.now) });
+      if (submitted) letter.update({ status: 'submitted', ...submitted, submittedAt: isoTime(step.now) });
       step.publish(workflowTrack, { letterId: letter.id }, { subject: subject! });
     },
     { retry: { minBackoff: '2s' } },

@@ -1,24 +1,27 @@
 import { type Document, on, RetryLaterError, type Step, service } from '@dormouse/core';
-import { type Case, disputeCase, isOver, isoTime, type Letter, letters, responseTimer } from '../../case.ts';
+import { type Case, disputeCase, isOver, isoTime, type Letter, letters, onward, responseTimer } from '../../case.ts';
 import { complianceReview } from '../../contracts/compliance-review.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
 import { responseReceived } from '../../contracts/response-received.ts';
 import { workflowFollowup } from '../../contracts/workflow-followup.ts';
 import { workflowTrack } from '../../contracts/workflow-track.ts';
+import { deadlineAfter } from '../../letters/deadline.ts';
 import { handIn } from '../../letters/hand-in.ts';
+import { withdrawLetter } from '../../outside/counterparty.ts';
+import { decided } from '../../outside/decided.ts';
 import { settings } from '../../settings.ts';
 
 export default service('tracking', [
   on(workflowTrack, async ({ data }, step) => {
     const found = await step.workflow(disputeCase);
     const letter = await step.document(letters, data.letterId);
+    if (found.data.status === 'cancelled') return withdraw(step, found, letter);
     if (isOver(found.data.status) || letter.data.status !== 'submitted') return;
     awaitAnswer(step, letter, 1);
     if (found.data.tracking) return;
     // The first letter to be tracked speaks for the case.
     found.update({
-      status: 'tracking',
-      currentPhase: 5,
+      ...onward(found.data, 'tracking'),
       tracking: { startedAt: isoTime(step.now) },
       updatedAt: isoTime(step.now),
     });
@@ -28,7 +31,14 @@ export default service('tracking', [
   on(responseReceived, async ({ data }, step) => {
     const found = await step.workflow(disputeCase);
     const letter = await step.document(letters, data.letterId);
-    if (isOver(found.data.status) || isAnswered(letter.data)) return;
+    if (isAnswered(letter.data)) {
+      step.note(`${data.decision}, but answered before: ${letter.data.status} stands`);
+      return;
+    }
+    if (isOver(found.data.status)) {
+      step.note(`${data.decision}, but the case is ${found.data.status}: nothing changes`);
+      return;
+    }
     if (letter.data.status === 'written') {
       throw new RetryLaterError('the answer came before the submission was recorded', { after: '2s' });
     }
@@ -51,7 +61,8 @@ export default service('tracking', [
     await step.run('remind', { file, reminder: data.reminder }, (_input, context) =>
       handIn(step, found, letter, { file, reference }, context),
     );
-    letter.update({ reminders: data.reminder });
+    const deadline = deadlineAfter(step.now, settings.responseDeadline);
+    letter.update({ reminders: data.reminder, deadline });
     awaitAnswer(step, letter, data.reminder + 1);
   }),
 ]);
@@ -64,11 +75,25 @@ function awaitAnswer(step: Step, letter: Document<Letter>, reminder: number): vo
   );
 }
 
-/** When the last letter is answered or given up on, the case goes to review. */
+/** Tells a counterparty that the client does not pursue it. */
+async function withdraw(step: Step, found: Document<Case>, letter: Document<Letter>): Promise<void> {
+  if (isAnswered(letter.data) || letter.data.status === 'withdrawn') return;
+  const { merchant } = letter.data;
+  const known = await step.run('withdraw', { merchant }, ({ merchant }, { signal, clock }) => {
+    const withdrawal = { merchant, workflowId: found.id, letterId: letter.id };
+    // Of the letter, not of this event: two may be on their way.
+    const idempotencyKey = `${found.id}/${letter.id} withdrawal`;
+    return decided(withdrawLetter({ url: settings.counterpartyUrl }, withdrawal, { idempotencyKey, signal, clock }));
+  });
+  if (!known) step.note('the counterparty never had it');
+  letter.update({ status: 'withdrawn' });
+}
+
+/** When the last letter is answered or given up on, the case goes to review. Again, where a late answer came. */
 async function reviewWhenComplete(step: Step, found: Document<Case>): Promise<void> {
   const all = await step.documents(letters, found.data.processing!.letters);
   if (!all.every(({ data }) => isAnswered(data) || data.status === 'unanswered')) return;
-  found.update({ status: 'reviewing', currentPhase: 6, updatedAt: isoTime(step.now) });
+  found.update({ ...onward(found.data, 'reviewing'), updatedAt: isoTime(step.now) });
   step.publish(complianceReview, {});
 }
 

@@ -1,0 +1,37 @@
+import type { LogRecord } from '@dormouse/local';
+import { paint, span, stamp } from './paint.ts';
+
+const colours = { info: 'dim', warn: 'yellow', error: 'red' } as const;
+
+/** A record of the log as a person reads it: when, who, what, and its facts. */
+export function logLine({ level, time, service, pid, moment, line, ...facts }: LogRecord): string {
+  const at = `${stamp(Date.parse(time))}.${time.slice(20, 23)}`;
+  const head = `${paint('dim', at)} ${paint('cyan', `${service}[${pid}]`)}`;
+  if (moment === 'service.said') return `${head} | ${level === 'info' ? line : paint(colours[level], String(line))}`;
+  const told = Object.entries(facts).map(([name, value]) => fact(name, value));
+  return [head, paint(colours[level], level), moment, ...told].join(' ');
+}
+
+/** What a person who looks at a running system should know at once, in one line; undefined where the log is enough. */
+export function warningOf({ level, service, moment, ...facts }: LogRecord): string | undefined {
+  const more = `npm run dormouse -- logs ${service}`;
+  if (moment === 'service.failing') {
+    // The first of a row; what follows is in the log, and in `services`.
+    if (facts.failures !== 1) return undefined;
+    const last = String(facts.output)
+      .split('\n')
+      .findLast((line) => /error/i.test(line));
+    const again = `tried again in ${span(Number(facts.retryInMs))}`;
+    return `${service} is failing: ${facts.reason}${last === undefined ? '' : `: ${last.trim()}`} · its messages wait, ${again} · ${more}`;
+  }
+  if (moment === 'service.recovered') return `${service} works again`;
+  if (moment === 'attempt.failed' && facts.decision === 'dead-letter') {
+    return `${service} gave up an event of ${facts.subscription}: ${facts.cause} · npm run dormouse -- dead-letters`;
+  }
+  return level === 'error' ? `${service}: ${moment}: ${facts.cause ?? facts.error ?? ''} · ${more}` : undefined;
+}
+
+function fact(name: string, value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return `${paint('dim', `${name}=`)}${/^[^\s"]+$/.test(text) ? text : JSON.stringify(text)}`;
+}
