@@ -67,6 +67,8 @@ export default [
   command<string, { id: string }>({
     name: 'take',
     route: 'POST /api/notes',
+    role: 'client',
+    creates: true,
     parse: ({ body }) => body,
     subject: (_input, { now, random }) => ({ ref: refOf(workflows, workflowId(note.idPrefix, now, random)) }),
     async run(text, step) {
