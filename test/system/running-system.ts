@@ -25,6 +25,14 @@ export interface CaseResult {
   readonly durationMs: number;
 }
 
+export interface FailingService {
+  readonly failures: number;
+  readonly since: number;
+  readonly reason: string;
+  readonly output: string;
+  readonly retryAt: number;
+}
+
 export interface ServiceStatus {
   readonly name: string;
   readonly state: string;
@@ -33,6 +41,7 @@ export interface ServiceStatus {
   readonly inFlight: number;
   readonly wakes: number;
   readonly lastExit?: { readonly at: number; readonly reason: string };
+  readonly failing?: FailingService;
 }
 
 export interface TraceRow {
@@ -42,6 +51,7 @@ export interface TraceRow {
   readonly status: string;
   readonly attempts: number;
   readonly errors: string[];
+  readonly failing?: FailingService;
   readonly data: unknown;
 }
 

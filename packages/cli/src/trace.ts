@@ -1,6 +1,7 @@
 import type { Trace, TraceRow } from '@dormouse/console';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
+import { failureOf } from './failing-service.ts';
 import { paint, span, stamp } from './paint.ts';
 import { dataFolder, dataOption, jsonOption } from './settings.ts';
 import { UsageError } from './usage-error.ts';
@@ -35,6 +36,7 @@ function render(row: TraceRow, payloads: boolean): string {
   const lines = [`${stamp(row.at)}: ${row.from} → ${row.to}`, `  Topic: ${row.topic}`, `  Status: ${status(row)}`];
   if (row.note !== undefined) lines.push(`  Note: ${row.note}`);
   for (const [index, error] of row.errors.entries()) lines.push(paint('red', `  Attempt ${index + 1}: ${error}`));
+  if (row.failing) lines.push(failureOf(row.to, row.failing).replace(/^/gm, '  '));
   if (payloads) lines.push(paint('dim', `  Data: ${JSON.stringify(row.data)}`));
   return `${lines.join('\n')}\n`;
 }

@@ -26,7 +26,7 @@ export interface ConsolePorts extends StepPorts {
   readonly commands: readonly Command[];
   /** Good for everything. */
   readonly adminToken: string;
-  readonly services: () => unknown;
+  readonly services: () => readonly ServiceHealth[];
   readonly topics: () => readonly TopicStatus[];
   /** Stops or resumes the pushes of a subscription. False where there is none of that name. */
   readonly pause: (subscription: string, paused: boolean) => Promise<boolean>;
@@ -34,6 +34,18 @@ export interface ConsolePorts extends StepPorts {
   readonly watch: (workflow: Ref, onChange: () => void) => () => void;
   /** Path prefixes that others answer, without a token: the sandbox. */
   readonly mounts: ReadonlyMap<string, (request: Request) => Promise<Response>>;
+}
+
+export interface ServiceHealth {
+  readonly name: string;
+  /** Why it does not work, where it does not: its messages wait. Times are epoch milliseconds. */
+  readonly failing?: {
+    readonly failures: number;
+    readonly since: number;
+    readonly reason: string;
+    readonly output: string;
+    readonly retryAt: number;
+  };
 }
 
 export interface TopicStatus {
@@ -111,7 +123,7 @@ export function createConsole(ports: ConsolePorts): Hono {
   app.get('/api/workflows/:id/trace', async (context) => {
     const workflow = await existing(context);
     if (!workflow) return unknown(context);
-    return context.json(await traceOf(store, workflow.ref, ports.topics()));
+    return context.json(await traceOf(store, workflow.ref, ports.topics(), ports.services()));
   });
 
   app.get('/api/workflows/:id/events', async (context) => {

@@ -7,7 +7,7 @@ import {
   serviceOf,
   timersOf,
 } from '@dormouse/core';
-import type { TopicStatus } from './console.ts';
+import type { ServiceHealth, TopicStatus } from './console.ts';
 
 /** One event on its way to one subscription: what happened, or what is still to come. */
 export interface TraceRow {
@@ -23,6 +23,8 @@ export interface TraceRow {
   readonly dueAt?: number;
   readonly errors: readonly string[];
   readonly note?: string;
+  /** Why it waits: the service it is for does not work. */
+  readonly failing?: ServiceHealth['failing'];
   readonly data: unknown;
 }
 
@@ -32,7 +34,12 @@ export interface Trace {
 }
 
 /** The journey of a workflow, read from its log and journal. */
-export async function traceOf(store: StateStore, workflow: Ref, topics: readonly TopicStatus[]): Promise<Trace> {
+export async function traceOf(
+  store: StateStore,
+  workflow: Ref,
+  topics: readonly TopicStatus[],
+  services: readonly ServiceHealth[],
+): Promise<Trace> {
   const entries = await Array.fromAsync(store.log({ workflow }));
   const timers = await timersOf(store, workflow);
   const pending = new Map(timers.map(({ name, generation, dueAt }) => [generation ?? name, dueAt]));
@@ -45,6 +52,7 @@ export async function traceOf(store: StateStore, workflow: Ref, topics: readonly
     journeys.set(at, [...(journeys.get(at) ?? []), entry]);
   }
   const readers = new Map(topics.map(({ name, subscriptions }) => [name, subscriptions.map((each) => each.name)]));
+  const failing = new Map(services.flatMap(({ name, failing }) => (failing ? [[name, failing]] : [])));
   const rows: TraceRow[] = [];
   for (const { at, entry } of entries) {
     const from = actorOf(entry.cause);
@@ -59,12 +67,16 @@ export async function traceOf(store: StateStore, workflow: Ref, topics: readonly
           eventId: event.id,
           data: event.data,
         };
-        rows.push({ ...common, ...outcome(event, journey, pending) });
+        const came = outcome(event, journey, pending);
+        const waitsFor = waiting.has(came.status) ? failing.get(common.to) : undefined;
+        rows.push({ ...common, ...came, ...(waitsFor && { failing: waitsFor }) });
       }
     }
   }
   return { rows, pendingTimers: timers.map(({ name, dueAt }) => ({ name, dueAt })) };
 }
+
+const waiting: ReadonlySet<TraceRow['status']> = new Set(['published', 'retrying']);
 
 type Outcome = Pick<TraceRow, 'status' | 'attempts' | 'errors' | 'durationMs' | 'dueAt' | 'note'>;
 
