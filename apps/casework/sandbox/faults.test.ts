@@ -36,3 +36,12 @@ test('all that is wrong with a fault is said at once', () => {
     fault: { target: 'bank', mode: 'status', status: 500 },
   });
 });
+
+test('a fault may be for some requests only, by what their address holds', () => {
+  const faults = new Faults(() => 0);
+  faults.set({ target: 'counterparties', mode: 'status', matching: 'City Gym' });
+  const to = (merchant: string) => new URL(`http://sandbox/submissions?${new URLSearchParams({ merchant })}`);
+  expect(faults.take('counterparties', to('Corner Café'))).toBeUndefined();
+  expect(faults.take('counterparties', to('City Gym'))).toMatchObject({ matching: 'City Gym' });
+  expect(faults.take('counterparties')).toBeUndefined();
+});

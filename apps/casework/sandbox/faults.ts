@@ -16,6 +16,8 @@ export interface Fault {
   readonly mode: FaultMode;
   /** What `status` answers. Default 503, for mail 451. */
   readonly status?: number;
+  /** Only for requests whose address holds this text, such as a merchant's name. Mail has no address. */
+  readonly matching?: string;
   /** For so many requests; by default for all. */
   readonly times?: number;
   /** For so long; by default until it is taken back. */
@@ -55,9 +57,11 @@ export class Faults {
   }
 
   /** The fault that this request is to meet; it counts as met. */
-  take(target: FaultTarget): Fault | undefined {
+  take(target: FaultTarget, address?: URL): Fault | undefined {
     const active = this.#active.get(target);
     if (!active) return undefined;
+    const { matching } = active.fault;
+    if (matching !== undefined && !(address && holds(address, matching))) return undefined;
     if (active.left < 1 || this.#now() >= active.until) {
       this.#active.delete(target);
       return undefined;
@@ -71,6 +75,10 @@ export class Faults {
       .filter(({ left, until }) => left > 0 && this.#now() < until)
       .map(({ fault }) => fault);
   }
+}
+
+function holds({ pathname, searchParams }: URL, text: string): boolean {
+  return pathname.includes(text) || [...searchParams.values()].some((value) => value.includes(text));
 }
 
 /** The fault described, or all that is wrong with the description. */
@@ -90,9 +98,12 @@ export function readFault(value: unknown): { fault: Fault } | { problems: string
   oneOf('target', faultTargets);
   oneOf('mode', faultModes);
   wholeNumber('status', 400, 599);
+  if (given.matching !== undefined && typeof given.matching !== 'string') problems.push('matching: must be a text');
   wholeNumber('times', 1, 1_000_000);
   wholeNumber('forMs', 1, 86_400_000);
   if (problems.length > 0) return { problems };
-  const known = ['target', 'mode', 'status', 'times', 'forMs'].filter((field) => given[field] !== undefined);
+  const known = ['target', 'mode', 'status', 'matching', 'times', 'forMs'].filter(
+    (field) => given[field] !== undefined,
+  );
   return { fault: Object.fromEntries(known.map((field) => [field, given[field]])) as unknown as Fault };
 }

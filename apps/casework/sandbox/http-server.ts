@@ -72,7 +72,7 @@ async function serve(
     response.setHeader('connection', 'close');
     return send(response, problem(413, 'Too large', `The body must have at most ${route.maxBytes} bytes`));
   }
-  const fault = faults.take(route.target);
+  const fault = faults.take(route.target, url);
   if (fault?.mode === 'status') {
     return send(response, problem(fault.status ?? 503, 'Out of order', `A fault is set for ${route.target}`));
   }

@@ -14,7 +14,7 @@ test('cancelled while the bank is asked: no letter is written, nobody but the cl
   );
   expect(await story.status()).toBe('fetching');
   expect((await story.ask('cancel', reason)).status).toBe(201);
-  await story.fault({ target: 'bank', mode: 'hang', times: 1, forMs: 1 });
+  await story.mend();
   await story.advance('1d');
   expect(await story.case()).toMatchObject({ status: 'cancelled', reasons: ['changed my mind'] });
   expect(await story.letters()).toEqual([]);

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { Duration, Entry } from '@dormouse/core';
+import type { DeadLetter, Duration, Entry } from '@dormouse/core';
 import { Story, type StoryOptions } from '@dormouse/testing';
 import type { Case, CaseStatus, Letter } from '../case.ts';
 import type { Fault } from '../sandbox/faults.ts';
@@ -131,8 +131,23 @@ export class CaseStory implements AsyncDisposable {
     return (await this.story.get<{ events: Entry[] }>(`/api/workflows/${this.#id}/events`)).events;
   }
 
+  /** All of them, the first to die first. */
+  async deadLetters(): Promise<DeadLetter[]> {
+    const { deadLetters } = await this.story.get<{ deadLetters: DeadLetter[] }>('/api/dead-letters');
+    return deadLetters.toReversed();
+  }
+
+  async redrive(deadLetterId: string): Promise<void> {
+    await this.story.post(`/api/dead-letters/${deadLetterId}/redrive`, {});
+  }
+
   async fault(fault: Fault): Promise<void> {
     await this.story.fetch('/sandbox/faults', { method: 'PUT', body: JSON.stringify(fault) });
+  }
+
+  /** Takes all faults back. */
+  async mend(): Promise<void> {
+    await this.story.fetch('/sandbox/faults', { method: 'DELETE' });
   }
 
   /** A counterparty's own webhook, signed by it. The answer of the console. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { DormouseError } from './errors.ts';
-import { causeOf, decide, PermanentError, RetryLaterError } from './failure.ts';
+import { activityPolicy, causeOf, decide, PermanentError, RetryLaterError } from './failure.ts';
 
 const policy = { attempts: 5, minBackoffMs: 10_000, maxBackoffMs: 60_000 };
 const now = 1_000_000;
@@ -52,4 +52,17 @@ test('the cause is told with what caused it, bounded', () => {
   const round: Error & { cause?: unknown } = new Error('round');
   round.cause = round;
   expect(causeOf(round).split('caused by')).toHaveLength(5);
+});
+
+test('an activity outlasts an outage of an hour, however its backoffs are spread', () => {
+  for (const random of [0, 0.5, 0.999]) {
+    let now = 0;
+    for (let failures = 1; failures < activityPolicy.attempts; failures++) {
+      const decision = decide(new Error('down'), failures, activityPolicy, now, random);
+      if (decision.kind !== 'retry') throw new Error(`gave up after ${failures}`);
+      now = decision.at;
+    }
+    expect(now).toBeGreaterThan(3_600_000);
+    expect(decide(new Error('down'), activityPolicy.attempts, activityPolicy, now, random).kind).toBe('dead-letter');
+  }
 });

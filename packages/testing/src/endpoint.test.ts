@@ -763,3 +763,55 @@ test('a step opens no files but its own workflow’s', async () => {
   await bench.deliver(event('E1'));
   expect(causes).toEqual(['blob.missing', 'blob.missing', 'blob.missing']);
 });
+
+test('a failed activity is tried for more than an hour by a policy of its own, counted apart from failures of the handler', async () => {
+  let down = true;
+  await using bench = await Bench.with(
+    async (_event, step) => {
+      await step.run('call', null, async () => {
+        if (down) throw new Error('the outside is down');
+        return 'well';
+      });
+      throw new Error('and then the handler fails');
+    },
+    { retry: { attempts: 2 } },
+  );
+  const begunAt = bench.clock.now();
+  let message = event('E1');
+  const next = async () => {
+    await bench.deliver(message);
+    const [timer] = await timersOf(bench.stores.store, wf);
+    if (!timer) return false;
+    message = timer.message;
+    bench.clock.advance(timer.dueAt - bench.clock.now());
+    const [due] = bench.stores.store.due(bench.clock.now(), 10);
+    await bench.stores.database.write(() => bench.stores.store.fire(due!));
+    return true;
+  };
+  for (let attempt = 1; attempt <= 20; attempt++) expect(await next()).toBe(true);
+  expect(bench.clock.now() - begunAt).toBeGreaterThan(3_600_000);
+  // Well again: the handler has both of its own attempts.
+  down = false;
+  expect(await next()).toBe(true);
+  expect(await next()).toBe(false);
+  expect((await bench.stores.store.find({ collection: 'dead-letters' })).documents[0]!.data).toMatchObject({
+    cause: 'and then the handler fails',
+    attempts: 22,
+  });
+});
+
+test('an activity may have a policy of its own', async () => {
+  await using bench = await Bench.with(async (_event, step) => {
+    const retry = { attempts: 1 };
+    await step.run(
+      'call',
+      null,
+      async () => {
+        throw new Error('no');
+      },
+      { retry },
+    );
+  });
+  await bench.deliver(event('E1'));
+  expect((await bench.stores.store.find({ collection: 'dead-letters' })).documents).toHaveLength(1);
+});

@@ -36,6 +36,18 @@ export interface LogLine {
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
+/** A message on the wire: its data in base64. */
+export interface WireMessage {
+  readonly data: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+interface Pulled {
+  readonly receivedMessages?: readonly { readonly ackId: string; readonly message: WireMessage }[];
+}
+
+/** Of the local platform's broker. */
+const project = 'dormouse';
 /** Of real time, for work that is under way: far more than any step of a story takes. */
 const settleBoundMs = 30_000;
 
@@ -70,6 +82,7 @@ export class Story implements AsyncDisposable {
   readonly #front: Front;
   readonly #token: string;
   readonly #end: () => Promise<void>;
+  #taps = 0;
 
   private constructor(parts: {
     clock: ManualClock;
@@ -212,6 +225,33 @@ export class Story implements AsyncDisposable {
   /** The journey of a workflow, as `dormouse trace` has it. */
   trace(workflowId: string): Promise<Trace> {
     return this.get(`/api/workflows/${workflowId}/trace`);
+  }
+
+  /** From now on, what is published to a topic, as any client of Pub/Sub reads it: each call answers what came since. */
+  async tap(topic: string): Promise<() => Promise<WireMessage[]>> {
+    const subscription = `projects/${project}/subscriptions/tap-${topic}-${++this.#taps}`;
+    await this.#broker('PUT', subscription, { topic: `projects/${project}/topics/${topic}` });
+    return async () => {
+      const pulled = await this.#broker<Pulled>('POST', `${subscription}:pull`, { maxMessages: 1000 });
+      const received = pulled.receivedMessages ?? [];
+      const ackIds = received.map(({ ackId }) => ackId);
+      if (ackIds.length > 0) await this.#broker('POST', `${subscription}:acknowledge`, { ackIds });
+      await this.settle();
+      return received.map(({ message: { data, attributes } }) => ({ data, attributes }));
+    };
+  }
+
+  /** Publishes a message as it is, for instance one that was tapped: the wire may bring anything twice. Settles. */
+  async publish(topic: string, message: WireMessage): Promise<void> {
+    await this.#broker('POST', `projects/${project}/topics/${topic}:publish`, { messages: [message] });
+    await this.settle();
+  }
+
+  async #broker<T>(method: string, path: string, body: unknown): Promise<T> {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${this.brokerUrl}/v1/${path}`, { method, headers, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
+    return (await response.json()) as T;
   }
 
   /** Lets time pass: to each moment at which something is due, in turn, settling at each. */

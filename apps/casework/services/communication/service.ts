@@ -1,4 +1,4 @@
-import { on, service } from '@dormouse/core';
+import { on, PermanentError, service } from '@dormouse/core';
 import { wordingFor } from '../../agents/communication/wording.ts';
 import { clientContact, contacts, disputeCase, isoTime } from '../../case.ts';
 import { notifyAdmin } from '../../contracts/notify-admin.ts';
@@ -14,18 +14,20 @@ export default service('communication', [
     const told = found.data.communication?.told ?? {};
     if (told[data.about]) return;
     const contact = await step.document(contacts, clientContact);
-    const { name, email, phone } = contact.data;
+    const { name, phone } = contact.data;
     const { subject, text, sms } = wordingFor(data.about, found.data, name);
-    await step.run('email', data.about, async (_about, context) => {
-      await decided(
-        sendMail({ url: settings.smtpUrl, from: settings.mailFrom }, { to: email, subject, text }, context),
-      );
-      return 'sent';
-    });
-    await step.run('sms', data.about, async (_about, context) => {
-      await decided(sendSms({ url: settings.smsUrl }, { to: phone, text: sms }, context));
-      return 'sent';
-    });
+    const email = () =>
+      step.run('email', data.about, async (_about, context) => {
+        const config = { url: settings.smtpUrl, from: settings.mailFrom };
+        await decided(sendMail(config, { to: contact.data.email, subject, text }, context));
+        return 'sent';
+      });
+    const shortMessage = () =>
+      step.run('sms', data.about, async (_about, context) => {
+        await decided(sendSms({ url: settings.smsUrl }, { to: phone, text: sms }, context));
+        return 'sent';
+      });
+    await eachWay([email, shortMessage]);
     found.update({ communication: { told: { ...told, [data.about]: isoTime(step.now) } } });
   }),
 
@@ -37,3 +39,10 @@ export default service('communication', [
     });
   }),
 ]);
+
+/** Tries every way, whatever becomes of the others. What may pass is thrown before what will not: it is worth another try. */
+async function eachWay(ways: readonly (() => Promise<unknown>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const way of ways) await way().catch((error) => failures.push(error));
+  if (failures.length > 0) throw failures.find((error) => !(error instanceof PermanentError)) ?? failures[0];
+}
