@@ -18,14 +18,7 @@ export default service('tracking', [
     if (found.data.status === 'cancelled') return withdraw(step, found, letter);
     if (isOver(found.data.status) || letter.data.status !== 'submitted') return;
     awaitAnswer(step, letter, 1);
-    if (found.data.tracking) return;
-    // The first letter to be tracked speaks for the case.
-    found.update({
-      ...onward(found.data, 'tracking'),
-      tracking: { startedAt: isoTime(step.now) },
-      updatedAt: isoTime(step.now),
-    });
-    step.publish(notifyClient, { about: 'submitted' });
+    beginTracking(step, found);
   }),
 
   on(responseReceived, async ({ data }, step) => {
@@ -44,6 +37,7 @@ export default service('tracking', [
     }
     letter.update({ status: data.decision, answeredAt: data.answeredAt });
     await step.cancelTimer(responseTimer(letter.id));
+    beginTracking(step, found);
     await reviewWhenComplete(step, found);
   }),
 
@@ -66,6 +60,14 @@ export default service('tracking', [
     awaitAnswer(step, letter, data.reminder + 1);
   }),
 ]);
+
+/** The first letter to be tracked speaks for the case; so does an answer that is faster than all of them. */
+function beginTracking(step: Step, found: Document<Case>): void {
+  if (found.data.tracking) return;
+  const startedAt = isoTime(step.now);
+  found.update({ ...onward(found.data, 'tracking'), tracking: { startedAt }, updatedAt: startedAt });
+  step.publish(notifyClient, { about: 'submitted' });
+}
 
 function awaitAnswer(step: Step, letter: Document<Letter>, reminder: number): void {
   step.publish(
