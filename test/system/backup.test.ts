@@ -80,13 +80,11 @@ test('a backup made while cases are in flight becomes a system in which they go 
   const second = await RunningSystem.ofThisTest({ data });
   await second.reaches(waiting, 'closed');
   expect(await second.statusOf(done)).toBe('closed');
-  const { documents } = await second.get<{ documents: { file: { key: string; bytes: number } }[] }>(
+  const { documents } = await second.get<{ documents: { file: { name: string; bytes: number } }[] }>(
     `/api/workflows/${done}/documents/letters`,
   );
   for (const { file } of documents) {
-    const letter = await (
-      await second.fetch(`/api/workflows/${done}/files/${file.key.split('/').slice(1).join('/')}`)
-    ).bytes();
+    const letter = await (await second.fetch(`/api/workflows/${done}/files/${encodeURIComponent(file.name)}`)).bytes();
     expect(letter.length).toBe(file.bytes);
   }
   // The admin's token stays where it was made.

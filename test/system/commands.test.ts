@@ -14,6 +14,7 @@ const commands = [
   'trace',
   'services',
   'topics',
+  'token',
   'validate',
   'version',
   'backup',

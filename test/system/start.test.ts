@@ -66,7 +66,12 @@ test('only a new data directory gets the sample, and --no-sample gives it to non
 test('host.json says pid, port and token, to its owner only; /healthz needs no token', async () => {
   const port = await freePort();
   const system = await RunningSystem.ofThisTest({ args: ['--no-sample', '--port', String(port)] });
-  expect(hostFile(system.data)).toEqual({ pid: system.program.pid, port, token: expect.stringMatching(/^\S{20,}$/) });
+  expect(hostFile(system.data)).toEqual({
+    pid: system.program.pid,
+    port,
+    url: system.url,
+    token: expect.stringMatching(/^\S{20,}$/),
+  });
   expect(statSync(join(system.data, 'host.json')).mode & 0o777).toBe(0o600);
   // Whatever else is kept there is nobody else's to read either.
   expect(statSync(system.data).mode & 0o077).toBe(0);

@@ -7,7 +7,15 @@ import type { Command } from './command-line.ts';
 import type { ConsoleClient } from './console-client.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { paint, span } from './paint.ts';
-import { dataFolder, durationOption, hostOptions, inlineOption, jsonOption, projectOf } from './settings.ts';
+import {
+  accessOf,
+  consoleOptions,
+  dataFolder,
+  durationOption,
+  hostOptions,
+  inlineOption,
+  projectOf,
+} from './settings.ts';
 import { SystemInReach } from './system-in-reach.ts';
 import { finalStatuses, timelineOf } from './timeline.ts';
 import { UsageError } from './usage-error.ts';
@@ -34,7 +42,7 @@ export const caseCommand: Command = {
   maxArguments: 1,
   options: {
     ...hostOptions,
-    json: jsonOption,
+    ...consoleOptions,
     deadline: { type: 'string', value: 'DURATION', description: 'how long to follow it (default 120s)' },
     currency: { type: 'string', value: 'CODE', description: 'of a CSV statement (default EUR)' },
   },
@@ -49,21 +57,21 @@ export const caseCommand: Command = {
     if (input.kind === 'statement') {
       process.stderr.write('a bare statement: with a client, consent and payment of the sandbox, to try it out\n');
     }
-    const system = new SystemInReach({
-      systemFile: projectOf().systemFile,
-      dataFolder: dataFolder(options),
-      port: 0,
-      idleMs: durationOption(options, 'idle', '10s'),
-      inline: inlineOption(options),
-    });
+    const system = new SystemInReach(
+      {
+        systemFile: projectOf().systemFile,
+        dataFolder: dataFolder(options),
+        port: 0,
+        idleMs: durationOption(options, 'idle', '10s'),
+        inline: inlineOption(options),
+      },
+      accessOf(options),
+    );
     const over = new AbortController();
     const timer = setTimeout(() => over.abort('deadline'), deadlineMs);
     void untilInterrupted().then(() => over.abort('interrupted'));
     try {
-      const created = await (await system.console(over.signal)).post(
-        '/api/workflows/create',
-        JSON.stringify(input.request),
-      );
+      const created = await open(system, JSON.stringify(input.request), over.signal);
       if (created.status !== 201) {
         const problems = (created.body.problems as Problem[] | undefined) ?? [
           { path: '', message: String(created.body.detail) },
@@ -85,6 +93,21 @@ export const caseCommand: Command = {
     }
   },
 };
+
+/** Asks until there is an answer: a host that goes away meanwhile may have opened the case, and opens no second one. */
+async function open(system: SystemInReach, request: string, signal: AbortSignal) {
+  const key = crypto.randomUUID();
+  for (;;) {
+    const client = await system.console(signal);
+    try {
+      const answer = await client.post('/api/workflows/create', request, key);
+      if (answer.status !== 503 || signal.aborted) return answer;
+    } catch (error) {
+      // What fetch throws where the other side went away.
+      if (!(error instanceof TypeError) || signal.aborted) throw error;
+    }
+  }
+}
 
 type Outcome = Omit<CaseResult, 'workflowId' | 'durationMs'>;
 
@@ -165,9 +188,7 @@ async function resultOf(
     status: found.status,
     reasons: found.reasons ?? [],
     findings: findings
-      ? await client.get<unknown[]>(
-          `/api/workflows/${workflowId}/files/${findings.key.split('/').slice(1).map(encodeURIComponent).join('/')}`,
-        )
+      ? await client.get<unknown[]>(`/api/workflows/${workflowId}/files/${encodeURIComponent(findings.name)}`)
       : [],
     letters: documents.flatMap(({ file }) => (file ? [join(folder, 'files', file.key)] : [])).sort(),
   };

@@ -1,7 +1,7 @@
 import type { Command, Options } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { stamp, table } from './paint.ts';
-import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { consoleOptions } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 interface Listed {
@@ -16,8 +16,7 @@ export const cases: Command = {
   usage: '[cancel WF-… REASON | decide WF-… --accept REASON | decide WF-… --close REASON] [options]',
   maxArguments: 3,
   options: {
-    data: dataOption,
-    json: jsonOption,
+    ...consoleOptions,
     accept: {
       type: 'string',
       value: 'REASON',
@@ -29,7 +28,7 @@ export const cases: Command = {
   async run([action, id, reason], options) {
     if (action !== undefined) {
       const { path, body, done } = orderOf(action, id, reason, options);
-      const client = await ConsoleClient.connect(dataFolder(options));
+      const client = await ConsoleClient.connect(options);
       const answer = await client.post(`/api/workflows/${encodeURIComponent(id!)}/${path}`, JSON.stringify(body));
       if (answer.status !== 201) throw new UsageError(String(answer.body.detail));
       process.stdout.write(options.json ? `${JSON.stringify(answer.body)}\n` : `${id} ${done}\n`);
@@ -38,7 +37,7 @@ export const cases: Command = {
     const limit = Number(options.limit ?? 50);
     if (!Number.isInteger(limit) || limit < 1 || limit > 500)
       throw new UsageError(`--limit must be 1 to 500, got "${options.limit}"`);
-    const client = await ConsoleClient.connect(dataFolder(options));
+    const client = await ConsoleClient.connect(options);
     const { workflows } = await client.get<{ workflows: Listed[] }>(`/api/workflows?limit=${limit}`);
     if (options.json) process.stdout.write(`${JSON.stringify({ cases: workflows })}\n`);
     else if (workflows.length === 0) process.stdout.write('no cases yet; open one with `npm run case -- FILE`\n');

@@ -1,5 +1,7 @@
 import type { Entry } from '@dormouse/core';
 import { DataDirectory } from '@dormouse/local';
+import type { Options } from './command-line.ts';
+import { accessOf, dataFolder } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 /** What a live stream of a workflow carries: entries of its log, and after each batch the workflow as it then is. */
@@ -7,31 +9,39 @@ export type Followed =
   | { readonly event: 'entry'; readonly data: Entry }
   | { readonly event: 'workflow'; readonly data: Record<string, unknown> };
 
+/** Who asks, where that is not the owner of the data directory with its first admin token. */
+export interface Access {
+  readonly token?: string | undefined;
+  /** The one tenant that the house's token is to act for. */
+  readonly tenant?: string | undefined;
+}
+
 /** The console of a running host. */
 export class ConsoleClient {
   readonly url: string;
-  readonly #token: string;
+  readonly #access: Access;
 
-  constructor(url: string, token: string) {
+  constructor(url: string, access: Access) {
     this.url = url;
-    this.#token = token;
+    this.#access = access;
   }
 
-  /** The host that runs on a data directory; undefined where none answers. */
-  static async find(dataFolder: string): Promise<ConsoleClient | undefined> {
+  /** The host that runs on a data directory; undefined where none takes work. */
+  static async find(dataFolder: string, { token, tenant }: Access = {}): Promise<ConsoleClient | undefined> {
     const host = DataDirectory.host(dataFolder);
     if (!host) return undefined;
-    const client = new ConsoleClient(`http://127.0.0.1:${host.port}`, host.token);
-    const answer = await fetch(`${client.url}/healthz`).catch(() => undefined);
+    const client = new ConsoleClient(host.url, { token: token ?? host.token, tenant });
+    const answer = await fetch(`${client.url}/readyz`).catch(() => undefined);
     return answer?.ok ? client : undefined;
   }
 
   /** @throws UsageError where no host runs there */
-  static async connect(dataFolder: string): Promise<ConsoleClient> {
-    const client = await ConsoleClient.find(dataFolder);
+  static async connect(options: Options): Promise<ConsoleClient> {
+    const folder = dataFolder(options);
+    const client = await ConsoleClient.find(folder, accessOf(options));
     if (!client)
       throw new UsageError(
-        `no system runs on ${dataFolder}; start one with \`npm start\`, or name its directory with --data DIR`,
+        `no system runs on ${folder}; start one with \`npm start\`, or name its directory with --data DIR`,
       );
     return client;
   }
@@ -44,8 +54,16 @@ export class ConsoleClient {
   }
 
   /** A problem is answered, not thrown: the caller shows all of it. */
-  async post(path: string, body: string): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
-    const response = await this.#fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  async post(
+    path: string,
+    body: string,
+    idempotencyKey?: string,
+  ): Promise<{ readonly status: number; readonly body: Record<string, unknown> }> {
+    const headers = {
+      'content-type': 'application/json',
+      ...(idempotencyKey !== undefined && { 'idempotency-key': `"${idempotencyKey}"` }),
+    };
+    const response = await this.#fetch(path, { method: 'POST', headers, body });
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
@@ -62,15 +80,26 @@ export class ConsoleClient {
       rest = blocks.pop()!;
       for (const block of blocks) {
         const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
-        yield { event: field('event'), data: JSON.parse(field('data')!) } as Followed;
+        const data = field('data');
+        // A block without data only says that the host is there.
+        if (data !== undefined) yield { event: field('event'), data: JSON.parse(data) } as Followed;
       }
     }
   }
 
-  #fetch(path: string, { headers, ...init }: RequestInit): Promise<Response> {
+  async #fetch(path: string, { headers, ...init }: RequestInit): Promise<Response> {
+    const { token, tenant } = this.#access;
+    if (token === undefined) {
+      const remedy = 'pass one with --token TOKEN, or stop the system and make one with `dormouse token create`';
+      throw new UsageError(`the first admin token of this system was revoked; ${remedy}`);
+    }
     return fetch(this.url + path, {
       ...init,
-      headers: { ...(headers as Record<string, string>), authorization: `Bearer ${this.#token}` },
+      headers: {
+        ...(headers as Record<string, string>),
+        authorization: `Bearer ${token}`,
+        ...(tenant !== undefined && { 'dormouse-tenant': tenant }),
+      },
     });
   }
 }

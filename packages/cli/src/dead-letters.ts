@@ -2,16 +2,16 @@ import type { DeadLetter } from '@dormouse/core';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { stamp, table } from './paint.ts';
-import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { consoleOptions } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 export const deadLetters: Command = {
   summary: 'Deliveries set aside after their last attempt: list, show, redrive, discard.',
   usage: '[list | show ID | redrive ID | discard ID REASON] [options]',
   maxArguments: 3,
-  options: { data: dataOption, json: jsonOption },
+  options: consoleOptions,
   async run([action = 'list', id, reason], options) {
-    const client = await ConsoleClient.connect(dataFolder(options));
+    const client = await ConsoleClient.connect(options);
     if (action === 'list') return list(client, options.json === true);
     if (!['show', 'redrive', 'discard'].includes(action)) {
       throw new UsageError(

@@ -2,7 +2,7 @@ import { examine, type Finding, type ServiceStatus } from '@dormouse/local';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { paint } from './paint.ts';
-import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { accessOf, dataFolder, dataOption, jsonOption } from './settings.ts';
 
 export const doctor: Command = {
   summary:
@@ -28,9 +28,12 @@ export const doctor: Command = {
 
 /** What only a running host knows. */
 async function services(folder: string): Promise<Finding[]> {
-  const client = await ConsoleClient.find(folder).catch(() => undefined);
+  const client = await ConsoleClient.find(folder, accessOf({})).catch(() => undefined);
   if (!client) return [];
-  const answer = await client.get<{ services: ServiceStatus[] }>('/api/services');
+  const answer = await client.get<{ services: ServiceStatus[] }>('/api/services').catch((error: Error) => error);
+  if (answer instanceof Error) {
+    return [{ check: 'services', state: 'warn', detail: `not asked: ${answer.message}`, remedy: 'set DORMOUSE_TOKEN' }];
+  }
   const failing = answer.services.filter(({ state }) => state === 'failing');
   if (failing.length === 0)
     return [{ check: 'services', state: 'ok', detail: `${answer.services.length}, none fails` }];

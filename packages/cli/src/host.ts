@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
-import { createConsole } from '@dormouse/console';
+import { createConsole, type Mount, Tokens } from '@dormouse/console';
 import {
+  type Actor,
   type Command,
   causeOf,
+  everyTenant,
   type Ref,
   type Sandbox,
   type SandboxModule,
@@ -20,7 +21,9 @@ import {
   type LogRecord,
   type Manifest,
 } from '@dormouse/local';
-import { type ServerType, serve } from '@hono/node-server';
+import { AdminToken } from './admin-token.ts';
+import { Front } from './front.ts';
+import { Listening } from './listening.ts';
 import { UsageError } from './usage-error.ts';
 
 /** The log of the host and all services, in the data directory. */
@@ -31,6 +34,8 @@ export interface HostOptions {
   readonly dataFolder: string;
   /** Of the console. 0: a free one. */
   readonly port: number;
+  /** Where the console listens. Default: on loopback only. */
+  readonly listening?: Listening;
   readonly idleMs: number;
   readonly inline: 'all' | readonly string[];
   /** Is given each record of the log as it is written. */
@@ -40,7 +45,8 @@ export interface HostOptions {
 /** One running system: platform, console and sandbox in this process, services in theirs. */
 export class Host {
   readonly url: string;
-  readonly token: string;
+  /** The first admin token; undefined once it is revoked. */
+  readonly token: string | undefined;
   readonly isNew: boolean;
   readonly platform: LocalPlatform;
   readonly manifest: Manifest;
@@ -48,7 +54,7 @@ export class Host {
 
   private constructor(
     url: string,
-    token: string,
+    token: string | undefined,
     isNew: boolean,
     platform: LocalPlatform,
     manifest: Manifest,
@@ -91,11 +97,11 @@ export class Host {
       logFile.close();
     });
     // The port first: it is in the sandbox's webhook address, and a port in use should fail before anything is built.
-    const front = await Front.listen(options.port);
+    const { listening = new Listening() } = options;
+    const front = await Front.listen(options.port, listening);
     undo.push(() => front.close());
     const manifest = await bundleSystem(options.systemFile, directory.join('build', 'services'));
 
-    const token = directory.adminToken();
     const sandbox =
       manifest.sandbox === undefined ? undefined : await startSandbox(manifest.sandbox, directory, front.url);
     if (sandbox) undo.push(() => sandbox.close());
@@ -110,8 +116,11 @@ export class Host {
       ...sandbox?.environment,
       DORMOUSE_OWN_PORTS: [front.port, ...(sandbox?.ports ?? [])].join(','),
     };
+    // The user's own, for the commands that ask a host: no business of the services.
+    delete process.env.DORMOUSE_TOKEN;
     // Commands run in this process and find the same settings as the services.
     Object.assign(process.env, environment);
+    let tokens: Tokens | undefined;
     const platform = await LocalPlatform.start({
       directory,
       manifest,
@@ -121,6 +130,7 @@ export class Host {
       idleMs: options.idleMs,
       inline: new Set(inline),
       environment,
+      ...(listening.isOpen && { brokerAdmits: async (token) => houseOf(await tokens?.authenticate(token)) }),
       onFailure: (error) => {
         log.error('host.failed', { cause: causeOf(error) });
         process.stderr.write(`dormouse: ${causeOf(error)}\n`);
@@ -128,8 +138,14 @@ export class Host {
       },
     });
     undo.push(() => platform.stop());
+    const stopping = new AbortController();
     // When it stops, nothing new comes in while the rest drains.
-    undo.push(() => front.close());
+    undo.push(() => {
+      stopping.abort();
+      return front.drain();
+    });
+    tokens = new Tokens(platform.ports);
+    const admin = await AdminToken.open(directory, tokens);
 
     const watchers = new Map<Ref, Set<() => void>>();
     platform.onCommitted = ({ workflows }) => {
@@ -143,18 +159,35 @@ export class Host {
       system: manifest.system,
       log,
       commands,
-      adminToken: token,
+      tokens,
+      onRevoked: (id) => {
+        if (admin.onRevoked(id)) announce();
+      },
+      answersTo: (name) => listening.answersTo(name),
+      stopping: stopping.signal,
       services: () => platform.services(),
       topics: () => platform.topics(),
       pause: (subscription, paused) => platform.pause(subscription, paused),
       watch: (workflow, onChange) => watch(watchers, workflow, onChange),
-      mounts: new Map(sandbox ? [['/sandbox', (request) => sandbox.handle(request)]] : []),
+      // It shows the mails to clients, and what fails: beyond loopback to the house only.
+      mounts: new Map<string, Mount>(
+        sandbox
+          ? [
+              [
+                '/sandbox',
+                { access: listening.isOpen ? 'house' : 'anyone', handle: (request) => sandbox.handle(request) },
+              ],
+            ]
+          : [],
+      ),
     });
+    const { port, url } = front;
+    const announce = () => directory.announce({ pid: process.pid, port, url, token: admin.text });
     front.serve(app.fetch as (request: Request) => Promise<Response>);
     const isNew = directory.isNew;
-    directory.announce({ pid: process.pid, port: front.port, token });
+    announce();
     log.info('host.started', { system: manifest.system, port: front.port, pid: process.pid });
-    return new Host(front.url, token, isNew, platform, manifest, stop);
+    return new Host(url, admin.text, isNew, platform, manifest, stop);
   }
 
   /** Drains and stops everything, the services first. */
@@ -163,47 +196,8 @@ export class Host {
   }
 }
 
-/** The console's port: taken at once, answering 503 until there is something to serve. */
-class Front {
-  readonly port: number;
-  readonly url: string;
-  readonly #server: ServerType;
-  readonly #handler: { fetch: (request: Request) => Promise<Response> };
-
-  private constructor(server: ServerType, handler: { fetch: (request: Request) => Promise<Response> }) {
-    this.#server = server;
-    this.#handler = handler;
-    this.port = (server.address() as AddressInfo).port;
-    this.url = `http://127.0.0.1:${this.port}`;
-  }
-
-  static listen(port: number): Promise<Front> {
-    const handler = { fetch: async (_request: Request) => new Response('starting', { status: 503 }) };
-    return new Promise((resolve, reject) => {
-      const server = serve({ fetch: (request) => handler.fetch(request), hostname: '127.0.0.1', port }, () =>
-        resolve(new Front(server, handler)),
-      );
-      server.once('error', (error: NodeJS.ErrnoException) => {
-        reject(
-          error.code === 'EADDRINUSE'
-            ? new UsageError(`port ${port} is in use; use --port N with another, or leave it out for a free one`)
-            : error,
-        );
-      });
-    });
-  }
-
-  serve(fetch: (request: Request) => Promise<Response>): void {
-    this.#handler.fetch = fetch;
-  }
-
-  /** Closing again does nothing. */
-  async close(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    if ('closeAllConnections' in this.#server) this.#server.closeAllConnections();
-    await closed;
-  }
+function houseOf(actor: Actor | { readonly refused: string } | undefined): boolean {
+  return actor !== undefined && 'tenant' in actor && actor.tenant === everyTenant;
 }
 
 async function startSandbox(file: string, directory: DataDirectory, url: string): Promise<Sandbox> {

@@ -3,15 +3,15 @@ import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { failureOf } from './failing-service.ts';
 import { span, stamp, table } from './paint.ts';
-import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { consoleOptions } from './settings.ts';
 
 export const services: Command = {
   summary: 'The services of a running system: asleep or awake, since when, wakes, last exit.',
   usage: '[options]',
   maxArguments: 0,
-  options: { data: dataOption, json: jsonOption },
+  options: consoleOptions,
   async run(_positionals, options) {
-    const client = await ConsoleClient.connect(dataFolder(options));
+    const client = await ConsoleClient.connect(options);
     const answer = await client.get<{ services: ServiceStatus[] }>('/api/services');
     if (options.json) process.stdout.write(`${JSON.stringify(answer)}\n`);
     else {

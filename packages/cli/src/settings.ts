@@ -2,6 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Duration, durationMs } from '@dormouse/core';
 import type { OptionSpec, Options } from './command-line.ts';
+import type { Access } from './console-client.ts';
+import { Listening } from './listening.ts';
 import { UsageError } from './usage-error.ts';
 
 export const dataOption: OptionSpec = {
@@ -10,6 +12,14 @@ export const dataOption: OptionSpec = {
   description: 'the data directory (default: .dormouse in the project)',
 };
 export const jsonOption: OptionSpec = { type: 'boolean', description: 'one JSON object on stdout instead of text' };
+
+/** Of every command that speaks to a running host. */
+export const consoleOptions = {
+  data: dataOption,
+  json: jsonOption,
+  token: { type: 'string', value: 'TOKEN', description: 'who asks (default: DORMOUSE_TOKEN, or the first admin)' },
+  tenant: { type: 'string', value: 'T', description: 'act for one tenant only (the house’s token acts for all)' },
+} as const satisfies Record<string, OptionSpec>;
 
 export const hostOptions = {
   data: dataOption,
@@ -49,6 +59,14 @@ export function dataFolder(options: Options): string {
   return typeof options.data === 'string' ? resolve(userFolder(), options.data) : join(projectOf().folder, '.dormouse');
 }
 
+/** Who asks, as the user says. */
+export function accessOf({ token = process.env.DORMOUSE_TOKEN, tenant }: Options): Access {
+  return {
+    token: token === undefined ? undefined : String(token),
+    tenant: tenant === undefined ? undefined : String(tenant),
+  };
+}
+
 export function durationOption(options: Options, name: string, otherwise: Duration): number {
   const value = options[name];
   if (value === undefined) return durationMs(otherwise);
@@ -64,6 +82,17 @@ export function portOption(options: Options): number {
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new UsageError(`--port: "${options.port}" is no port; use 0 to 65535`);
   return port;
+}
+
+/** @throws UsageError */
+export function listeningOption({ host, names }: Options): Listening {
+  const list =
+    names === undefined
+      ? []
+      : String(names)
+          .split(',')
+          .map((name) => name.trim());
+  return new Listening(host === undefined ? undefined : String(host), list.filter(Boolean));
 }
 
 export function inlineOption(options: Options): 'all' | string[] {

@@ -11,6 +11,7 @@ import {
   durationOption,
   hostOptions,
   inlineOption,
+  listeningOption,
   portOption,
   projectOf,
   userFolder,
@@ -24,6 +25,16 @@ export const start: Command = {
   options: {
     ...hostOptions,
     port: { type: 'string', value: 'N', description: 'port of the console (default: a free one)' },
+    host: {
+      type: 'string',
+      value: 'HOST',
+      description: 'where the console listens (default 127.0.0.1); beyond loopback everything needs a token',
+    },
+    names: {
+      type: 'string',
+      value: 'NAMES',
+      description: 'more host names it answers to, with commas: of a proxy before it',
+    },
     'no-sample': { type: 'boolean', description: 'do not open the sample case on a new data directory' },
   },
   async run([file], options) {
@@ -35,6 +46,7 @@ export const start: Command = {
       systemFile,
       dataFolder: folder,
       port: portOption(options),
+      listening: listeningOption(options),
       idleMs: durationOption(options, 'idle', '10s'),
       inline: inlineOption(options),
       tell: (record) => {
@@ -54,7 +66,7 @@ export const start: Command = {
     say(`  console   ${host.url}`);
     if (host.manifest.sandbox) say(`  sandbox   ${host.url}/sandbox`);
     say(`  broker    http://127.0.0.1:${host.platform.brokerPort}`);
-    say(`  token     ${host.token}`);
+    say(`  token     ${host.token ?? 'the first one was revoked'}`);
     say('Ctrl-C stops it.');
     await interrupted;
     await host.stop();
@@ -64,7 +76,7 @@ export const start: Command = {
 
 /** Shows the system at work: the sample's journey, line by line, until it is over. */
 async function openSample(host: Host, sample: { route: string; file: string }, signal: AbortSignal): Promise<void> {
-  const client = new ConsoleClient(host.url, host.token);
+  const client = new ConsoleClient(host.url, { token: host.token });
   const { status, body } = await client.post(sample.route.replace('POST ', ''), readFileSync(sample.file, 'utf8'));
   if (status !== 201) {
     process.stdout.write(`the sample ${sample.file} was refused: ${JSON.stringify(body)}\n`);

@@ -2,16 +2,16 @@ import type { TopicStatus } from '@dormouse/console';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { table } from './paint.ts';
-import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { consoleOptions } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 export const subscriptions: Command = {
   summary: 'Who reads what, and how much waits there; pause or resume one.',
   usage: '[pause NAME | resume NAME] [options]',
   maxArguments: 2,
-  options: { data: dataOption, json: jsonOption },
+  options: consoleOptions,
   async run([action, name], options) {
-    const client = await ConsoleClient.connect(dataFolder(options));
+    const client = await ConsoleClient.connect(options);
     if (action === undefined) return list(client, options.json === true);
     if (action !== 'pause' && action !== 'resume') {
       throw new UsageError(`subscriptions: "${action}" is no action; use pause NAME or resume NAME`);

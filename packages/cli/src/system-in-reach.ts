@@ -1,5 +1,5 @@
 import { DataDirectoryError } from '@dormouse/local';
-import { ConsoleClient } from './console-client.ts';
+import { type Access, ConsoleClient } from './console-client.ts';
 import { Host, type HostOptions } from './host.ts';
 
 const lookAgainMs = 100;
@@ -9,8 +9,11 @@ export class SystemInReach {
   readonly #options: HostOptions;
   #own: Host | undefined;
 
-  constructor(options: HostOptions) {
+  readonly #access: Access;
+
+  constructor(options: HostOptions, access: Access) {
     this.#options = options;
+    this.#access = access;
   }
 
   /**
@@ -19,11 +22,12 @@ export class SystemInReach {
    */
   async console(signal: AbortSignal): Promise<ConsoleClient> {
     for (;;) {
-      const running = await ConsoleClient.find(this.#options.dataFolder);
+      const running = await ConsoleClient.find(this.#options.dataFolder, this.#access);
       if (running) return running;
       try {
         this.#own = await Host.start(this.#options);
-        return new ConsoleClient(this.#own.url, this.#own.token);
+        const { token = this.#own.token, tenant } = this.#access;
+        return new ConsoleClient(this.#own.url, { token, tenant });
       } catch (error) {
         if (!(error instanceof DataDirectoryError && error.inUse) || signal.aborted) throw error;
         await new Promise((resolve) => setTimeout(resolve, lookAgainMs));

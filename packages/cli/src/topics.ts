@@ -2,15 +2,15 @@ import type { TopicStatus } from '@dormouse/console';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { table } from './paint.ts';
-import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { consoleOptions } from './settings.ts';
 
 export const topics: Command = {
   summary: 'The topics of a running system, who listens, and how much waits there.',
   usage: '[options]',
   maxArguments: 0,
-  options: { data: dataOption, json: jsonOption },
+  options: consoleOptions,
   async run(_positionals, options) {
-    const client = await ConsoleClient.connect(dataFolder(options));
+    const client = await ConsoleClient.connect(options);
     const answer = await client.get<{ topics: TopicStatus[] }>('/api/topics');
     if (options.json) process.stdout.write(`${JSON.stringify(answer)}\n`);
     else {

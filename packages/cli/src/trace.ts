@@ -3,7 +3,7 @@ import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { failureOf } from './failing-service.ts';
 import { paint, span, stamp } from './paint.ts';
-import { dataFolder, dataOption, jsonOption } from './settings.ts';
+import { consoleOptions } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 export const trace: Command = {
@@ -11,13 +11,12 @@ export const trace: Command = {
   usage: 'WF-… [options]',
   maxArguments: 1,
   options: {
-    data: dataOption,
-    json: jsonOption,
+    ...consoleOptions,
     payloads: { type: 'boolean', description: 'show the data of each event' },
   },
   async run([workflowId], options) {
     if (!workflowId) throw new UsageError('trace needs the id of a workflow; `dormouse cases` lists them');
-    const client = await ConsoleClient.connect(dataFolder(options));
+    const client = await ConsoleClient.connect(options);
     const found = await client.get<Trace>(`/api/workflows/${encodeURIComponent(workflowId)}/trace`);
     if (options.json) {
       const rows = options.payloads ? found.rows : found.rows.map(({ data: _data, ...row }) => row);

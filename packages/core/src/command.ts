@@ -1,3 +1,4 @@
+import type { ZodType } from 'zod';
 import { type Actor, type Role, sees, tenantOfNew } from './actor.ts';
 import { DormouseError } from './errors.ts';
 import { derivedId, derivedRandom, randomId, sha256 } from './ids.ts';
@@ -42,6 +43,12 @@ export interface Command<I = unknown, O = unknown> {
   readonly name: string;
   /** Route on the console: `POST /api/workflows/create`. */
   readonly route: `POST /api/${string}`;
+  /** One sentence for whoever reads the API's description. */
+  readonly summary?: string;
+  /** What the description says of the body; `parse` is what checks it. Default: no body. */
+  readonly body?: ZodType;
+  /** What the description says of the answer. */
+  readonly output?: ZodType;
   /** `token`: a client's or operator's. `none`: `parse` authenticates the request itself, as a signed webhook. */
   readonly authentication: 'token' | 'none';
   /** The least role that may give it. Default `operator`. */

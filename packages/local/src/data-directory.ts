@@ -19,9 +19,12 @@ import { LockFile } from './lock-file.ts';
 /** What a running host tells others about itself, in `host.json`, mode 0600. */
 export interface HostFile {
   readonly pid: number;
-  /** Of the console, on loopback. */
+  /** Of the console. */
   readonly port: number;
-  readonly token: string;
+  /** Where this machine's processes reach it. */
+  readonly url: string;
+  /** The first admin token, until it is revoked. */
+  readonly token?: string | undefined;
 }
 
 export class DataDirectoryError extends Error {
@@ -122,17 +125,20 @@ export class DataDirectory {
   /** The text of a file that is made once, mode 0600. It appears whole, or not at all. */
   keep(name: string, make: () => string): string {
     const path = this.join(name);
-    if (!existsSync(path)) this.#write(name, make());
+    if (!existsSync(path)) this.write(name, make());
     return readFileSync(path, 'utf8');
   }
 
-  /** The token of the console's administrator. */
-  adminToken(): string {
-    return this.secret('admin-token', 'dm_');
+  read(name: string): string | undefined {
+    return existsSync(this.join(name)) ? readFileSync(this.join(name), 'utf8') : undefined;
+  }
+
+  remove(name: string): void {
+    rmSync(this.join(name), { force: true });
   }
 
   announce(host: HostFile): void {
-    this.#write('host.json', `${JSON.stringify(host)}\n`);
+    this.write('host.json', `${JSON.stringify(host)}\n`);
   }
 
   close(): void {
@@ -140,7 +146,8 @@ export class DataDirectory {
     this.#lock.release();
   }
 
-  #write(name: string, text: string): void {
+  /** Mode 0600; whole, or not at all. */
+  write(name: string, text: string): void {
     const beside = this.join(`.${name}`);
     writeFileSync(beside, text, { mode: 0o600, flush: true });
     renameSync(beside, this.join(name));

@@ -32,6 +32,7 @@ import {
 } from '@dormouse/core';
 import { ServicePool, type ServiceStatus } from './activator.ts';
 import { FileBlobStore } from './blob-store.ts';
+import { guarded } from './broker-guard.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { logAbout } from './host-log.ts';
 import { PushSigner, pushServiceAccount } from './identity.ts';
@@ -53,6 +54,8 @@ export interface LocalPlatformOptions {
   readonly inline: ReadonlySet<string>;
   /** What services find in their environment. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Whether the broker answers the bearer of a token. Default: everyone, as on loopback it may. */
+  readonly brokerAdmits?: (token: string | undefined) => Promise<boolean>;
   /** The disk refused to sync: nothing can be promised any more. */
   readonly onFailure: (error: Error) => void;
   /** Replaces the sync of the database, for measuring. */
@@ -138,7 +141,10 @@ export class LocalPlatform {
     const restApi = createRestApi(broker);
     const client = new PubsubClient(restApi, project);
     await provision(client, store, manifest);
-    const brokerServer = createServer(serveRequests(restApi));
+    const brokerToken = randomBytes(24).toString('base64url');
+    const { brokerAdmits } = options;
+    const door = brokerAdmits ? guarded(restApi, brokerToken, brokerAdmits) : restApi;
+    const brokerServer = createServer(serveRequests(door));
     const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
     undo.push(() => close(brokerServer));
 
@@ -191,7 +197,8 @@ export class LocalPlatform {
             idleMs: options.idleMs,
             socketFolder,
             compileCacheFolder: directory.join('build', 'compile-cache'),
-            environment,
+            environment:
+              service.run.kind === 'command' ? { ...environment, DORMOUSE_BROKER_TOKEN: brokerToken } : environment,
             settings,
             audienceOf: endpointOf,
           },

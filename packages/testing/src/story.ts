@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { createConsole, type Trace } from '@dormouse/console';
+import { createConsole, type Mount, Tokens, type Trace } from '@dormouse/console';
 import {
   type Command,
   type Duration,
   durationMs,
+  everyTenant,
   type Logger,
   type Ref,
   type Sandbox,
@@ -170,7 +171,8 @@ export class Story implements AsyncDisposable {
     undo.push(() => platform.stop());
     // First of all: whoever hangs there comes to his end, and the platform waits for its handlers.
     undo.push(closeSandbox);
-    const token = directory.adminToken();
+    const tokens = new Tokens(platform.ports);
+    const { text: token } = await tokens.create({ tenant: everyTenant, role: 'admin' }, 'story');
     const watchers = new Set<{ readonly workflow: Ref; readonly onChange: () => void }>();
     platform.onCommitted = ({ workflows }) => {
       for (const { workflow, onChange } of watchers) if (workflows.includes(workflow)) onChange();
@@ -180,7 +182,10 @@ export class Story implements AsyncDisposable {
       system: manifest.system,
       log: collector(log),
       commands: await commandsOf(manifest),
-      adminToken: token,
+      tokens,
+      onRevoked: () => {},
+      answersTo: () => true,
+      stopping: new AbortController().signal,
       services: () => platform.services(),
       topics: () => platform.topics(),
       pause: (subscription, paused) => platform.pause(subscription, paused),
@@ -189,7 +194,9 @@ export class Story implements AsyncDisposable {
         watchers.add(watcher);
         return () => watchers.delete(watcher);
       },
-      mounts: new Map(sandbox ? [['/sandbox', (request) => sandbox.handle(request)]] : []),
+      mounts: new Map<string, Mount>(
+        sandbox ? [['/sandbox', { access: 'anyone', handle: (request) => sandbox.handle(request) }]] : [],
+      ),
     });
     front.serve(async (request) => app.fetch(request));
     return new Story({ clock, system: manifest.system, log, platform, sandbox, front, token, end });

@@ -1,39 +1,47 @@
-import { timingSafeEqual } from 'node:crypto';
 import {
   type Actor,
   type Command,
   causeOf,
   DormouseError,
-  deadLetters,
   everyTenant,
   InvalidInput,
   type Logger,
-  type Ref,
-  refOf,
-  runCommand,
+  may,
   type StepPorts,
-  workflows,
+  tenantName,
+  tenantNameRule,
 } from '@dormouse/core';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { streamSSE } from 'hono/streaming';
-import { problem } from './problem.ts';
-import { traceOf } from './trace.ts';
+import { commandRoutes } from './commands.ts';
+import { deadLetterRoutes } from './dead-letters.ts';
+import { openApiOf } from './openapi.ts';
+import { type OperationPorts, operationRoutes } from './operation.ts';
+import { problem, Refusal } from './problem.ts';
+import { type Access, type Route, route } from './route.ts';
+import type { Tokens } from './token.ts';
+import { tokenRoutes } from './tokens.ts';
+import { type WorkflowPorts, workflowRoutes } from './workflows.ts';
 
-export interface ConsolePorts extends StepPorts {
+export interface ConsolePorts
+  extends StepPorts,
+    Omit<OperationPorts, 'store'>,
+    Pick<WorkflowPorts, 'watch' | 'stopping'> {
   readonly system: string;
   readonly log: Logger;
   readonly commands: readonly Command[];
-  /** Good for everything. */
-  readonly adminToken: string;
-  readonly services: () => readonly ServiceHealth[];
-  readonly topics: () => readonly TopicStatus[];
-  /** Stops or resumes the pushes of a subscription. False where there is none of that name. */
-  readonly pause: (subscription: string, paused: boolean) => Promise<boolean>;
-  /** Calls back after each commit that touches the workflow, until the answer is called. */
-  readonly watch: (workflow: Ref, onChange: () => void) => () => void;
-  /** Path prefixes that others answer, without a token: the sandbox. */
-  readonly mounts: ReadonlyMap<string, (request: Request) => Promise<Response>>;
+  readonly tokens: Tokens;
+  /** A token was revoked, and that is durable. */
+  readonly onRevoked: (id: string) => void;
+  /** Whether this host answers to a name. */
+  readonly answersTo: (hostname: string) => boolean;
+  /** Path prefixes that others answer, and who may ask there: the sandbox. */
+  readonly mounts: ReadonlyMap<string, Mount>;
+}
+
+export interface Mount {
+  readonly access: Access;
+  readonly handle: (request: Request) => Promise<Response>;
 }
 
 export interface ServiceHealth {
@@ -53,166 +61,163 @@ export interface TopicStatus {
   readonly subscriptions: readonly { readonly name: string; readonly backlog: number; readonly paused: boolean }[];
 }
 
-/** The HTTP API for clients and operators. Errors are problem details (RFC 9457). */
-export function createConsole(ports: ConsolePorts): Hono {
-  const { store, blobs, log } = ports;
-  const app = new Hono();
+type Variables = { Variables: { actor: Actor } };
+
+/** On routes for anyone: it sees everything, and the route decides what of it. */
+const anyone: Actor = { name: 'anyone', role: 'client', tenant: everyTenant };
+
+/**
+ * The HTTP API for clients and operators. Every operation is a route that says who may ask; what is refused is answered
+ * with problem details (RFC 9457), and another tenant's things as if they did not exist.
+ */
+export function createConsole(ports: ConsolePorts): Hono<Variables> {
+  const { log, tokens } = ports;
+  const app = new Hono<Variables>();
+  const refuse = (context: Context, refusal: Refusal) => problem(refusal, context.req.path);
 
   // A page elsewhere can make a browser call us by a name of its own (DNS rebinding); it cannot forge this header.
   app.use(async (context, next) => {
-    const host = new URL(context.req.url).hostname;
-    if (!['127.0.0.1', 'localhost', '[::1]'].includes(host)) {
-      return problem(421, `this host does not answer to the name "${host}"; use 127.0.0.1 or localhost`);
+    const name = new URL(context.req.url).hostname;
+    if (!ports.answersTo(name)) {
+      throw new Refusal(421, `this host does not answer to the name "${name}"; \`start --names\` lets it`);
     }
     await next();
   });
-  app.onError((error) => {
-    if (error instanceof InvalidInput) return problem(400, 'the input is malformed', { problems: error.problems });
-    const code = error instanceof DormouseError ? error.code : undefined;
-    if (code === 'command.refused') return problem(409, (error as Error).message);
-    if (code === 'command.key-reused') return problem(422, (error as Error).message, { code });
-    if (code === 'query.invalid') return problem(400, (error as Error).message);
-    if (code === 'document.missing' || code === 'document.ref') return problem(404, (error as Error).message);
-    log.error('request.failed', { code, cause: causeOf(error) });
-    if (code === 'store.unavailable') {
-      return problem(503, 'the state cannot be read or written now; nothing was done, try again later', { code });
-    }
-    return problem(500, 'this request failed; the log of the host tells why', { code });
+  app.onError((error, context) => {
+    const refusal = refusalOf(error);
+    if (refusal.status >= 500) log.error('request.failed', { path: context.req.path, cause: causeOf(error) });
+    return refuse(context, refusal);
   });
-  app.notFound((context) => problem(404, `there is nothing at ${context.req.path}`));
 
-  app.get('/healthz', (context) => context.json({ status: 'ok' }));
-  for (const [prefix, handle] of ports.mounts) {
-    app.all(prefix, (context) => handle(context.req.raw));
-    app.all(`${prefix}/*`, (context) => handle(context.req.raw));
-  }
-
-  // Webhooks prove themselves; everything else under /api needs a token.
-  for (const command of ports.commands) addCommand(app, command, ports);
-
-  app.use('/api/*', (context, next) => requireToken(context, ports.adminToken, next));
-
-  /** One page of a collection, under a name of its own in the answer. */
-  const page = async (context: Context, name: string, collection: Ref, limit = context.req.query('limit')) => {
-    const cursor = context.req.query('cursor');
-    const found = await store.find({
-      collection,
-      ...(limit && { limit: Number(limit) }),
-      ...(cursor && { cursor }),
-    });
-    return context.json({
-      [name]: found.documents.map(({ data }) => data),
-      ...(found.cursor && { cursor: found.cursor }),
-    });
+  const actorOf = async (request: Request): Promise<Actor> => {
+    const text = /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
+    const actor = await tokens.authenticate(text);
+    if ('refused' in actor) throw new Refusal(401, actor.refused, { headers: { 'www-authenticate': 'Bearer' } });
+    return narrowed(actor, request.headers.get('dormouse-tenant'));
   };
-
-  app.get('/api/workflows', (context) => page(context, 'workflows', workflows));
-
-  const existing = async (context: Context) => {
-    const ref = refOf(workflows, context.req.param('id')!);
-    const [workflow] = await store.get([ref]);
-    return workflow!.data === null ? undefined : { ref, data: workflow!.data };
-  };
-  const unknown = (context: Context) => problem(404, `there is no workflow "${context.req.param('id')}"`);
-
-  app.get('/api/workflows/:id', async (context) => {
-    const workflow = await existing(context);
-    return workflow ? context.json(workflow.data) : unknown(context);
-  });
-
-  app.get('/api/workflows/:id/trace', async (context) => {
-    const workflow = await existing(context);
-    if (!workflow) return unknown(context);
-    return context.json(await traceOf(store, workflow.ref, ports.topics(), ports.services()));
-  });
-
-  app.get('/api/workflows/:id/events', async (context) => {
-    const workflow = await existing(context);
-    if (!workflow) return unknown(context);
-    if (!context.req.header('accept')?.includes('text/event-stream')) {
-      const entries = await Array.fromAsync(store.log({ workflow: workflow.ref }));
-      return context.json({ events: entries });
+  const admit = async (request: Request, access: Access): Promise<Actor> => {
+    if (access === 'anyone') return anyone;
+    const actor = await actorOf(request);
+    if (access === 'house') {
+      if (actor.tenant !== everyTenant) throw new Refusal(403, 'this needs the house’s token, of the tenant "*"');
+    } else if (!may(actor, access)) {
+      throw new Refusal(403, `this needs the role ${access}; the token's is ${actor.role}`);
     }
-    let after = Number(context.req.header('last-event-id') ?? 0);
-    if (!Number.isSafeInteger(after)) return problem(400, 'Last-Event-ID is no position of this stream');
-    return streamSSE(context, async (stream) => {
-      let wake = Promise.withResolvers<void>();
-      const unwatch = ports.watch(workflow.ref, () => wake.resolve());
-      stream.onAbort(() => {
-        unwatch();
-        wake.resolve();
+    return actor;
+  };
+  const stillGood = (request: Request) =>
+    actorOf(request).then(
+      () => true,
+      () => false,
+    );
+
+  const concerned = new Set<() => void>();
+  const onRevocation = (callback: () => void) => {
+    concerned.add(callback);
+    return () => concerned.delete(callback);
+  };
+  const onRevoked = (id: string) => {
+    ports.onRevoked(id);
+    for (const callback of concerned) callback();
+  };
+  const routes: Route[] = [
+    ...operationRoutes(ports),
+    ...workflowRoutes({ ...ports, stillGood, onRevocation }),
+    ...deadLetterRoutes(ports.store),
+    ...tokenRoutes({ ...ports, onRevoked }),
+    ...commandRoutes(ports),
+  ];
+  const described = route({
+    method: 'GET',
+    path: '/openapi.json',
+    name: 'describe',
+    summary: 'This description: OpenAPI 3.1.',
+    access: 'anyone',
+    answers: { 200: { description: 'the description' } },
+    handle: ({ context }) => context.json(description),
+  });
+  const description = openApiOf(ports.system, [...routes, described]);
+
+  for (const [prefix, { access, handle }] of ports.mounts) {
+    for (const path of [prefix, `${prefix}/*`]) {
+      app.all(path, async (context) => {
+        await admit(context.req.raw, access);
+        return handle(context.req.raw);
       });
-      while (!stream.aborted) {
-        wake = Promise.withResolvers<void>();
-        for await (const entry of store.log({ workflow: workflow.ref, after })) {
-          after = entry.position;
-          await stream.writeSSE({ id: String(entry.position), event: 'entry', data: JSON.stringify(entry) });
-        }
-        const [current] = await store.get([workflow.ref]);
-        await stream.writeSSE({ event: 'workflow', data: JSON.stringify(current!.data) });
-        await wake.promise;
-      }
-    });
-  });
-
-  app.get('/api/workflows/:id/documents/:collection', async (context) => {
-    const workflow = await existing(context);
-    if (!workflow) return unknown(context);
-    const collection = `${workflow.ref}/${encodeURIComponent(context.req.param('collection'))}`;
-    return page(context, 'documents', collection, '500');
-  });
-
-  app.get('/api/workflows/:id/files/:folder/:name', async (context) => {
-    const { id, folder, name } = context.req.param();
-    const bytes = await blobs.get([id, folder, name].join('/')).catch(() => undefined);
-    if (!bytes) return problem(404, `workflow "${id}" has no file "${name}"`);
-    const type = name.endsWith('.pdf') ? 'application/pdf' : 'application/octet-stream';
-    return context.body(Uint8Array.from(bytes), 200, { 'content-type': type, 'x-content-type-options': 'nosniff' });
-  });
-
-  app.get('/api/dead-letters', (context) => page(context, 'deadLetters', deadLetters));
-
-  app.get('/api/dead-letters/:id', async (context) => {
-    const id = context.req.param('id');
-    const [found] = await store.get([refOf(deadLetters, id)]);
-    return found!.data === null ? problem(404, `there is no dead letter "${id}"`) : context.json(found!.data);
-  });
-
-  app.get('/api/services', (context) => context.json({ services: ports.services() }));
-  app.get('/api/topics', (context) => context.json({ topics: ports.topics() }));
-  for (const action of ['pause', 'resume']) {
-    app.post(`/api/subscriptions/:name/${action}`, async (context) => {
-      const name = context.req.param('name');
-      const known = await ports.pause(name, action === 'pause');
-      return known
-        ? context.json({ name, paused: action === 'pause' })
-        : problem(404, `there is no subscription "${name}"`);
-    });
+    }
   }
+  for (const each of [...routes, described]) {
+    const { maxBodyBytes: maxSize = 1_000_000 } = each;
+    const onError = () => {
+      throw new Refusal(413, `the body is over ${maxSize} bytes`);
+    };
+    app.on(
+      each.method,
+      each.path,
+      async (context, next) => {
+        context.set('actor', await admit(context.req.raw, each.access));
+        context.header('cache-control', 'no-store');
+        await next();
+      },
+      bodyLimit({ maxSize, onError }),
+      (context) => {
+        const params = context.req.param() as Record<string, string>;
+        return each.handle({ actor: context.get('actor'), params, query: {}, body: undefined, context });
+      },
+    );
+  }
+  app.notFound(async (context) => {
+    const { path, method } = context.req;
+    // Who has no token is not told what there is.
+    if (path.startsWith('/api/')) await admit(context.req.raw, 'client');
+    const methods = [...routes, described].filter((each) => matches(each.path, path)).map((each) => each.method);
+    if (methods.length === 0) throw new Refusal(404, `there is nothing at ${path}`);
+    const allow = methods.flatMap((each) => (each === 'GET' ? ['GET', 'HEAD'] : [each])).join(', ');
+    throw new Refusal(405, `${method} is not for ${path}; use ${allow}`, { headers: { allow } });
+  });
   return app;
 }
 
-const house: Actor = { name: 'admin', role: 'admin', tenant: everyTenant };
+/** The house's token acts for one tenant where the request says so. */
+function narrowed(actor: Actor, tenant: string | null): Actor {
+  if (tenant === null || tenant === actor.tenant) return actor;
+  if (!tenantName.test(tenant))
+    throw new Refusal(400, `Dormouse-Tenant "${tenant}" is no tenant; use ${tenantNameRule}`);
+  if (actor.tenant !== everyTenant)
+    throw new Refusal(403, `the token is of tenant "${actor.tenant}"; leave out Dormouse-Tenant`);
+  return { ...actor, tenant };
+}
 
-function addCommand(app: Hono, command: Command, ports: ConsolePorts): void {
-  const [, path] = command.route.split(' ') as [string, string];
-  const tooLarge = () => problem(413, `the body is over ${command.maxBodyBytes} bytes`);
-  app.post(path, bodyLimit({ maxSize: command.maxBodyBytes, onError: tooLarge }), async (context) => {
-    if (command.authentication === 'token') {
-      const refused = await requireToken(context, ports.adminToken, async () => {});
-      if (refused) return refused;
-    }
-    const request = { headers: context.req.raw.headers, body: await context.req.text(), params: context.req.param() };
-    return context.json((await runCommand(command, request, house, ports.system, ports)) as object, 201);
+function matches(route: string, path: string): boolean {
+  return new RegExp(`^${route.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`).test(path);
+}
+
+const statuses: Readonly<Record<string, number>> = {
+  'command.refused': 409,
+  'command.key-reused': 422,
+  'query.invalid': 400,
+  'document.missing': 404,
+  'document.ref': 404,
+  'store.contended': 503,
+  'store.unavailable': 503,
+};
+
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof InvalidInput) {
+    return new Refusal(400, 'the input is malformed', { code: error.code, problems: error.problems });
+  }
+  const code = error instanceof DormouseError ? error.code : undefined;
+  const status = (code !== undefined && statuses[code]) || 500;
+  const headers = status === 503 ? { 'retry-after': '1' } : {};
+  return new Refusal(status, untold[code ?? ''] ?? (status === 500 ? internal : (error as Error).message), {
+    code,
+    headers,
   });
 }
 
-async function requireToken(context: Context, token: string, next: () => Promise<void>): Promise<Response | undefined> {
-  const given = /^Bearer (.+)$/.exec(context.req.header('authorization') ?? '')?.[1] ?? '';
-  const [a, b] = [Buffer.from(given), Buffer.from(token)];
-  if (token === '' || a.length !== b.length || !timingSafeEqual(a, b)) {
-    return problem(401, 'this needs a token; send "Authorization: Bearer TOKEN"');
-  }
-  await next();
-  return undefined;
-}
+const internal = 'this request failed; the log of the host tells why';
+/** Where the error's own message is for operators. */
+const untold: Readonly<Record<string, string>> = {
+  'store.unavailable': 'the state cannot be read or written now; nothing was done, try again later',
+};

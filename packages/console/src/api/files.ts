@@ -1,0 +1,22 @@
+import type { FileRef, Ref, StateStore } from '@dormouse/core';
+
+/**
+ * The files of a workflow by name, the newest of each. A file is of the workflow when a committed document of it names it:
+ * its log tells which do, so what a failed step left in the blob store is not there.
+ */
+export async function filesOf(store: StateStore, workflow: Ref): Promise<ReadonlyMap<string, FileRef>> {
+  const files = new Map<string, FileRef>();
+  for await (const { kind, entry } of store.log({ workflow })) {
+    if (kind !== 'log') continue;
+    for (const change of entry.changes) if ('value' in change) collect(change.value, files);
+  }
+  return files;
+}
+
+function collect(value: unknown, into: Map<string, FileRef>): void {
+  if (typeof value !== 'object' || value === null) return;
+  const { key, name, sha256, bytes } = value as Partial<FileRef>;
+  if (typeof key === 'string' && typeof name === 'string' && typeof sha256 === 'string' && typeof bytes === 'number') {
+    into.set(name, value as FileRef);
+  } else for (const each of Object.values(value)) collect(each, into);
+}

@@ -1,0 +1,61 @@
+import { type Actor, type Entry, may, type Ref } from '@dormouse/core';
+import type { Context } from 'hono';
+import { streamSSE } from 'hono/streaming';
+import { Refusal } from './problem.ts';
+import type { WorkflowPorts } from './workflows.ts';
+
+/** Something is sent at least this often: proxies drop what is silent, and a dead reader is noticed. */
+const silenceMs = 15_000;
+
+/**
+ * What of a workflow's history an actor is shown: what failed on the way, and what services tell each other of it, is for
+ * operators. A client sees what was done, and which events followed.
+ */
+export function shownTo(actor: Actor, entry: Entry): Entry | undefined {
+  if (may(actor, 'operator')) return entry;
+  if (entry.kind === 'journal') return undefined;
+  const published = entry.entry.published.map((event) => ({ ...event, data: null }));
+  return { ...entry, entry: { ...entry.entry, published } };
+}
+
+/**
+ * A workflow, live: each entry of its history with its position as the event's id, and after each batch the workflow as it
+ * then is. Who comes back with the last id he saw misses and repeats no entry. It ends when the token does.
+ */
+export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: WorkflowPorts): Response {
+  const { store, watch, onRevocation, stopping, stillGood } = ports;
+  let after = Number(context.req.header('last-event-id') ?? context.req.query('after') ?? 0);
+  if (!Number.isSafeInteger(after) || after < 0) throw new Refusal(400, 'Last-Event-ID is no position of this stream');
+  return streamSSE(context, async (stream) => {
+    let wake = Promise.withResolvers<void>();
+    const rouse = () => wake.resolve();
+    const unwatch = watch(workflow, rouse);
+    const unlisten = onRevocation(rouse);
+    const pulse = setInterval(rouse, silenceMs);
+    stopping.addEventListener('abort', rouse);
+    stream.onAbort(rouse);
+    try {
+      for (let told = ''; !stream.aborted && !stopping.aborted; ) {
+        // Before the reads: what is committed during them wakes the next round.
+        wake = Promise.withResolvers<void>();
+        if (!(await stillGood(context.req.raw))) return;
+        for await (const entry of store.log({ workflow, after })) {
+          after = entry.position;
+          const shown = shownTo(actor, entry);
+          if (shown) await stream.writeSSE({ id: String(after), event: 'entry', data: JSON.stringify(shown) });
+        }
+        const [current] = await store.get([workflow]);
+        const data = JSON.stringify(current!.data);
+        if (data === told) await stream.write(':\n\n');
+        else await stream.writeSSE({ event: 'workflow', data });
+        told = data;
+        await wake.promise;
+      }
+    } finally {
+      unwatch();
+      unlisten();
+      clearInterval(pulse);
+      stopping.removeEventListener('abort', rouse);
+    }
+  });
+}

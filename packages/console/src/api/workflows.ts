@@ -1,0 +1,232 @@
+import {
+  type Actor,
+  type BlobStore,
+  type Entry,
+  everyTenant,
+  may,
+  type Ref,
+  refOf,
+  type StateStore,
+  sees,
+  workflows,
+} from '@dormouse/core';
+import { z } from 'zod';
+import type { ServiceHealth, TopicStatus } from './console.ts';
+import { filesOf } from './files.ts';
+import { Refusal } from './problem.ts';
+import { type Asked, pageQuery, type Route, route } from './route.ts';
+import { shownTo, streamOf } from './stream.ts';
+import { traceOf } from './trace.ts';
+
+export interface WorkflowPorts {
+  readonly store: StateStore;
+  readonly blobs: BlobStore;
+  readonly topics: () => readonly TopicStatus[];
+  readonly services: () => readonly ServiceHealth[];
+  /** Calls back after each commit that touches the workflow, until the answer is called. */
+  readonly watch: (workflow: Ref, onChange: () => void) => () => void;
+  /** Calls back when a token was revoked, until the answer is called. */
+  readonly onRevocation: (callback: () => void) => () => void;
+  /** Whether what the request carries still is a good token. */
+  readonly stillGood: (request: Request) => Promise<boolean>;
+  /** The host is about to stop: streams end. */
+  readonly stopping: AbortSignal;
+}
+
+const document = z.looseObject({}).meta({ description: 'as the system keeps it' });
+const workflow = z.looseObject({ id: z.string(), status: z.string().optional() });
+const file = z.object({
+  key: z.string(),
+  name: z.string(),
+  sha256: z.string(),
+  bytes: z.int(),
+  contentType: z.string(),
+  personal: z.boolean().optional(),
+});
+const entry = z.object({
+  kind: z.enum(['log', 'journal']),
+  position: z.int(),
+  at: z.number().meta({ description: 'epoch milliseconds' }),
+  seq: z.int().optional(),
+  hash: z.string().optional(),
+  entry: z.looseObject({}),
+});
+const traceRow = z.looseObject({
+  at: z.number(),
+  from: z.string(),
+  to: z.string(),
+  topic: z.string(),
+  eventId: z.string(),
+  status: z.enum(['published', 'done', 'retrying', 'dead-lettered', 'scheduled', 'cancelled']),
+  attempts: z.int(),
+  errors: z.array(z.string()),
+});
+
+export function workflowRoutes(ports: WorkflowPorts): Route[] {
+  const { store, blobs } = ports;
+
+  /** @throws Refusal 404 where there is none, or it is another tenant's */
+  const existing = async ({ actor, params }: Pick<Asked, 'actor' | 'params'>) => {
+    const ref = refOf(workflows, params.id!);
+    const [found] = await store.get([ref]);
+    if (!sees(actor, found!.tenant)) throw new Refusal(404, `there is no workflow "${params.id}"`);
+    return { ref, data: found!.data! };
+  };
+
+  return [
+    route({
+      method: 'GET',
+      path: '/api/workflows',
+      name: 'listWorkflows',
+      summary: 'The workflows, newest first.',
+      access: 'client',
+      query: pageQuery,
+      answers: {
+        200: {
+          description: 'a page',
+          schema: z.object({ workflows: z.array(workflow), cursor: z.string().optional() }),
+        },
+      },
+      handle: async ({ actor, query, context }) =>
+        context.json(await pageOf(store, actor, 'workflows', workflows, query)),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/workflows/:id',
+      name: 'getWorkflow',
+      summary: 'A workflow as it is now.',
+      access: 'client',
+      answers: { 200: { description: 'the workflow', schema: workflow } },
+      handle: async (asked) => asked.context.json((await existing(asked)).data),
+    }),
+    route({
+      method: 'GET',
+      path: '/api/workflows/:id/events',
+      name: 'listEvents',
+      summary: 'The history of a workflow; asked for as text/event-stream, live, and resuming after Last-Event-ID.',
+      access: 'client',
+      query: z.object({
+        after: z.coerce
+          .number()
+          .int()
+          .min(0)
+          .default(0)
+          .meta({ description: 'position of the last entry already seen' }),
+        limit: z.coerce.number().int().min(1).max(500).default(500).meta({ description: 'how many' }),
+      }),
+      answers: {
+        200: {
+          description: 'entries, the oldest first; `after` where there are more',
+          schema: z.object({ events: z.array(entry), after: z.int().optional() }),
+          types: ['text/event-stream'],
+        },
+      },
+      async handle(asked) {
+        const { actor, context, query } = asked;
+        const { ref } = await existing(asked);
+        if (context.req.header('accept')?.includes('text/event-stream')) return streamOf(context, ref, actor, ports);
+        const events: Entry[] = [];
+        for await (const each of store.log({ workflow: ref, after: query.after })) {
+          const shown = shownTo(actor, each);
+          if (!shown) continue;
+          if (events.length === query.limit) return context.json({ events, after: events.at(-1)!.position });
+          events.push(shown);
+        }
+        return context.json({ events });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/workflows/:id/trace',
+      name: 'traceWorkflow',
+      summary: 'The journey of every event of a workflow. What failed and why is shown to operators.',
+      access: 'client',
+      answers: {
+        200: {
+          description: 'the journey',
+          schema: z.object({
+            rows: z.array(traceRow),
+            pendingTimers: z.array(z.object({ name: z.string(), dueAt: z.number() })),
+          }),
+        },
+      },
+      async handle(asked) {
+        const { ref } = await existing(asked);
+        const { rows, pendingTimers } = await traceOf(store, ref, ports.topics(), ports.services());
+        const shown = may(asked.actor, 'operator')
+          ? rows
+          : rows.map(({ failing: _failing, ...row }) => ({ ...row, errors: [], data: null }));
+        return asked.context.json({ rows: shown, pendingTimers });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/workflows/:id/documents/:collection',
+      name: 'listDocuments',
+      summary: 'The documents of one collection below a workflow, newest first.',
+      access: 'client',
+      query: pageQuery,
+      answers: {
+        200: {
+          description: 'a page',
+          schema: z.object({ documents: z.array(document), cursor: z.string().optional() }),
+        },
+      },
+      async handle(asked) {
+        const { ref } = await existing(asked);
+        const collection = `${ref}/${encodeURIComponent(asked.params.collection!)}`;
+        return asked.context.json(await pageOf(store, asked.actor, 'documents', collection, asked.query));
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/workflows/:id/files',
+      name: 'listFiles',
+      summary: 'The files of a workflow, by name.',
+      access: 'client',
+      answers: { 200: { description: 'the newest of each name', schema: z.object({ files: z.array(file) }) } },
+      async handle(asked) {
+        const { ref } = await existing(asked);
+        return asked.context.json({ files: [...(await filesOf(store, ref)).values()] });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/workflows/:id/files/:name',
+      name: 'getFile',
+      summary: 'The content of a file of a workflow.',
+      access: 'client',
+      answers: { 200: { description: 'the content, of its own media type', types: ['*/*'] } },
+      async handle(asked) {
+        const { id, name } = asked.params;
+        const { ref } = await existing(asked);
+        const found = (await filesOf(store, ref)).get(name!);
+        if (!found) throw new Refusal(404, `workflow "${id}" has no file "${name}"`);
+        const bytes = await blobs.get(found.key);
+        return asked.context.body(Uint8Array.from(bytes), 200, {
+          'content-type': found.contentType,
+          // Whatever it is, no browser runs it as a page of ours.
+          'x-content-type-options': 'nosniff',
+          'content-security-policy': "sandbox; default-src 'none'",
+        });
+      },
+    }),
+  ];
+}
+
+/** One page of a collection, under a name of its own in the answer. */
+export async function pageOf(
+  store: StateStore,
+  { tenant }: Actor,
+  name: string,
+  collection: Ref,
+  { limit, cursor }: z.output<typeof pageQuery>,
+): Promise<Record<string, unknown>> {
+  const found = await store.find({
+    collection,
+    limit,
+    ...(tenant !== everyTenant && { tenant }),
+    ...(cursor !== undefined && { cursor }),
+  });
+  return { [name]: found.documents.map(({ data }) => data), ...(found.cursor && { cursor: found.cursor }) };
+}

@@ -1,0 +1,107 @@
+// Real: a host that listens beyond loopback, asked from the outside address of this machine.
+import { request } from 'node:http';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { caseRequest } from './case-request.ts';
+import { dormouse } from './program.ts';
+import { RunningSystem } from './running-system.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+import { until } from './until.ts';
+
+const folder = temporaryFolder();
+
+const outside = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+
+describe('a host beyond loopback', () => {
+  test('everything needs a token, the sandbox and the broker too; a case runs to its end', async () => {
+    const system = await RunningSystem.ofThisTest({ args: ['--no-sample', '--host', '0.0.0.0'] });
+    const house = { authorization: `Bearer ${system.host.token}` };
+    const addresses = ['127.0.0.1', ...(outside === undefined ? [] : [outside])];
+    for (const address of addresses) {
+      const url = `http://${address}:${system.host.port}`;
+      for (const path of ['/api/workflows', '/sandbox', '/sandbox/api/records']) {
+        const told = async (headers = {}) => (await fetch(url + path, { headers })).status;
+        expect({ address, path, statuses: [await told(), await told(house)] }).toEqual({
+          address,
+          path,
+          statuses: [401, 200],
+        });
+      }
+      const fault = { method: 'PUT', body: JSON.stringify({ target: 'sms', mode: 'hang' }) };
+      expect((await fetch(`${url}/sandbox/faults`, fault)).status).toBe(401);
+      expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    }
+    const topics = `${system.brokerUrl}/v1/projects/dormouse/topics`;
+    const refused = await fetch(topics);
+    expect([refused.status, await refused.json()]).toMatchObject([
+      401,
+      { error: { code: 401, status: 'UNAUTHENTICATED' } },
+    ]);
+    expect((await fetch(topics, { headers: house })).status).toBe(200);
+    const tenant = await system.run(['token', 'create', '--role', 'admin', '--tenant', 'acme']);
+    const theirs = { authorization: `Bearer ${tenant.stdout.trim()}` };
+    expect((await fetch(topics, { headers: theirs })).status).toBe(401);
+    expect((await fetch(`${system.url}/sandbox`, { headers: theirs })).status).toBe(403);
+    await system.reaches(await system.open(caseRequest()), 'closed');
+  });
+
+  test('it answers to addresses and to the names it is given, and to no other', async () => {
+    const system = await RunningSystem.ofThisTest({
+      args: ['--no-sample', '--host', '0.0.0.0', '--names', 'dormouse.example,Cases.Example'],
+    });
+    const names = ['127.0.0.1', '192.0.2.7:80', '[2001:db8::1]', 'dormouse.example', 'cases.example:8080', 'localhost'];
+    for (const name of names)
+      expect({ name, status: await statusAs(name, system.host.port) }).toEqual({ name, status: 200 });
+    for (const name of ['evil.example', 'dormouse.example.evil', '0.0.0.0.evil.example']) {
+      expect({ name, status: await statusAs(name, system.host.port) }).toEqual({ name, status: 421 });
+    }
+  });
+
+  test('a name of a proxy before it opens it as an address beyond loopback does', async () => {
+    const system = await RunningSystem.ofThisTest({ args: ['--no-sample', '--names', 'dormouse.example'] });
+    expect((await fetch(`${system.url}/sandbox`)).status).toBe(401);
+    expect(await statusAs('192.0.2.7', system.host.port)).toBe(421);
+  });
+
+  test.each([
+    ['--host', 'no such host!', /neither a host name nor an address/],
+    ['--names', 'ok.example,b@d', /"b@d"/],
+    ['--host', '192.0.2.77', /cannot listen there/],
+  ])('%s %j is one clear line', async (option, value, message) => {
+    const { code, stderr } = await dormouse(['start', option, value, '--no-sample', '--data', join(folder, 'data')]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^dormouse: [^\n]+\n$/);
+  });
+});
+
+test('a host says when it is ready and when it stops', async () => {
+  const system = await RunningSystem.ofThisTest({ args: ['--no-sample'] });
+  expect(await (await fetch(`${system.url}/readyz`)).json()).toEqual({ status: 'ready' });
+  await system.open(caseRequest());
+  system.program.interrupt();
+  let stopping: unknown;
+  await until('the console is gone', async () => {
+    const answer = await fetch(`${system.url}/readyz`).catch(() => 'gone' as const);
+    if (answer === 'gone') return true;
+    if (answer.status === 503) stopping = await answer.json();
+    return false;
+  });
+  expect(stopping).toMatchObject({ status: 503, title: 'Service Unavailable', reasons: ['this host is stopping'] });
+  expect((await system.program.finished()).code).toBe(0);
+});
+
+/** `fetch` does not let one choose the Host header. */
+function statusAs(host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    request({ host: '127.0.0.1', port, path: '/healthz', headers: { host } }, (response) => {
+      response.resume();
+      resolve(response.statusCode!);
+    })
+      .on('error', reject)
+      .end();
+  });
+}
