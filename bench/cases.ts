@@ -5,7 +5,7 @@ import { quantile } from './quantile.ts';
 import { pause, RunningHost } from './running-host.ts';
 import { megabytes, ms, ratio, table } from './table.ts';
 
-const inFlight = 20;
+const inFlight = 100;
 
 interface Block {
   readonly cases: number;
@@ -20,11 +20,11 @@ interface Block {
 type Placement = 'inline' | 'processes';
 
 /**
- * Cases a second with 20 in flight, services inside the host and as processes. Two hosts take turns, one works while
+ * Cases a second with 100 in flight, services inside the host and as processes. Two hosts take turns, one works while
  * the other sleeps, in an order that favours neither (A B B A), so that what else the machine does hits both.
  */
 export const measureCases: Measure = async ({ quick, progress }) => {
-  const casesPerBlock = quick ? 20 : 100;
+  const casesPerBlock = quick ? 100 : 300;
   const hosts = {
     inline: await RunningHost.start('--no-sample', '--inline', 'all'),
     processes: await RunningHost.start('--no-sample', '--idle', '2s'),

@@ -5,6 +5,7 @@ import { saveResults } from './results.ts';
 const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   wake: async () => (await import('./wake.ts')).measureWake,
   asleep: async () => (await import('./asleep.ts')).measureAsleep,
+  steps: async () => (await import('./steps.ts')).measureSteps,
   cases: async () => (await import('./cases.ts')).measureCases,
   sync: async () => (await import('./sync.ts')).measureSync,
 };

@@ -8,6 +8,8 @@ const root = join(import.meta.dirname, '..');
 const startTimeoutMs = 60_000;
 
 export interface LogEntry {
+  /** When it was committed, epoch ms. */
+  readonly at: number;
   readonly kind: 'log' | 'journal';
   readonly entry: {
     readonly cause: { readonly kind: string; readonly id: string };

@@ -1,5 +1,6 @@
 import { type BareKind, startBareServer } from './bare-server.ts';
 import { type Dispute, openDispute, untilClosed } from './dispute.ts';
+import { publishTo, woken } from './looked-at.ts';
 import type { Measure } from './measurement.ts';
 import { median, quantile } from './quantile.ts';
 import { RunningHost } from './running-host.ts';
@@ -7,16 +8,6 @@ import { ms, ratio, table, verdict } from './table.ts';
 
 /** p95 of a wake, in starts of a bare server that is an ES module, as our services are. */
 const aim = 1.5;
-
-/** For each service a message about a case that is over: its handler looks and returns, and leaves a log entry. */
-const messages: Readonly<Record<string, { readonly topic: string; readonly data: (of: Dispute) => object }>> = {
-  intake: { topic: 'workflow.initiate', data: ({ request }) => ({ request }) },
-  data: { topic: 'data.fetch', data: ({ request }) => ({ request }) },
-  processing: { topic: 'data.analyze', data: ({ data }) => ({ statement: data!.statement }) },
-  tracking: { topic: 'workflow.track', data: ({ processing }) => ({ letterId: processing!.letters[0] }) },
-  admin: { topic: 'workflow.complete', data: () => ({}) },
-  communication: { topic: 'notify.client', data: () => ({ about: 'opened' }) },
-};
 
 /** One wake, by the wall clock that all processes of the machine share, in steps of a millisecond. */
 interface Wake {
@@ -37,12 +28,12 @@ export const measureWake: Measure = async ({ quick, progress }) => {
   try {
     const dispute = await untilClosed(host, await openDispute(host));
     await host.untilAllSleep();
-    const wakes: Record<string, Wake[]> = Object.fromEntries(Object.keys(messages).map((service) => [service, []]));
+    const wakes: Record<string, Wake[]> = Object.fromEntries(woken.map((service) => [service, []]));
     const bare: Record<BareKind, number[]> = { import: [], require: [] };
     const following = new AbortController();
     const waker = new Waker(host, dispute, following.signal);
     for (let round = 1; round <= rounds; round++) {
-      for (const service of Object.keys(messages)) {
+      for (const service of woken) {
         for (const kind of ['import', 'require'] as const) {
           const server = await startBareServer(kind);
           await server.stop();
@@ -74,19 +65,10 @@ class Waker {
   }
 
   async wake(service: string): Promise<Wake> {
-    const { topic, data } = messages[service]!;
     const id = `bench-${process.pid}-${++this.#count}`;
     this.#logEnd = this.#host.log(this.#logEnd).end;
     const publishedAt = Date.now();
-    await this.#host.publish(topic, data(this.#dispute), {
-      'ce-specversion': '1.0',
-      'ce-id': id,
-      'ce-type': topic,
-      'ce-source': '//dormouse/bench',
-      'ce-subject': `workflows/${this.#dispute.id}`,
-      'ce-time': new Date(publishedAt).toISOString(),
-      'dormouse-to': `${service}.${topic}`,
-    });
+    await publishTo(this.#host, service, this.#dispute, id);
     const handledAt = await this.#startOf(id);
     const { lines } = this.#host.log(this.#logEnd);
     const at = (moment: string) => {
