@@ -28,12 +28,15 @@ interface ServiceStatus {
 export class RunningHost {
   readonly pid: number;
   readonly dataFolder: string;
+  /** From the command to its word that it is up. */
+  readonly startMs: number;
   readonly #child: ChildProcess;
   readonly #url: string;
   readonly #brokerUrl: string;
   readonly #token: string;
 
-  private constructor(child: ChildProcess, dataFolder: string, brokerUrl: string) {
+  private constructor(child: ChildProcess, dataFolder: string, brokerUrl: string, startMs: number) {
+    this.startMs = startMs;
     const { pid, port, token } = JSON.parse(readFileSync(join(dataFolder, 'host.json'), 'utf8'));
     this.pid = pid;
     this.dataFolder = dataFolder;
@@ -44,37 +47,38 @@ export class RunningHost {
   }
 
   /** Resolves when it is up: where it opens its sample case, when that is closed. */
-  static async start(...options: string[]): Promise<RunningHost> {
-    const folder = mkdtempSync(join(tmpdir(), 'dormouse-bench-'));
-    const child = spawn(
-      join(root, 'node_modules/.bin/dormouse'),
-      ['start', '--data', join(folder, 'data'), ...options],
-      {
-        cwd: root,
-        stdio: ['ignore', 'pipe', 'pipe'],
-        // The program's first line asks for `node`: the one that runs this bench.
-        env: {
-          ...process.env,
-          INIT_CWD: root,
-          PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}`,
-          NO_COLOR: '1',
-        },
+  static start(...options: string[]): Promise<RunningHost> {
+    return RunningHost.startOn(join(mkdtempSync(join(tmpdir(), 'dormouse-bench-')), 'data'), ...options);
+  }
+
+  /** The same on a data directory that a halted one left. */
+  static async startOn(dataFolder: string, ...options: string[]): Promise<RunningHost> {
+    const startedAt = performance.now();
+    const child = spawn(join(root, 'node_modules/.bin/dormouse'), ['start', '--data', dataFolder, ...options], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // The program's first line asks for `node`: the one that runs this bench.
+      env: {
+        ...process.env,
+        INIT_CWD: root,
+        PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}`,
+        NO_COLOR: '1',
       },
-    );
+    });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
     const deadline = performance.now() + startTimeoutMs;
     while (!output.includes('Ctrl-C stops it.')) {
       if (child.exitCode !== null || performance.now() > deadline) {
         child.kill('SIGKILL');
-        rmSync(folder, { recursive: true, force: true });
+        rmSync(dirname(dataFolder), { recursive: true, force: true });
         throw new Error(`the system did not start:\n${output}`);
       }
       await pause(20);
     }
     const brokerUrl = /broker\s+(http:\S+)/.exec(output)?.[1];
     if (!brokerUrl) throw new Error(`the system does not say where its broker is:\n${output}`);
-    return new RunningHost(child, join(folder, 'data'), brokerUrl);
+    return new RunningHost(child, dataFolder, brokerUrl, performance.now() - startedAt);
   }
 
   async get<T>(path: string): Promise<T> {
@@ -142,11 +146,16 @@ export class RunningHost {
     }
   }
 
-  /** Stops it and removes all it kept. */
-  async stop(): Promise<void> {
+  /** Stops it, and leaves its data directory to `startOn`. */
+  async halt(): Promise<void> {
     const exited = once(this.#child, 'exit');
     this.#child.kill('SIGINT');
     await exited;
+  }
+
+  /** Stops it and removes all it kept. */
+  async stop(): Promise<void> {
+    await this.halt();
     rmSync(dirname(this.dataFolder), { recursive: true, force: true });
   }
 
