@@ -46,6 +46,13 @@ function tree(root: number): Stat[] {
   return found;
 }
 
+export function onlyChild(pid: number): number {
+  const [child, ...others] = tree(pid).filter(({ parent }) => parent === pid);
+  if (!child || others.length > 0)
+    throw new Error(`process ${pid} has not one child, but ${others.length + (child ? 1 : 0)}`);
+  return child.pid;
+}
+
 export function processCount(root: number): number {
   return tree(root).length;
 }

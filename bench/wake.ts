@@ -2,12 +2,14 @@ import { type BareKind, startBareServer } from './bare-server.ts';
 import { type Dispute, openDispute, untilClosed } from './dispute.ts';
 import { publishTo, woken } from './looked-at.ts';
 import type { Measure } from './measurement.ts';
+import { type Memory, memoryOf, onlyChild } from './proc.ts';
 import { median, quantile } from './quantile.ts';
 import { RunningHost } from './running-host.ts';
-import { ms, ratio, table, verdict } from './table.ts';
+import { megabytes, ms, ratio, table, verdict } from './table.ts';
 
 /** p95 of a wake, in starts of a bare server that is an ES module, as our services are. */
 const aim = 1.5;
+const spareAimMs = 40;
 
 /** One wake, by the wall clock that all processes of the machine share, in steps of a millisecond. */
 interface Wake {
@@ -25,13 +27,18 @@ interface Wake {
 export const measureWake: Measure = async ({ quick, progress }) => {
   const rounds = quick ? 10 : 50;
   const host = await RunningHost.start('--no-sample', '--idle', '200ms');
+  const spared = await RunningHost.start('--no-sample', '--idle', '200ms', '--spare', '1');
   try {
     const dispute = await untilClosed(host, await openDispute(host));
+    const sparedDispute = await untilClosed(spared, await openDispute(spared));
     await host.untilAllSleep();
+    await spared.untilAllSleep();
     const wakes: Record<string, Wake[]> = Object.fromEntries(woken.map((service) => [service, []]));
+    const withSpare: Wake[] = [];
     const bare: Record<BareKind, number[]> = { import: [], require: [] };
     const following = new AbortController();
     const waker = new Waker(host, dispute, following.signal);
+    const sparedWaker = new Waker(spared, sparedDispute, following.signal);
     for (let round = 1; round <= rounds; round++) {
       for (const service of woken) {
         for (const kind of ['import', 'require'] as const) {
@@ -41,13 +48,19 @@ export const measureWake: Measure = async ({ quick, progress }) => {
         }
         wakes[service]!.push(await waker.wake(service));
         await host.untilAllSleep();
+        withSpare.push(await sparedWaker.wake(service));
+        await spared.untilAllSleep();
       }
       if (round % 10 === 0) progress(`${round} of ${rounds} rounds, bare start ${ms(median(bare.import))} so far`);
     }
     following.abort();
-    return { report: report(wakes, bare), figures: { wakes, bareStartMs: bare } };
+    const spareBytes = memoryOf(onlyChild(spared.pid));
+    return {
+      report: report(wakes, bare, withSpare, spareBytes),
+      figures: { wakes, withSpare, spareBytes, bareStartMs: bare },
+    };
   } finally {
-    await host.stop();
+    await Promise.all([host.stop(), spared.stop()]);
   }
 };
 
@@ -98,12 +111,18 @@ class Waker {
 function report(
   wakes: Readonly<Record<string, readonly Wake[]>>,
   bare: Readonly<Record<BareKind, readonly number[]>>,
+  withSpare: readonly Wake[],
+  spare: Memory,
 ): string {
   const beside = (values: readonly number[]) => {
     const [p50, p95] = [median(values), quantile(values, 0.95)];
     const against = (kind: BareKind) => [ratio(p50 / median(bare[kind])), ratio(p95 / quantile(bare[kind], 0.95))];
     return [ms(p50), ms(p95), ...against('require'), ...against('import')];
   };
+  const sparedP95 = quantile(
+    withSpare.map(({ totalMs }) => totalMs),
+    0.95,
+  );
   const row = (name: string, of: readonly Wake[]) => {
     const totals = of.map(({ totalMs }) => totalMs);
     const part = (key: keyof Wake) => ms(median(of.map((wake) => wake[key])));
@@ -124,8 +143,10 @@ function report(
       ['bare server, import', ...beside(bare.import)],
       ...Object.entries(wakes).map(([name, of]) => row(name, of)),
       row('all six', Object.values(wakes).flat()),
+      row('all six, --spare 1', withSpare),
     ],
     [
+      `--spare 1: p95 ${ms(sparedP95)}, aim ${spareAimMs} ms ${verdict(sparedP95, spareAimMs)}; the spare takes ${megabytes(spare.rssBytes)}, ${megabytes(spare.anonymousBytes)} of it its own.`,
       'require, import: how the bare server loads node:http; the aim is p95 against import, as services are ES modules.',
       'publish, start, push: medians of request to spawn, spawn to listening, listening to handler.',
     ],

@@ -84,3 +84,24 @@ test('--inline NAMES puts just those into the host', async () => {
   expect(system.program.family.find('intake.mjs')).toEqual([]);
   expect(system.program.family.find('processing.mjs')).toHaveLength(1);
 });
+
+test('--spare 1: a waiting process becomes the service that is needed, another takes its place, all end on Ctrl-C', async () => {
+  const system = await RunningSystem.ofThisTest({ args: ['--no-sample', '--spare', '1', '--idle', '1s'] });
+  const waiting = () => system.program.family.find('spare.process.mjs');
+  const [first] = await until('one spare waits', () => (waiting().length === 1 ? waiting() : undefined));
+  const { code } = await system.case(join(samples, 'arithmetic.json'));
+  expect(code).toBe(0);
+  const logged = readFileSync(join(system.data, 'host.log'), 'utf8').trim().split('\n');
+  const woken = logged.map((line) => JSON.parse(line)).filter(({ moment }) => moment === 'instance.woken');
+  expect(woken).toContainEqual(expect.objectContaining({ service: 'intake', pid: first!.pid }));
+  await until('all services asleep', async () => (await system.services()).every(({ state }) => state === 'asleep'));
+  const [second] = await until('one spare again, and nothing else', () =>
+    waiting().length === 1 && system.program.family.members().length === 2 ? waiting() : undefined,
+  );
+  // One that dies is missed by nobody: the next service starts as it would without.
+  process.kill(second!.pid, 'SIGKILL');
+  await until('no spare', () => waiting().length === 0);
+  expect((await system.case(join(samples, 'clean.json'))).code).toBe(0);
+  expect((await system.stop()).code).toBe(0);
+  expect(system.program.family.members()).toEqual([]);
+});

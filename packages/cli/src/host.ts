@@ -37,6 +37,8 @@ export interface HostOptions {
   /** Where the console listens. Default: on loopback only. */
   readonly listening?: Listening;
   readonly idleMs: number;
+  /** Default 0. */
+  readonly spare?: number;
   readonly inline: 'all' | readonly string[];
   /** Is given each record of the log as it is written. */
   readonly tell?: (record: LogRecord) => void;
@@ -128,6 +130,7 @@ export class Host {
       random: systemRandom,
       log,
       idleMs: options.idleMs,
+      spare: options.spare,
       inline: new Set(inline),
       environment,
       ...(listening.isOpen && { brokerAdmits: async (token) => houseOf(await tokens?.authenticate(token)) }),

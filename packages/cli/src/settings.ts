@@ -24,6 +24,11 @@ export const consoleOptions = {
 export const hostOptions = {
   data: dataOption,
   idle: { type: 'string', value: 'DURATION', description: 'how long a service stays awake without work (default 10s)' },
+  spare: {
+    type: 'string',
+    value: 'N',
+    description: 'loaded processes that wait to become a service: it wakes faster, each takes memory (default 0)',
+  },
   inline: {
     type: 'string',
     value: 'NAMES',
@@ -93,6 +98,13 @@ export function listeningOption({ host, names }: Options): Listening {
           .split(',')
           .map((name) => name.trim());
   return new Listening(host === undefined ? undefined : String(host), list.filter(Boolean));
+}
+
+export function spareOption(options: Options): number {
+  const count = Number(options.spare ?? 0);
+  if (!Number.isInteger(count) || count < 0 || count > 16)
+    throw new UsageError(`--spare: "${options.spare}" must be a whole number from 0 to 16`);
+  return count;
 }
 
 export function inlineOption(options: Options): 'all' | string[] {

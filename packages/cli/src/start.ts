@@ -14,6 +14,7 @@ import {
   listeningOption,
   portOption,
   projectOf,
+  spareOption,
   userFolder,
 } from './settings.ts';
 import { finalStatuses, timelineOf } from './timeline.ts';
@@ -48,6 +49,7 @@ export const start: Command = {
       port: portOption(options),
       listening: listeningOption(options),
       idleMs: durationOption(options, 'idle', '10s'),
+      spare: spareOption(options),
       inline: inlineOption(options),
       tell: (record) => {
         const warning = warningOf(record);

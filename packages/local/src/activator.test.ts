@@ -30,7 +30,6 @@ test.each(['bundle', 'command'] as const)(
         idleMs: 60_000,
         startTimeoutMs: 1_000,
         socketFolder: folder,
-        compileCacheFolder: folder,
         environment: {},
         settings: {
           system: 'test',

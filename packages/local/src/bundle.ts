@@ -76,9 +76,10 @@ for (const module of [manifest.commands, manifest.sandbox]) if (module !== undef
 rmSync(outputFolder, { recursive: true, force: true });
 mkdirSync(outputFolder, { recursive: true });
 await build({
-  entryPoints: Object.fromEntries(
-    manifest.services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `entry:${run.source}`]] : [])),
-  ),
+  entryPoints: Object.fromEntries([
+    ...manifest.services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `entry:${run.source}`]] : [])),
+    [basename(manifest.spare, '.mjs'), join(import.meta.dirname, 'spare-process.ts')],
+  ]),
   bundle: true,
   // What a handler imports lazily stays a file of its own.
   splitting: true,

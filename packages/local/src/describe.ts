@@ -66,6 +66,8 @@ export async function describeSystem(systemFile: string, bundleFolder: string): 
     system: system.name,
     topics: system.topics.map(({ name, version }) => ({ name, version })),
     services,
+    // No service can have this name.
+    spare: join(bundleFolder, 'spare.process.mjs'),
     ...(system.commands && { commands: resolve(folder, system.commands) }),
     ...(system.sandbox && { sandbox: resolve(folder, system.sandbox) }),
     ...(system.sample && { sample: { ...system.sample, file: resolve(folder, system.sample.file) } }),

@@ -38,7 +38,6 @@ test('a foreign command that closes its idle connections fails no push', async (
       log: { info() {}, warn() {}, error() {} },
       idleMs: 60_000,
       socketFolder: folder,
-      compileCacheFolder: folder,
       environment: {},
       settings: { system: 'test', stateSocketPath: '', stateToken: '', filesFolder: folder, publicKeys: { keys: [] } },
       audienceOf: () => '',

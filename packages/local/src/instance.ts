@@ -8,6 +8,7 @@ import { logAbout } from './host-log.ts';
 import type { ManifestService } from './manifest.ts';
 import { type InstanceSettings, readyFd } from './serve.ts';
 import { ServiceOutput } from './service-output.ts';
+import { type Spares, startBundle } from './spares.ts';
 
 const stopTimeoutMs = 1_500;
 const abandonGraceMs = 1_000;
@@ -23,8 +24,9 @@ export interface InstanceOptions {
   readonly startTimeoutMs?: number;
   /** A folder only this user can enter, for the instances' sockets. */
   readonly socketFolder: string;
-  /** Where V8 keeps compiled bundles, so that a wake does not compile. */
-  readonly compileCacheFolder: string;
+  /** Processes to take instead of starting one. */
+  readonly spares?: Spares | undefined;
+  /** What services find in their environment. */
   readonly environment: Readonly<Record<string, string>>;
   /** What an instance of a bundle is told, but for where it listens and whom it serves. */
   readonly settings: Omit<InstanceSettings, 'socketPath' | 'audience'>;
@@ -182,25 +184,19 @@ export class Instance {
 
   #spawn(socketPath: string): ChildProcess {
     const { run } = this.#service;
-    const { settings, environment, compileCacheFolder, audienceOf } = this.#options;
-    // In a process group of its own: stopping is the host's business, not the terminal's.
-    const common = { detached: true, stdio: ['pipe', 'pipe', 'pipe'] as const };
+    const { settings, environment, spares, audienceOf } = this.#options;
     if (run.kind === 'bundle') {
-      const instance: InstanceSettings = { ...settings, socketPath, audience: audienceOf(this.#service.name) };
-      const own = { DORMOUSE_INSTANCE: JSON.stringify(instance), NODE_COMPILE_CACHE: compileCacheFolder };
-      return spawn(process.execPath, [run.file], {
-        ...common,
-        // The fourth is `readyFd`.
-        stdio: [...common.stdio, 'pipe'],
-        env: { ...process.env, ...environment, ...own },
-      });
+      const own: InstanceSettings = { ...settings, socketPath, audience: audienceOf(this.#service.name) };
+      const instance = JSON.stringify(own);
+      const spare = spares?.take({ file: run.file, instance });
+      return spare ?? startBundle(run.file, { ...environment, DORMOUSE_INSTANCE: instance });
     }
     // A foreign command knows nothing of our stdin. The shell beside it does: when the pipe closes, the command must go.
     const watch =
       'exec 3<&0; "$@" </dev/null 3<&- & child=$!; (cat <&3 >/dev/null; kill "$child" 2>/dev/null; sleep 2; kill -KILL -$$) & wait "$child"';
     return spawn('/bin/sh', ['-c', watch, 'sh', ...run.command], {
-      ...common,
-      stdio: [...common.stdio],
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
       cwd: run.folder,
       env: { ...process.env, ...environment, PORT: String(this.port) },
     });

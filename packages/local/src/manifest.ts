@@ -5,6 +5,8 @@ export interface Manifest {
   readonly system: string;
   readonly topics: readonly { readonly name: string; readonly version: number }[];
   readonly services: readonly ManifestService[];
+  /** The bundle of a process that becomes whichever service is needed. */
+  readonly spare: string;
   /** Source modules, absolute. */
   readonly commands?: string;
   readonly sandbox?: string;

@@ -40,6 +40,7 @@ import { InlineTarget } from './inline-target.ts';
 import type { Manifest } from './manifest.ts';
 import { Scheduler } from './scheduler.ts';
 import { serveRequests } from './serve-requests.ts';
+import { Spares } from './spares.ts';
 import { type CommitNotice, SqliteStateStore } from './state-store.ts';
 import { serveStateStore } from './state-wire.ts';
 
@@ -50,6 +51,8 @@ export interface LocalPlatformOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly idleMs: number;
+  /** How many loaded processes wait to become a service. Default 0. */
+  readonly spare?: number | undefined;
   /** Services that run inside the host. */
   readonly inline: ReadonlySet<string>;
   /** What services find in their environment. */
@@ -168,6 +171,10 @@ export class LocalPlatform {
       DORMOUSE_OWN_PORTS: ownPorts,
       PUBSUB_EMULATOR_HOST: `127.0.0.1:${brokerPort}`,
     };
+    // Where V8 keeps compiled bundles, so that a wake does not compile.
+    const forBundles = { ...environment, NODE_COMPILE_CACHE: directory.join('build', 'compile-cache') };
+    const spares = options.spare ? new Spares(options.spare, manifest.spare, forBundles, log) : undefined;
+    undo.push(() => spares?.stop());
 
     const targets = new Map<string, ServicePool | InlineTarget>();
     for (const service of manifest.services) {
@@ -196,9 +203,9 @@ export class LocalPlatform {
             log,
             idleMs: options.idleMs,
             socketFolder,
-            compileCacheFolder: directory.join('build', 'compile-cache'),
             environment:
-              service.run.kind === 'command' ? { ...environment, DORMOUSE_BROKER_TOKEN: brokerToken } : environment,
+              service.run.kind === 'bundle' ? forBundles : { ...environment, DORMOUSE_BROKER_TOKEN: brokerToken },
+            spares,
             settings,
             audienceOf: endpointOf,
           },

@@ -1,0 +1,15 @@
+// A spare process: loads what every service needs, then waits on stdin for the word which one it is to be.
+import { pathToFileURL } from 'node:url';
+import './serve.ts';
+import type { Calling } from './spares.ts';
+
+// The host has gone, or wants no spare any more.
+const unneeded = () => process.exit(0);
+process.stdin.on('end', unneeded);
+process.on('SIGINT', () => {});
+process.stdin.once('data', async (line) => {
+  process.stdin.off('end', unneeded);
+  const { file, instance }: Calling = JSON.parse(line.toString());
+  process.env.DORMOUSE_INSTANCE = instance;
+  await import(pathToFileURL(file).href);
+});
