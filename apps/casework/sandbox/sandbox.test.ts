@@ -328,3 +328,23 @@ test('the page shows what came, escapes it and runs no script', async () => {
   expect(await strange.text()).toContain('Of &#60;img&#62;.');
   expect((await sandbox.handle(new Request('http://console/sandbox/nowhere'))).status).toBe(404);
 });
+
+test('a letter that is withdrawn is not answered, also not after a restart, and who never had it says so', async () => {
+  const first = await start({ replyAfterMs: 3_600_000 });
+  await submit(first);
+  const withdraw = (sandbox: Sandbox, letterId: string) => {
+    const url = new URL('/counterparties/withdrawals', sandbox.environment.CASEWORK_COUNTERPARTY_URL);
+    url.search = new URLSearchParams({ workflowId, letterId, merchant: 'Corner Café' }).toString();
+    return fetch(url, { method: 'POST', headers: { 'idempotency-key': `${letterId} withdrawal` } });
+  };
+  expect((await records(first)).pendingAnswers).toHaveLength(1);
+  expect((await withdraw(first, 'letter-1')).status).toBe(202);
+  expect((await withdraw(first, 'letter-2')).status).toBe(404);
+  expect((await records(first)).pendingAnswers).toEqual([]);
+  await stop(first);
+
+  const second = await start();
+  expect((await records(second)).pendingAnswers).toEqual([]);
+  expect((await withdraw(second, 'letter-1')).status).toBe(202);
+  expect((await records(second)).counts).toMatchObject({ withdrawal: onceAndRepeated, answer: { effects: 0 } });
+});

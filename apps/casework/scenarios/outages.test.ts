@@ -95,13 +95,16 @@ test('the mail server is down for ten minutes: the case goes on, the client gets
   });
 });
 
-test('the mail server takes a mail and its answer is lost: it comes again under the same key, which tells them apart', async () => {
-  await using story = await CaseStory.begin();
-  await story.fault({ target: 'mail', mode: 'reset', times: 1 });
-  await story.open({ [cafe]: 'accept' });
-  await story.advance('1m');
-  expect((await story.outside()).counts.mail).toEqual({ effects: 3, distinctKeys: 3, repeats: 1 });
-});
+test.each(['hang', 'reset', 'malformed'] as const)(
+  'the mail server takes a mail and its answer is lost (%s): it comes again under the same key, which tells them apart',
+  async (mode) => {
+    await using story = await CaseStory.begin();
+    await story.fault({ target: 'mail', mode, times: 1 });
+    await story.open({ [cafe]: 'accept' });
+    await story.advance('1m');
+    expect((await story.outside()).counts.mail).toEqual({ effects: 3, distinctKeys: 3, repeats: 1 });
+  },
+);
 
 test('text messages are refused for ten minutes: mails go out at once, text messages after, once', async () => {
   await using story = await CaseStory.begin();

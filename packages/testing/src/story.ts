@@ -1,6 +1,4 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -15,7 +13,8 @@ import {
   type Sandbox,
   type SandboxModule,
 } from '@dormouse/core';
-import { DataDirectory, describeSystem, LocalPlatform, type Manifest, serveRequests } from '@dormouse/local';
+import { DataDirectory, describeSystem, LocalPlatform, type Manifest } from '@dormouse/local';
+import { Front } from './front.ts';
 import { ManualClock } from './manual-clock.ts';
 import { SeededRandom } from './seeded-random.ts';
 
@@ -26,7 +25,7 @@ export interface StoryOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** When it begins, epoch milliseconds. Default 2026-01-01, 00:00 UTC. */
   readonly at?: number;
-  /** Of ids and backoffs: the same seed tells the same story. Default 1. */
+  /** Of ids and backoffs. What runs at once may draw its numbers in another order the next time. Default 1. */
   readonly seed?: number;
 }
 
@@ -304,53 +303,6 @@ export class Story implements AsyncDisposable {
   /** Stops everything, and leaves nothing behind. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
-  }
-}
-
-/** The console's port. */
-class Front {
-  readonly url: string;
-  readonly #server: Server;
-  #handle: (request: Request) => Promise<Response> = async () => new Response('starting', { status: 503 });
-  #inFlight = 0;
-
-  private constructor(server: Server) {
-    this.#server = server;
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  }
-
-  static async listen(): Promise<Front> {
-    const server = createServer();
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
-    const front = new Front(server);
-    server.on(
-      'request',
-      serveRequests((request) => front.handle(request)),
-    );
-    return front;
-  }
-
-  get inFlight(): number {
-    return this.#inFlight;
-  }
-
-  serve(handle: (request: Request) => Promise<Response>): void {
-    this.#handle = handle;
-  }
-
-  async handle(request: Request): Promise<Response> {
-    this.#inFlight++;
-    try {
-      return await this.#handle(request);
-    } finally {
-      this.#inFlight--;
-    }
-  }
-
-  async close(): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.#server.closeAllConnections();
-    await closed;
   }
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Sandbox } from '@dormouse/core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type LetterSubmission, submitLetter } from '../../outside/counterparty.ts';
+import { type LetterSubmission, submitLetter, withdrawLetter } from '../../outside/counterparty.ts';
 import { startSandbox } from '../../sandbox/sandbox.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'counterparty-'));
@@ -56,4 +56,16 @@ test('an answer that makes no sense is worth another try; a key used for another
   });
   const another = letter({ amountMinor: 1 });
   await expect(submitLetter({ url }, another, { idempotencyKey: 'k3' })).rejects.toMatchObject({ permanent: true });
+});
+
+test('a letter is withdrawn, also twice; one that never came is none to withdraw', async () => {
+  const { merchant, workflowId } = letter();
+  await submitLetter({ url }, letter({ letterId: 'letter-9' }), { idempotencyKey: 'k9' });
+  const withdraw = (letterId: string) =>
+    withdrawLetter({ url }, { merchant, workflowId, letterId }, { idempotencyKey: `${letterId} withdrawal` });
+  expect(await withdraw('letter-9')).toBe(true);
+  expect(await withdraw('letter-9')).toBe(true);
+  expect(await withdraw('letter-10')).toBe(false);
+  await fault('reset');
+  await expect(withdraw('letter-9')).rejects.toMatchObject({ permanent: false });
 });
