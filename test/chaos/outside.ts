@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-export const effectKinds = ['mail', 'sms', 'submission', 'answer'] as const;
+export const effectKinds = ['mail', 'sms', 'submission', 'answer', 'withdrawal'] as const;
 export type EffectKind = (typeof effectKinds)[number];
 
 /** A line of the sandbox's record, as far as it is looked at here. */
@@ -14,6 +14,7 @@ interface Line {
   readonly subject?: string;
   readonly text?: string;
   readonly reference?: string;
+  readonly letterId?: string;
   readonly submissionId?: string;
 }
 
@@ -70,9 +71,15 @@ export class Outside {
         continue;
       }
       once(`${kind} ${key}`, line);
-      const { to, subject, text, reference, submissionId } = line;
-      const content = { mail: [to, subject], sms: [to, text], submission: [reference], answer: [submissionId] }[kind];
-      once(JSON.stringify([kind, workflowId, ...content]), line);
+      const { to, subject, text, reference, submissionId, letterId } = line;
+      const content = {
+        mail: [to, subject],
+        sms: [to, text],
+        submission: [reference],
+        answer: [submissionId],
+        withdrawal: [letterId],
+      };
+      once(JSON.stringify([kind, workflowId, ...content[kind]]), line);
     }
     return problems;
   }

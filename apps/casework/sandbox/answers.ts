@@ -118,8 +118,9 @@ export class Answers {
     const { kind: _kind, submissionId: _submissionId, ...data } = answer;
     const timestamp = new Date(pending.dueAt).toISOString();
     const body = JSON.stringify({ type: 'dispute.answered', timestamp, data });
-    for (let at = pending.dueAt; ; ) {
-      await this.#until(at);
+    // Never longer than it ever takes, also where the clock was set back.
+    for (let waitMs = Math.min(pending.dueAt - this.#clock.now(), this.#replyAfterMs); ; ) {
+      await this.#pause(waitMs);
       if (!this.#pending.has(answer.submissionId)) return;
       this.#answering += 1;
       try {
@@ -132,16 +133,16 @@ export class Answers {
         this.#answering -= 1;
       }
       const backoffMs = firstBackoffMs * 2 ** Math.min(pending.attempts - 1, 10);
-      at = this.#clock.now() + Math.min(backoffMs, maxBackoffMs);
+      waitMs = Math.min(backoffMs, maxBackoffMs);
     }
   }
 
-  async #until(time: number): Promise<void> {
+  async #pause(ms: number): Promise<void> {
     const { signal } = this.#closing;
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const abort = () => reject(signal.reason);
-    const cancel = this.#clock.at(time, resolve);
+    const cancel = this.#clock.after(ms, resolve);
     signal.addEventListener('abort', abort);
     try {
       await promise;

@@ -7,9 +7,9 @@ export function untilInterrupted(): Promise<void> {
     let firstAt: number | undefined;
     const onSignal = () => {
       if (firstAt === undefined) {
-        firstAt = Date.now();
+        firstAt = performance.now();
         resolve();
-      } else if (Date.now() - firstAt > 500) {
+      } else if (performance.now() - firstAt > 500) {
         process.stderr.write('forced to stop\n');
         process.exit(130);
       }

@@ -9,7 +9,7 @@ const retryAfterMs = 1_000;
 /**
  * Fires timers: the message of one that is due enters the broker's log, in one transaction with the mark that it did.
  * Sleeps until the earliest one; a commit that sets an earlier timer wakes it. What fell due while the host was down
- * fires at start.
+ * fires at start. A deadline is a date: a clock that is set moves it. A backoff is not: no clock set back holds it up.
  */
 export class Scheduler {
   readonly #database: Database;
@@ -17,6 +17,8 @@ export class Scheduler {
   readonly #clock: Clock;
   readonly #log: Logger;
   #wakeAt = Number.POSITIVE_INFINITY;
+  /** The latest date seen since the clock was set back; before the first look nobody knows whether it was. */
+  #latest = Number.POSITIVE_INFINITY;
   #cancel: () => void = () => {};
   #firing = 0;
   #stopped = false;
@@ -30,10 +32,20 @@ export class Scheduler {
 
   /** Makes sure that it is awake by then. */
   wake(at: number): void {
+    const now = this.#clock.now();
+    this.#latest = Math.max(this.#latest, now);
     if (this.#stopped || at >= this.#wakeAt) return;
     this.#cancel();
     this.#wakeAt = at;
-    this.#cancel = this.#clock.at(at, () => void this.#fire());
+    // By its date or by the time it takes, whichever is first: a look too early costs nothing.
+    const awake = () => {
+      this.#cancel();
+      void this.#fire();
+    };
+    const cancels = [this.#clock.at(at, awake), this.#clock.after(at - now, awake)];
+    this.#cancel = () => {
+      for (const cancel of cancels) cancel();
+    };
   }
 
   /** Timers are on their way into the broker's log. */
@@ -42,8 +54,7 @@ export class Scheduler {
   }
 
   start(): void {
-    const dueAt = this.#store.nextDueAt();
-    if (dueAt !== undefined) this.wake(dueAt);
+    void this.#fire();
   }
 
   stop(): void {
@@ -55,7 +66,10 @@ export class Scheduler {
     this.#wakeAt = Number.POSITIVE_INFINITY;
     this.#firing++;
     try {
-      const due = this.#store.due(this.#clock.now(), batchSize);
+      const now = this.#clock.now();
+      if (now < this.#latest) await this.#database.write(() => this.#store.endBackoffs(now));
+      this.#latest = now;
+      const due = this.#store.due(now, batchSize);
       // Each in a work of its own: one that cannot leave holds up no other. They share a group all the same.
       const fired = await Promise.allSettled(due.map((timer) => this.#database.write(() => this.#store.fire(timer))));
       const failed = fired.find(({ status }) => status === 'rejected');

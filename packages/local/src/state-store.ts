@@ -200,6 +200,11 @@ export class SqliteStateStore implements StateStore {
     return (this.#sql.due.all(now, limit) as unknown as Row[]).map(versioned);
   }
 
+  /** Only inside a write: a backoff that began in the future is over. The clock was set back, and nobody knows how long it ran. */
+  endBackoffs(now: number): void {
+    this.#sql.endBackoffs.run(now);
+  }
+
   nextDueAt(): number | undefined {
     return (this.#sql.nextDue.get()?.due_at as number | null) ?? undefined;
   }
@@ -289,6 +294,9 @@ function prepare(database: Database) {
     append: database.prepare('INSERT INTO entry (workflow, chain, seq, hash, at, body) VALUES (?, ?, ?, ?, ?, ?)'),
     log: database.prepare('SELECT * FROM entry WHERE workflow = ? AND position > ? ORDER BY position LIMIT ?'),
     due: database.prepare('SELECT ref, version, tenant, data FROM document WHERE due_at <= ? ORDER BY due_at LIMIT ?'),
+    endBackoffs: database.prepare(
+      "UPDATE document SET due_at = ?1 WHERE due_at > ?1 AND created_at > ?1 AND json_extract(data, '$.generation') IS NULL",
+    ),
     nextDue: database.prepare('SELECT min(due_at) AS due_at FROM document WHERE due_at IS NOT NULL'),
     ceiling: database.prepare('SELECT value FROM version_ceiling'),
     raiseCeiling: database.prepare('UPDATE version_ceiling SET value = ?'),
