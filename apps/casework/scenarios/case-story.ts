@@ -142,7 +142,8 @@ export class CaseStory implements AsyncDisposable {
   }
 
   async fault(fault: Fault): Promise<void> {
-    await this.story.fetch('/sandbox/faults', { method: 'PUT', body: JSON.stringify(fault) });
+    const response = await this.story.fetch('/sandbox/faults', { method: 'PUT', body: JSON.stringify(fault) });
+    if (!response.ok) throw new Error(`the fault was not taken: ${await response.text()}`);
   }
 
   /** Takes all faults back. */
@@ -166,11 +167,20 @@ export class CaseStory implements AsyncDisposable {
     return { status: response.status, detail: await response.text() };
   }
 
+  /** A token of someone else than the administrator who speaks otherwise. */
+  async token(of: { role: 'client' | 'operator'; tenant?: string; expires?: Duration }): Promise<string> {
+    return (await this.story.post<{ token: string }>('/api/tokens', of)).token;
+  }
+
   /** A command about this case. The answer of the console. */
-  async ask(command: 'cancel' | 'decision', body: unknown): Promise<{ status: number; detail: string }> {
+  async ask(
+    command: 'cancel' | 'decision',
+    body: unknown,
+    token?: string,
+  ): Promise<{ status: number; detail: string }> {
     const response = await this.story.fetch(`/api/workflows/${this.#id}/${command}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
       body: JSON.stringify(body),
     });
     const { detail = '' } = (await response.json()) as { detail?: string };

@@ -128,6 +128,25 @@ test('a counterparty takes the letter and its answer is lost: it is asked again 
   expect((await story.outside()).counts.submission).toEqual({ effects: 2, distinctKeys: 2, repeats: 1 });
 });
 
+test('a counterparty that is down when a reminder is due: a dead letter; redriven, the reminder goes out and the next is due', async () => {
+  await using story = await CaseStory.begin();
+  await story.open({ [cafe]: 'silent' });
+  await story.advance('29d');
+  await story.fault({ target: 'counterparties', mode: 'status' });
+  await story.advance('3d');
+  expect(await story.status()).toBe('escalated');
+  expect(await story.pendingTimers()).toEqual([]);
+
+  const [letter] = await story.deadLetters();
+  await story.mend();
+  expect(letter).toMatchObject({ topic: 'workflow.followup', subscription: 'tracking.workflow.followup' });
+  await story.redrive(letter!.id);
+  expect(await story.handedInAt(cafe)).toEqual(['L01', 'L01 reminder 1']);
+  expect(await story.pendingTimers()).toEqual([{ name: 'response L01', due: '2026-03-04T00:00:00.000Z' }]);
+  await story.answer('L01', 'accepted');
+  expect(await story.status()).toBe('closed');
+});
+
 test('a bank that is down for a day: after an hour and more a dead letter, a person; redriven, the case goes on and closes', async () => {
   await using story = await CaseStory.begin();
   await story.fault({ target: 'bank', mode: 'status', forMs: 24 * hour });

@@ -212,7 +212,7 @@ function refused(problems: readonly Problem[], file: string, json: boolean, dura
 }
 
 function report(result: CaseResult, deadlineMs: number, interrupted: boolean): void {
-  const { status, findings, letters, reasons, events, durationMs } = result;
+  const { workflowId, status, findings, letters, reasons, events, durationMs } = result;
   const final = finalStatuses.has(status);
   const colour = status === 'closed' ? 'green' : final ? 'red' : 'yellow';
   process.stdout.write(
@@ -220,6 +220,10 @@ function report(result: CaseResult, deadlineMs: number, interrupted: boolean): v
   );
   for (const reason of reasons) process.stdout.write(`  ${reason}\n`);
   for (const letter of letters) process.stdout.write(`  ${letter}\n`);
+  if (status === 'escalated')
+    process.stdout.write(
+      `it waits for a person: dormouse cases decide ${workflowId} --accept REASON, or --close REASON\n`,
+    );
   if (interrupted) process.stdout.write('interrupted; the case goes on whenever its system runs\n');
   else if (!final)
     process.stdout.write(`not over within ${span(deadlineMs)}; the case goes on whenever its system runs\n`);

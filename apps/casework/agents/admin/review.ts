@@ -34,11 +34,12 @@ export function escalationSummary(
   reasons: readonly string[],
 ): { readonly subject: string; readonly text: string } {
   const list = reasons.map((reason) => `  - ${reason}`).join('\n');
+  const decide = `Decide: dormouse cases decide ${found.id} --accept REASON, or --close REASON.\n`;
   return {
     subject: `${found.id} needs a person`,
     text:
       found.status === 'escalated'
-        ? `Case ${found.id} of client ${found.clientId} waits for a person already, and there is more:\n${list}\n`
-        : `Case ${found.id} of client ${found.clientId} was in "${found.status}" when it was escalated:\n${list}\n`,
+        ? `Case ${found.id} of client ${found.clientId} waits for a person already, and there is more:\n${list}\n\n${decide}`
+        : `Case ${found.id} of client ${found.clientId} was in "${found.status}" when it was escalated:\n${list}\n\n${decide}`,
   };
 }

@@ -98,7 +98,7 @@ export default service('admin', [
     const workflow = workflowOf(subject ?? '');
     step.publish(notifyAdmin, {
       subject: `dead letter ${id}`,
-      text: `"${topic}" died in ${subscription} after ${attempts} attempts${workflow ? ` for ${idOf(workflow)}` : ''}: ${cause}`,
+      text: `"${topic}" died in ${subscription} after ${attempts} attempts${workflow ? ` for ${idOf(workflow)}` : ''}: ${cause}\n\nSend it back, when the cause is mended: dormouse dead-letters redrive ${id}\n`,
     });
     // A client who could not be told does not stop the case; anything else does, but an escalation that failed itself.
     if (workflow && topic !== notifyClient.name && topic !== workflowEscalate.name) {

@@ -73,7 +73,10 @@ export async function traceOf(
       }
     }
   }
-  return { rows, pendingTimers: timers.map(({ name, dueAt }) => ({ name, dueAt })) };
+  // One whose message was handled without success waits for a retry, which has a timer of its own, or died.
+  const tried = new Set(entries.map(({ entry }) => entry.cause.id));
+  const waits = timers.filter(({ generation }) => generation === undefined || !tried.has(generation));
+  return { rows, pendingTimers: waits.map(({ name, dueAt }) => ({ name, dueAt })) };
 }
 
 const waiting: ReadonlySet<TraceRow['status']> = new Set(['published', 'retrying']);
