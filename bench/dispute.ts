@@ -72,8 +72,10 @@ const request = {
 
 const finalStatuses = ['closed', 'rejected', 'escalated', 'cancelled'];
 
-export async function openDispute(host: RunningHost): Promise<string> {
-  return (await host.post<{ workflowId: string }>('/api/workflows/create', request)).workflowId;
+/** @param tenant default: the host's own choice */
+export async function openDispute(host: RunningHost, tenant?: string): Promise<string> {
+  const headers: Record<string, string> = tenant === undefined ? {} : { 'dormouse-tenant': tenant };
+  return (await host.post<{ workflowId: string }>('/api/workflows/create', request, headers)).workflowId;
 }
 
 /** The disputes of this set that are over. Reads no further than it must: new ones come first. */

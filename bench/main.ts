@@ -7,6 +7,7 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   asleep: async () => (await import('./asleep.ts')).measureAsleep,
   steps: async () => (await import('./steps.ts')).measureSteps,
   cases: async () => (await import('./cases.ts')).measureCases,
+  burst: async () => (await import('./burst.ts')).measureBurst,
   closed: async () => (await import('./closed.ts')).measureClosed,
   sync: async () => (await import('./sync.ts')).measureSync,
 };

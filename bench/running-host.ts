@@ -85,8 +85,9 @@ export class RunningHost {
     return (await this.#fetch(this.#url + path)).json() as Promise<T>;
   }
 
-  async post<T>(path: string, body: unknown): Promise<T> {
-    const request = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  async post<T>(path: string, body: unknown, more: Readonly<Record<string, string>> = {}): Promise<T> {
+    const headers = { 'content-type': 'application/json', ...more };
+    const request = { method: 'POST', headers, body: JSON.stringify(body) };
     return (await this.#fetch(this.#url + path, request)).json() as Promise<T>;
   }
 
