@@ -231,6 +231,26 @@ export class Broker {
     return subscription.available(this.#time);
   }
 
+  /**
+   * What was settled before this time cannot be delivered again: it is when the oldest message was published that some
+   * subscription has not settled. Infinity where there is none.
+   */
+  async oldestUnsettledAt(): Promise<number> {
+    await this.#database.write(() => {
+      for (const each of this.#subscriptions.values()) each.flush(true);
+    });
+    const first = [...this.#subscriptions.values()].map((each) => each.firstUnsettledAt() ?? Number.POSITIVE_INFINITY);
+    return Math.min(Number.POSITIVE_INFINITY, ...first);
+  }
+
+  /**
+   * Removes messages that were published before a time and that every subscription of their topic has settled, looking
+   * at so many from a position on. Answers how many went, and where to go on; undefined at the end.
+   */
+  prune(after: number, publishedBefore: number, looks: number): Promise<{ removed: number; next: number | undefined }> {
+    return this.#database.write(() => this.#log.prune(after, publishedBefore, looks));
+  }
+
   /** Sets no alarm and tells nobody any more. The database stays open. */
   close(): void {
     this.#closed = true;

@@ -22,6 +22,9 @@ export interface StoredMessage extends PubsubMessage {
 export class Log {
   readonly #append: StatementSync;
   readonly #message: StatementSync;
+  readonly #oldest: StatementSync;
+  readonly #settledUpTo: StatementSync;
+  readonly #remove: StatementSync;
   readonly #idPrefix = BigInt(`0x${randomBytes(5).toString('hex')}`);
 
   static readonly schema = [
@@ -45,6 +48,11 @@ export class Log {
       'INSERT INTO message (topic, lane, id, published_at, ordering_key, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );
     this.#message = database.prepare('SELECT * FROM message WHERE position = ?');
+    this.#oldest = database.prepare(
+      'SELECT position, topic, published_at AS at FROM message WHERE position > ? ORDER BY position LIMIT ?',
+    );
+    this.#settledUpTo = database.prepare('SELECT topic, min(cursor) AS position FROM subscription GROUP BY topic');
+    this.#remove = database.prepare('DELETE FROM message WHERE position = ?');
     const last = database.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'message'").get();
     this.end = (last?.seq as number | undefined) ?? 0;
   }
@@ -73,6 +81,23 @@ export class Log {
       Buffer.from(message.data, 'base64'),
     );
     return { position: Number(lastInsertRowid), messageId };
+  }
+
+  /** Only inside a write. */
+  prune(after: number, publishedBefore: number, looks: number): { removed: number; next: number | undefined } {
+    const rows = this.#oldest.all(after, looks) as unknown as { position: number; topic: number; at: number }[];
+    const settled = new Map(
+      this.#settledUpTo.all().map(({ topic, position }) => [topic as number, position as number]),
+    );
+    let removed = 0;
+    for (const { position, topic, at } of rows) {
+      // Positions grow with time, but for a clock that was set: what is left behind goes the next time.
+      if (at >= publishedBefore) return { removed, next: undefined };
+      if (position > (settled.get(topic) ?? Number.POSITIVE_INFINITY)) continue;
+      this.#remove.run(position);
+      removed++;
+    }
+    return { removed, next: rows.length < looks ? undefined : rows.at(-1)!.position };
   }
 
   read(position: number): StoredMessage | undefined {

@@ -171,9 +171,12 @@ export class SubscriptionState {
     });
   }
 
-  /** Only inside a write: writes down what was acked since the last time, and moves the cursor. */
-  flush(): void {
-    if (this.#settled.size === 0) return;
+  /**
+   * Only inside a write: writes down what was acked since the last time, and moves the cursor. With `always`, also over
+   * what the filter leaves out and nobody acks.
+   */
+  flush(always = false): void {
+    if (this.#settled.size === 0 && !always) return;
     const settled = [...this.#settled.values()];
     // In memory only when it is durable: a group that fails leaves everything to the next flush.
     this.#database.afterSync(() => {
@@ -201,6 +204,11 @@ export class SubscriptionState {
         this.#cursor = Math.max(this.#cursor, cursor);
       });
     }
+  }
+
+  /** When the first message past the cursor was published; undefined where there is none. */
+  firstUnsettledAt(): number | undefined {
+    return (this.#statements.firstUnsettled.get(this.#cursor)?.at as number | null) ?? undefined;
   }
 
   /** Backlog as a monitor would see it: not settled, whether leased, waiting or unseen. Counts rows; not for hot paths. */
@@ -276,6 +284,7 @@ interface Statements {
   readonly forget: StatementSync;
   readonly move: StatementSync;
   readonly backlog: StatementSync;
+  readonly firstUnsettled: StatementSync;
 }
 
 function prepare(database: Database, id: number, topicId: number): Statements {
@@ -308,6 +317,9 @@ function prepare(database: Database, id: number, topicId: number): Statements {
     ),
     forget: database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND position <= ?`),
     move: database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`),
+    firstUnsettled: database.prepare(
+      `${lanes} SELECT min((SELECT published_at FROM message WHERE ${ofLane} ORDER BY position LIMIT 1)) AS at FROM lanes`,
+    ),
     backlog: database.prepare(
       `${lanes} SELECT count(*) AS count FROM lanes CROSS JOIN message WHERE ${ofLane} AND NOT EXISTS
        (SELECT 1 FROM exception WHERE subscription = ${id} AND exception.position = message.position AND due_at IS NULL)`,

@@ -14,7 +14,9 @@ import {
   durationOption,
   hostOptions,
   inlineOption,
+  projectInReach,
   projectOf,
+  retentionOf,
 } from './settings.ts';
 import { SystemInReach } from './system-in-reach.ts';
 import { finalStatuses, timelineOf } from './timeline.ts';
@@ -63,6 +65,7 @@ export const caseCommand: Command = {
         dataFolder: dataFolder(options),
         port: 0,
         idleMs: durationOption(options, 'idle', '10s'),
+        retention: retentionOf(projectInReach()),
         inline: inlineOption(options),
       },
       accessOf(options),

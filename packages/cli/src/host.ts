@@ -20,6 +20,7 @@ import {
   LogFile,
   type LogRecord,
   type Manifest,
+  type RetentionSettings,
 } from '@dormouse/local';
 import { AdminToken } from './admin-token.ts';
 import { Front } from './front.ts';
@@ -39,6 +40,7 @@ export interface HostOptions {
   readonly idleMs: number;
   /** Default 0. */
   readonly spare?: number;
+  readonly retention: RetentionSettings;
   readonly inline: 'all' | readonly string[];
   /** Is given each record of the log as it is written. */
   readonly tell?: (record: LogRecord) => void;
@@ -131,6 +133,7 @@ export class Host {
       log,
       idleMs: options.idleMs,
       spare: options.spare,
+      retention: options.retention,
       inline: new Set(inline),
       environment,
       ...(listening.isOpen && { brokerAdmits: async (token) => houseOf(await tokens?.authenticate(token)) }),

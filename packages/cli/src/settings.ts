@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Duration, durationMs } from '@dormouse/core';
+import type { RetentionSettings } from '@dormouse/local';
 import type { OptionSpec, Options } from './command-line.ts';
 import type { Access } from './console-client.ts';
 import { Listening } from './listening.ts';
@@ -41,16 +42,56 @@ export function userFolder(): string {
   return process.env.INIT_CWD ?? process.cwd();
 }
 
+export interface Project {
+  readonly folder: string;
+  readonly systemFile: string;
+  /** As it stands in package.json. */
+  readonly retention: unknown;
+}
+
 /** The project: the nearest folder whose package.json names a system, upwards from the user's folder, or from npm's. */
-export function projectOf(): { readonly folder: string; readonly systemFile: string } {
-  for (const folder of [...upwards(userFolder()), ...upwards(process.cwd())]) {
-    const file = join(folder, 'package.json');
-    const system = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).dormouse?.system : undefined;
-    if (typeof system === 'string') return { folder, systemFile: resolve(folder, system) };
-  }
+export function projectOf(): Project {
+  const project = projectInReach();
+  if (project) return project;
   throw new UsageError(
     `no package.json from ${userFolder()} upwards names a system; add "dormouse": { "system": "path/to/system.ts" }`,
   );
+}
+
+export function projectInReach(): Project | undefined {
+  for (const folder of [...upwards(userFolder()), ...upwards(process.cwd())]) {
+    const file = join(folder, 'package.json');
+    const { system, retention } = (existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).dormouse) || {};
+    if (typeof system === 'string') return { folder, systemFile: resolve(folder, system), retention };
+  }
+  return undefined;
+}
+
+/** Duration, or `off`: kept for ever. The page docs/operations.md says what each is for. */
+export const retentionDefaults = { inbox: '30d', log: '7d', journal: 'off', files: 'off' } as const;
+/** Below it, a client's own repeat would be done again; a message would go before its reader looked. */
+const shortestRetention = { inbox: '1d', log: '1h', journal: '1h', files: '1h' } as const;
+
+/** `dormouse.retention` of a project's package.json. @throws UsageError */
+export function retentionOf(project: Project | undefined): RetentionSettings {
+  const given = (project?.retention ?? {}) as Record<string, unknown>;
+  const where = `${project && join(project.folder, 'package.json')}: dormouse.retention`;
+  const names = Object.keys(retentionDefaults) as (keyof typeof retentionDefaults)[];
+  const unknown = Object.keys(given).find((name) => !(names as string[]).includes(name));
+  if (unknown) throw new UsageError(`${where} has no setting "${unknown}"; there are ${names.join(', ')}`);
+  const read = (name: keyof typeof retentionDefaults): number | undefined => {
+    const value = String(given[name] ?? retentionDefaults[name]);
+    if (value === 'off') return undefined;
+    const least = shortestRetention[name];
+    try {
+      const ms = durationMs(value, `${where}.${name}`);
+      if (ms >= durationMs(least)) return ms;
+    } catch (error) {
+      throw new UsageError(`${(error as Error).message}, or "off" to keep it for ever`);
+    }
+    throw new UsageError(`${where}.${name} must be at least ${least}, got "${value}"; or "off" to keep it for ever`);
+  };
+  return { inboxMs: read('inbox'), logMs: read('log'), journalMs: read('journal'), filesMs: read('files') };
 }
 
 function* upwards(from: string): Generator<string> {

@@ -13,7 +13,9 @@ import {
   inlineOption,
   listeningOption,
   portOption,
+  projectInReach,
   projectOf,
+  retentionOf,
   spareOption,
   userFolder,
 } from './settings.ts';
@@ -50,6 +52,7 @@ export const start: Command = {
       listening: listeningOption(options),
       idleMs: durationOption(options, 'idle', '10s'),
       spare: spareOption(options),
+      retention: retentionOf(projectInReach()),
       inline: inlineOption(options),
       tell: (record) => {
         const warning = warningOf(record);

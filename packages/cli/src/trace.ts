@@ -23,6 +23,11 @@ export const trace: Command = {
       process.stdout.write(`${JSON.stringify({ workflowId, ...found, rows })}\n`);
       return 0;
     }
+    const { journalBefore, filesAt } = found.removed ?? {};
+    if (journalBefore !== undefined) {
+      process.stdout.write(`Attempts that failed before ${stamp(journalBefore)} are no longer on record.\n`);
+    }
+    if (filesAt !== undefined) process.stdout.write(`Its files were removed at ${stamp(filesAt)}.\n`);
     for (const row of found.rows) process.stdout.write(`${render(row, options.payloads === true)}\n`);
     for (const { name, dueAt } of found.pendingTimers) {
       process.stdout.write(`${paint('yellow', 'pending timer')} ${name}: ${stamp(dueAt)}\n`);

@@ -1,4 +1,4 @@
 export { type ConsolePorts, createConsole, type Mount, type TopicStatus } from './api/console.ts';
 export { problem, Refusal } from './api/problem.ts';
 export { type NewToken, type Token, Tokens } from './api/token.ts';
-export type { Trace, TraceRow } from './api/trace.ts';
+export { type Trace, type TraceRow, traceOf } from './api/trace.ts';

@@ -163,6 +163,7 @@ async function runOnce(
       traceparent: undefined,
       attempt: run,
       signal,
+      inbox: before?.ref,
     },
     ports,
     read,
@@ -170,8 +171,9 @@ async function runOnce(
   try {
     const output = (await definition.run(input, step)) ?? null;
     const fingerprint = key === undefined ? repeatable?.fingerprint : undefined;
-    const data = { state: 'settled', at: ports.clock.now(), output, ...(fingerprint && { fingerprint }) };
-    const settles = before && { reads: [before], writes: [{ ref: before.ref, data }] };
+    const at = ports.clock.now();
+    const data = { state: 'settled', at, output, ...(fingerprint && { fingerprint }) };
+    const settles = before && { reads: [before], writes: [{ ref: before.ref, data, settledAt: at }] };
     await ports.store.commit(step.unit(settles ?? { reads: [], writes: [] }));
     return output;
   } finally {

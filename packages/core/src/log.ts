@@ -62,6 +62,8 @@ export interface EntryDraft {
 export interface JournalDraft {
   readonly workflow: string | undefined;
   readonly moment: 'attempt.failed';
+  /** The delivery's memory: while it waits, this entry is kept. */
+  readonly inbox: string;
   readonly unit: string;
   readonly cause: Cause;
   readonly error: { readonly code: string; readonly message: string };

@@ -235,8 +235,7 @@ class DeliveryRun {
   async #letGo(inbox: Versioned, timer: Versioned, { tenant }: Owner): Promise<UnitOfWork | undefined> {
     const resolved = await this.#resolved(inbox);
     if (resolved.length === 0) return undefined;
-    const data = { state: 'settled', at: this.#ports.clock.now() };
-    const writes = [{ ref: inbox.ref, data }, ...resolved];
+    const writes = [settled(inbox.ref, this.#ports.clock.now()), ...resolved];
     return { tenant, reads: [inbox, timer], writes, entries: [], journal: [], publish: [] };
   }
 
@@ -266,13 +265,13 @@ class DeliveryRun {
         attempt: this.#attempt,
         signal,
         consumedTimer: this.#marks.timer?.ref,
+        inbox: inbox.ref,
       };
       step = new RunningStep(origin, this.#ports, read);
       await beforeDeadline(handler(event, step), signal, this.#subscription);
       this.#hasHandled = true;
-      const data = { state: 'settled', at: this.#ports.clock.now() };
-      const settled: Write = { ref: inbox.ref, data };
-      return step.unit({ reads: [inbox], writes: [settled, ...(await this.#resolved(inbox))] });
+      const writes = [settled(inbox.ref, this.#ports.clock.now()), ...(await this.#resolved(inbox))];
+      return step.unit({ reads: [inbox], writes });
     } catch (error) {
       if (error instanceof DormouseError && error.code === 'store.unavailable') throw error;
       // What is decided on what the handler saw holds only if that still is so.
@@ -327,21 +326,23 @@ class DeliveryRun {
     const cause = causeOf(error);
     // The same for every attempt at this event, as the inbox's.
     const key = idOf(inbox.ref);
-    const record = { ...inbox.data, state: decision.kind, attempt: this.#attempt, at: now };
+    // The timer that its message came from stays while this waits.
+    const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
+    const record = { ...inbox.data, ...timer, state: decision.kind, attempt: this.#attempt, at: now };
     const message: Message = { ...this.#delivery.message, topic: topic.name };
     const writes: Write[] = [];
     const publish: Message[] = [];
     const published: PublishedEvent[] = [];
 
     if (decision.kind === 'retry') {
-      const timer: Timer = {
+      const retry: Timer = {
         name: `retry of ${name}`,
         dueAt: decision.at,
         message: addressed(message, name, this.#attempt + 1),
       };
       writes.push(
         { ref: inbox.ref, data: { ...record, [counter]: failures - (decision.countsAsFailure ? 0 : 1) } },
-        { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...timer }, dueAt: decision.at },
+        { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...retry }, dueAt: decision.at },
       );
     } else {
       const told = {
@@ -378,6 +379,7 @@ class DeliveryRun {
     const journal: JournalDraft = {
       workflow,
       moment: 'attempt.failed',
+      inbox: inbox.ref,
       unit: derivedId(key, this.#attempt),
       cause: this.#cause(id),
       error: { code: decision.code, message: cause },
@@ -414,6 +416,10 @@ class DeliveryRun {
   #source(): string {
     return `//dormouse/${this.#ports.system}/${this.#service.name}`;
   }
+}
+
+function settled(ref: Ref, at: number): Write {
+  return { ref, data: { state: 'settled', at }, settledAt: at };
 }
 
 /** Whose a delivery is, and what it is about where it is theirs. */

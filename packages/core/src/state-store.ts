@@ -23,6 +23,8 @@ export interface Write {
   readonly data: Record<string, unknown> | null;
   /** When the scheduler must look at this document: it is a timer. Epoch milliseconds. */
   readonly dueAt?: number;
+  /** Since when only a repeat of what is done would ask for it: retention may remove it. Epoch milliseconds. */
+  readonly settledAt?: number;
 }
 
 /** All effects of a step or command, made durable at once. One unit is of one tenant. */

@@ -115,6 +115,8 @@ export interface StepOrigin {
   readonly signal: AbortSignal;
   /** The timer whose message woke this step: the commit marks it consumed, unless the handler sets it anew. */
   readonly consumedTimer?: Ref | undefined;
+  /** The memory of the delivery, or of the command: while it waits to be run again, results of activities are kept. */
+  readonly inbox?: Ref | undefined;
 }
 
 const maxResultBytes = 256 * 1024;
@@ -158,7 +160,11 @@ export class RunningStep implements Step {
     if (origin.consumedTimer) {
       this.#seen.set(origin.consumedTimer, this.#prefetched.get(origin.consumedTimer)!);
       const timer = this.#prefetched.get(origin.consumedTimer)!.data;
-      this.#written.set(origin.consumedTimer, { data: { ...timer, consumed: true }, logged: false });
+      this.#written.set(origin.consumedTimer, {
+        data: { ...timer, consumed: true },
+        settledAt: this.now,
+        logged: false,
+      });
     }
   }
 
@@ -331,7 +337,13 @@ export class RunningStep implements Step {
         `activity "${name}": its result must be JSON of at most ${maxResultBytes} bytes; keep it with step.files.put and return the reference`,
       );
     }
-    const record = { ref, data: { name, inputHash, result: JSON.parse(json) } };
+    // It outlives the delivery that may ask for it again.
+    const { inbox } = this.#origin;
+    const record = {
+      ref,
+      data: { name, inputHash, result: JSON.parse(json), ...(inbox !== undefined && { inbox }) },
+      settledAt: this.#ports.clock.now(),
+    };
     const { tenant } = this.#origin;
     const reads = [{ ref, version: null }];
     try {
@@ -413,7 +425,12 @@ export class RunningStep implements Step {
     }
     if (subject && !changed.has(subject)) changed.set(subject, []);
     const writes = [...this.#written].map(
-      ([ref, { data, dueAt }]): Write => ({ ref, data, ...(dueAt !== undefined && { dueAt }) }),
+      ([ref, { data, dueAt, settledAt }]): Write => ({
+        ref,
+        data,
+        ...(dueAt !== undefined && { dueAt }),
+        ...(settledAt !== undefined && { settledAt }),
+      }),
     );
     return {
       tenant,
@@ -500,6 +517,7 @@ export class RunningStep implements Step {
 interface PendingWrite {
   readonly data: Record<string, unknown> | null;
   readonly dueAt?: number;
+  readonly settledAt?: number;
   readonly logged: boolean;
 }
 

@@ -22,6 +22,8 @@ export interface System {
   readonly commands?: string;
   /** Module that plays the outside world on a developer's machine. */
   readonly sandbox?: string;
+  /** Statuses of a workflow that is over for good: only then may retention remove its files. Default: none. */
+  readonly closedStatuses?: readonly string[];
   /** What a first start on a new data directory tries out: the body in this file, sent to this route. */
   readonly sample?: { readonly route: `POST /api/${string}`; readonly file: string };
 }

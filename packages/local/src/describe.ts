@@ -70,6 +70,7 @@ export async function describeSystem(systemFile: string, bundleFolder: string): 
     spare: join(bundleFolder, 'spare.process.mjs'),
     ...(system.commands && { commands: resolve(folder, system.commands) }),
     ...(system.sandbox && { sandbox: resolve(folder, system.sandbox) }),
+    ...(system.closedStatuses && { closedStatuses: system.closedStatuses }),
     ...(system.sample && { sample: { ...system.sample, file: resolve(folder, system.sample.file) } }),
   };
 }

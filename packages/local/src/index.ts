@@ -6,11 +6,13 @@ export { DataDirectory, DataDirectoryError, type HostFile } from './data-directo
 export { describeSystem } from './describe.ts';
 export { examine, type Finding } from './examine.ts';
 export { hostLog, type LogLevel, type LogRecord, logLevels } from './host-log.ts';
+export { LockFile } from './lock-file.ts';
 export { LogFile } from './log-file.ts';
 export { LogReader } from './log-reader.ts';
 export type { Manifest, ManifestService } from './manifest.ts';
 export { LocalPlatform, type LocalPlatformOptions, type UnderWay } from './platform.ts';
 export { restoreBackup } from './restore.ts';
+export { Retention, type RetentionSettings } from './retention.ts';
 export { serveRequests } from './serve-requests.ts';
 export { type CommitNotice, SqliteStateStore } from './state-store.ts';
 export { RemoteStateStore, serveStateStore } from './state-wire.ts';

@@ -38,6 +38,7 @@ import { logAbout } from './host-log.ts';
 import { PushSigner, pushServiceAccount } from './identity.ts';
 import { InlineTarget } from './inline-target.ts';
 import type { Manifest } from './manifest.ts';
+import { Retention, type RetentionSettings } from './retention.ts';
 import { Scheduler } from './scheduler.ts';
 import { serveRequests } from './serve-requests.ts';
 import { Spares } from './spares.ts';
@@ -63,6 +64,8 @@ export interface LocalPlatformOptions {
   readonly onFailure: (error: Error) => void;
   /** Replaces the sync of the database, for measuring. */
   readonly sync?: DatabaseOptions['sync'];
+  /** How long what is done is kept. Default: for ever. */
+  readonly retention?: RetentionSettings;
 }
 
 /** What moves by itself now. With all of it at rest, only the clock or a message from outside moves the system on. */
@@ -135,7 +138,15 @@ export class LocalPlatform {
     undo.push(() => database.close());
     const broker = new Broker(database, clock, { fairBy: 'ce-tenant' });
     const audit = manifest.topics.some(({ name }) => name === auditLog.name);
-    const store = new SqliteStateStore({ database, broker, system: manifest.system, topicName, audit, now: clock.now });
+    const store = new SqliteStateStore({
+      database,
+      broker,
+      system: manifest.system,
+      topicName,
+      audit,
+      closedStatuses: manifest.closedStatuses,
+      now: clock.now,
+    });
     const blobs = new FileBlobStore(directory.join('files'));
     const scheduler = new Scheduler(database, store, clock, log);
     const signer = await PushSigner.open(directory);
@@ -239,6 +250,11 @@ export class LocalPlatform {
     });
     for (const subscription of broker.subscriptions) dispatcher.add(subscription);
     scheduler.start();
+    if (options.retention) {
+      const retention = new Retention({ directory, database, broker, store, clock, log, settings: options.retention });
+      undo.push(() => retention.stop());
+      retention.start();
+    }
 
     const platform = new LocalPlatform(
       ports,

@@ -2,15 +2,21 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { DatabaseSync } from 'node:sqlite';
-import type { FileRef } from '@dormouse/core';
+import { type FileRef, idOf } from '@dormouse/core';
 import { FileBlobStore } from './blob-store.ts';
 
-/** Every file that a document names, once. */
+/** Every file that a document names, once; but for workflows whose files retention has removed. */
 export function referencedFiles(database: DatabaseSync): FileRef[] {
   const files = new Map<string, FileRef>();
+  const removed = new Set(
+    database
+      .prepare(`SELECT ref FROM document WHERE collection = 'removed' AND json_extract(data, '$.filesAt') IS NOT NULL`)
+      .all()
+      .map(({ ref }) => idOf(ref as string)),
+  );
   const documents = database.prepare(`SELECT data FROM document WHERE instr(data, '"sha256":') > 0`).iterate();
   for (const row of documents) collect(JSON.parse(row.data as string), files);
-  return [...files.values()];
+  return [...files.values()].filter(({ key }) => !removed.has(key.slice(0, key.indexOf('/'))));
 }
 
 export interface FileProblem {

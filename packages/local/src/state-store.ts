@@ -19,6 +19,7 @@ import {
   type UnitOfWork,
   type Versioned,
   workflowOf,
+  workflows,
 } from '@dormouse/core';
 
 export interface StateStoreOptions {
@@ -31,6 +32,8 @@ export interface StateStoreOptions {
   readonly topicName: (topic: string) => string;
   /** Whether the system declares `audit.log`. */
   readonly audit: boolean;
+  /** Statuses of workflows that are over: when they got there is kept, for retention. Default: none. */
+  readonly closedStatuses?: readonly string[] | undefined;
   readonly now: () => number;
 }
 
@@ -82,6 +85,15 @@ export class SqliteStateStore implements StateStore {
     // Covers a listing but for its documents, so that a tenant's page skips the others' rows without reading them.
     `DROP INDEX document_by_collection;
      CREATE INDEX document_by_collection ON document (collection, created_at, ref, tenant);`,
+    // For retention. Closed workflows apart: they wait for much longer, and are not to be passed over each time.
+    `ALTER TABLE document ADD COLUMN settled_at INTEGER;
+     UPDATE document SET settled_at = coalesce(json_extract(data, '$.at'), created_at)
+       WHERE collection = 'inbox' AND json_extract(data, '$.state') = 'settled';
+     CREATE INDEX document_by_settled_at ON document (settled_at) WHERE settled_at IS NOT NULL AND collection <> 'workflows';
+     CREATE INDEX workflow_by_settled_at ON document (settled_at) WHERE settled_at IS NOT NULL AND collection = 'workflows';
+     CREATE INDEX timer_in_use ON document (json_extract(data, '$.timer'))
+       WHERE collection = 'inbox' AND json_extract(data, '$.timer') IS NOT NULL;
+     CREATE INDEX entry_of_journal ON entry (at) WHERE chain IS NULL;`,
   ];
 
   constructor(options: StateStoreOptions) {
@@ -131,25 +143,28 @@ export class SqliteStateStore implements StateStore {
 
   /** Only inside a write of the database. @throws ConflictError */
   apply(unit: UnitOfWork): Committed {
-    const { database, broker, topicName, audit } = this.#options;
+    const { database, broker, topicName, audit, closedStatuses = [] } = this.#options;
     const moved = unit.reads.filter(({ ref, version }) => this.#read(ref).version !== version).map(({ ref }) => ref);
     if (moved.length > 0) throw new ConflictError(moved);
     this.#refuseUndeclared(unit);
     const now = this.#options.now();
 
     const { tenant } = unit;
-    const versions = unit.writes.map(({ ref, data, dueAt }) => {
+    const versions = unit.writes.map(({ ref, data, dueAt, settledAt }) => {
       if (data === null) {
         const { changes } = this.#sql.remove.run(ref, tenant);
         if (changes === 0 && this.#read(ref).version !== null) throw taken(ref);
         return null;
       }
       const version = this.#nextVersion();
-      const row = [ref, collectionOf(ref), tenant, version, now, dueAt ?? null, JSON.stringify(data)];
+      const collection = collectionOf(ref);
+      const over = collection === workflows && closedStatuses.includes(data.status as string);
+      const settled = settledAt ?? (over ? now : null);
+      const row = [ref, collection, tenant, version, now, dueAt ?? null, settled, JSON.stringify(data)];
       if (this.#sql.write.run(...row).changes === 0) throw taken(ref);
       return String(version);
     });
-    const workflows = new Set<Ref>();
+    const touched = new Set<Ref>();
     for (const draft of unit.entries) {
       const head = this.#sql.head.get(draft.chain) as { seq: number; hash: string } | undefined;
       const seq = (head?.seq ?? 0) + 1;
@@ -158,7 +173,7 @@ export class SqliteStateStore implements StateStore {
       this.#sql.moveHead.run(draft.chain, seq, hash);
       const workflow = workflowOf(draft.chain);
       const { lastInsertRowid } = this.#sql.append.run(workflow ?? null, draft.chain, seq, hash, now, body);
-      if (workflow) workflows.add(workflow);
+      if (workflow) touched.add(workflow);
       if (audit) {
         this.#project(Number(lastInsertRowid), tenant, workflow, now, { kind: 'log', seq, hash, entry: draft });
       }
@@ -172,7 +187,7 @@ export class SqliteStateStore implements StateStore {
         now,
         JSON.stringify(draft),
       );
-      if (draft.workflow) workflows.add(draft.workflow);
+      if (draft.workflow) touched.add(draft.workflow);
       if (audit) {
         this.#project(Number(lastInsertRowid), tenant, draft.workflow, now, { kind: 'journal', entry: draft });
       }
@@ -181,8 +196,8 @@ export class SqliteStateStore implements StateStore {
 
     const due = unit.writes.flatMap(({ dueAt }) => dueAt ?? []);
     const dueAt = due.length > 0 ? Math.min(...due) : undefined;
-    if (workflows.size > 0 || dueAt !== undefined) {
-      database.afterSync(() => this.onCommitted({ workflows: [...workflows], dueAt }));
+    if (touched.size > 0 || dueAt !== undefined) {
+      database.afterSync(() => this.onCommitted({ workflows: [...touched], dueAt }));
     }
     return { versions };
   }
@@ -284,8 +299,10 @@ function prepare(database: Database) {
        ) AS page JOIN document ON document.ref = page.ref ORDER BY page.created_at DESC, page.ref DESC`,
     ),
     write: database.prepare(
-      `INSERT INTO document (ref, collection, tenant, version, created_at, due_at, data) VALUES (?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (ref) DO UPDATE SET version = excluded.version, due_at = excluded.due_at, data = excluded.data
+      `INSERT INTO document (ref, collection, tenant, version, created_at, due_at, settled_at, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (ref) DO UPDATE SET
+         version = excluded.version, due_at = excluded.due_at, settled_at = excluded.settled_at, data = excluded.data
        WHERE tenant = excluded.tenant`,
     ),
     remove: database.prepare('DELETE FROM document WHERE ref = ? AND tenant = ?'),

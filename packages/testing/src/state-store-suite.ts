@@ -215,6 +215,7 @@ function failure(workflow: string): UnitOfWork['journal'][number] {
   return {
     workflow,
     moment: 'attempt.failed',
+    inbox: 'inbox/E1',
     unit: 'U1',
     cause: { kind: 'event', id: 'E1', topic: 't', subscription: 's.t', attempt: 1, from: '//x' },
     error: { code: 'step.failed', message: 'no' },

@@ -13,7 +13,7 @@ import {
   type Sandbox,
   type SandboxModule,
 } from '@dormouse/core';
-import { DataDirectory, describeSystem, LocalPlatform, type Manifest } from '@dormouse/local';
+import { DataDirectory, describeSystem, LocalPlatform, type Manifest, type RetentionSettings } from '@dormouse/local';
 import { Front } from './front.ts';
 import { ManualClock } from './manual-clock.ts';
 import { SeededRandom } from './seeded-random.ts';
@@ -27,6 +27,8 @@ export interface StoryOptions {
   readonly at?: number;
   /** Of ids and backoffs. What runs at once may draw its numbers in another order the next time. Default 1. */
   readonly seed?: number;
+  /** How long what is done is kept. Default: for ever. */
+  readonly retention?: RetentionSettings;
 }
 
 /** One line of the system's log. */
@@ -120,7 +122,7 @@ export class Story implements AsyncDisposable {
   }
 
   static async #start(
-    { systemFile, environment = {}, at, seed }: StoryOptions,
+    { systemFile, environment = {}, at, seed, retention }: StoryOptions,
     undo: (() => unknown)[],
     end: () => Promise<void>,
   ): Promise<Story> {
@@ -164,6 +166,7 @@ export class Story implements AsyncDisposable {
       onFailure: (error) => {
         throw error;
       },
+      ...(retention && { retention }),
       // What survives a crash is for other tests; a story is told on one machine that stays up.
       sync: async () => {},
     });

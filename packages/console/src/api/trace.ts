@@ -3,6 +3,8 @@ import {
   type Entry,
   type PublishedEvent,
   type Ref,
+  type Removed,
+  removedRef,
   type StateStore,
   serviceOf,
   timersOf,
@@ -29,6 +31,8 @@ export interface TraceRow {
 }
 
 export interface Trace {
+  /** What retention has removed: not shown here, and not for want of having happened. */
+  readonly removed?: Removed;
   readonly rows: readonly TraceRow[];
   readonly pendingTimers: readonly { readonly name: string; readonly dueAt: number }[];
 }
@@ -42,6 +46,7 @@ export async function traceOf(
 ): Promise<Trace> {
   const entries = await Array.fromAsync(store.log({ workflow }));
   const timers = await timersOf(store, workflow);
+  const [removed] = await store.get([removedRef(workflow)]);
   const pending = new Map(timers.map(({ name, generation, dueAt }) => [generation ?? name, dueAt]));
   const journeys = new Map<string, Entry[]>();
   const key = (eventId: string, subscription: string) => `${eventId} ${subscription}`;
@@ -76,7 +81,8 @@ export async function traceOf(
   // One whose message was handled without success waits for a retry, which has a timer of its own, or died.
   const tried = new Set(entries.map(({ entry }) => entry.cause.id));
   const waits = timers.filter(({ generation }) => generation === undefined || !tried.has(generation));
-  return { rows, pendingTimers: waits.map(({ name, dueAt }) => ({ name, dueAt })) };
+  const pendingTimers = waits.map(({ name, dueAt }) => ({ name, dueAt }));
+  return { ...(removed!.data && { removed: removed!.data as Removed }), rows, pendingTimers };
 }
 
 const waiting: ReadonlySet<TraceRow['status']> = new Set(['published', 'retrying']);

@@ -5,7 +5,9 @@ import {
   everyTenant,
   may,
   type Ref,
+  type Removed,
   refOf,
+  removedRef,
   type StateStore,
   sees,
   workflows,
@@ -145,6 +147,10 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
         200: {
           description: 'the journey',
           schema: z.object({
+            removed: z
+              .object({ journalBefore: z.number().optional(), filesAt: z.number().optional() })
+              .optional()
+              .meta({ description: 'what retention has removed: failed attempts before a time, the files at a time' }),
             rows: z.array(traceRow),
             pendingTimers: z.array(z.object({ name: z.string(), dueAt: z.number() })),
           }),
@@ -152,11 +158,11 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
       },
       async handle(asked) {
         const { ref } = await existing(asked);
-        const { rows, pendingTimers } = await traceOf(store, ref, ports.topics(), ports.services());
+        const { rows, ...rest } = await traceOf(store, ref, ports.topics(), ports.services());
         const shown = may(asked.actor, 'operator')
           ? rows
           : rows.map(({ failing: _failing, ...row }) => ({ ...row, errors: [], data: null }));
-        return asked.context.json({ rows: shown, pendingTimers });
+        return asked.context.json({ ...rest, rows: shown });
       },
     }),
     route({
@@ -202,7 +208,13 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
         const { ref } = await existing(asked);
         const found = (await filesOf(store, ref)).get(name!);
         if (!found) throw new Refusal(404, `workflow "${id}" has no file "${name}"`);
-        const bytes = await blobs.get(found.key);
+        const bytes = await blobs.get(found.key).catch(async (error) => {
+          const [removed] = await store.get([removedRef(ref)]);
+          const { filesAt }: Removed = removed!.data ?? {};
+          if (filesAt === undefined) throw error;
+          const at = new Date(filesAt).toISOString();
+          throw new Refusal(410, `the files of workflow "${id}" were removed at ${at}, when their time was over`);
+        });
         return asked.context.body(Uint8Array.from(bytes), 200, {
           'content-type': found.contentType,
           // Whatever it is, no browser runs it as a page of ours.
