@@ -1,10 +1,14 @@
 import { command, InvalidInput, refOf, workflowId, workflows } from '@dormouse/core';
+import { z } from 'zod';
 import { order } from './order.ts';
 import { orderPlaced } from './system.ts';
 
 const place = command<{ sku: string; quantity: number }, { orderId: string }>({
   name: 'place',
   route: 'POST /api/orders',
+  summary: 'Places an order.',
+  body: z.object({ sku: z.string().min(1), quantity: z.int().min(1) }),
+  output: z.object({ orderId: z.string() }),
   role: 'client',
   creates: true,
   parse({ body }) {

@@ -271,6 +271,10 @@ describe('a counterparty’s webhook', () => {
       { ...good, 'webhook-id': 'msg_2' },
       { ...good, 'webhook-signature': 'v1,AAAA' },
       signed('msg_1', body, Date.now() - 3_600_000),
+      signed('msg_1', body, Date.now() - 301_000),
+      signed('msg_1', body, Date.now() + 3_600_000),
+      // A replay under another id, or for another letter, with the signature of the one that was sent.
+      { ...signed('msg_2', body), 'webhook-signature': good['webhook-signature']! },
     ];
     for (const headers of bad) {
       const { problems } = await expectProblem(await post(body, headers), 400, /./);

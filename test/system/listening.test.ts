@@ -1,10 +1,11 @@
 // Real: a host that listens beyond loopback, asked from the outside address of this machine.
 import { request } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { caseRequest } from './case-request.ts';
-import { dormouse } from './program.ts';
+import { dormouse, Program } from './program.ts';
 import { RunningSystem } from './running-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
@@ -78,6 +79,28 @@ describe('a host beyond loopback', () => {
   });
 });
 
+test('a host that starts says that it is alive and not ready yet', async () => {
+  const port = await freePort();
+  const program = Program.dormouse([
+    'start',
+    '--no-sample',
+    '--port',
+    String(port),
+    '--data',
+    join(folder, 'starting'),
+  ]);
+  onTestFinished(() => program.family.killAll());
+  const answers: number[] = [];
+  await until('it is ready', async () => {
+    const ready = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
+    if (!ready) return false;
+    answers.push(ready.status);
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+    return ready.ok;
+  });
+  expect(answers[0]).toBe(503);
+});
+
 test('a host says when it is ready and when it stops', async () => {
   const system = await RunningSystem.ofThisTest({ args: ['--no-sample'] });
   expect(await (await fetch(`${system.url}/readyz`)).json()).toEqual({ status: 'ready' });
@@ -93,6 +116,14 @@ test('a host says when it is ready and when it stops', async () => {
   expect(stopping).toMatchObject({ status: 503, title: 'Service Unavailable', reasons: ['this host is stopping'] });
   expect((await system.program.finished()).code).toBe(0);
 });
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
 
 /** `fetch` does not let one choose the Host header. */
 function statusAs(host: string, port: number): Promise<number> {

@@ -53,8 +53,8 @@ test('Ctrl-C drains: what is answered while it stops is kept, and not asked for 
   await until('the bank is asked', () => bank.asked('/drained.json') === 1);
   first.program.interrupt();
   await until('the console stops', () =>
-    fetch(`${first.url}/healthz`).then(
-      () => false,
+    fetch(`${first.url}/readyz`).then(
+      ({ ok }) => !ok,
       () => true,
     ),
   );

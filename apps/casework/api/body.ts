@@ -1,5 +1,5 @@
 import { InvalidInput } from '@dormouse/core';
-import type { z } from 'zod';
+import * as z from 'zod';
 import { parseJson } from '../statement/read-statement.ts';
 
 /** The body of a request, or everything that is wrong with it. @throws InvalidInput */
@@ -15,3 +15,7 @@ export function readJson(body: string): unknown {
   if ('problems' in json) throw new InvalidInput(json.problems);
   return json.value;
 }
+
+/** What commands answer. */
+export const aboutCase = z.object({ workflowId: z.string() });
+export const aboutDeadLetter = z.object({ deadLetterId: z.string() });

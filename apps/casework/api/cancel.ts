@@ -2,7 +2,7 @@ import { CommandRefused, command, refOf, workflows } from '@dormouse/core';
 import * as z from 'zod';
 import { disputeCase, isOver } from '../case.ts';
 import { workflowCancel } from '../contracts/workflow-cancel.ts';
-import { readBody } from './body.ts';
+import { aboutCase, readBody } from './body.ts';
 
 const request = z.object({ reason: z.string().min(1).max(500) });
 
@@ -10,6 +10,9 @@ const request = z.object({ reason: z.string().min(1).max(500) });
 export const cancel = command<z.infer<typeof request> & { readonly id: string }, { workflowId: string }>({
   name: 'cancel',
   route: 'POST /api/workflows/:id/cancel',
+  summary: 'Withdraws a case. Refused where it is over.',
+  body: request,
+  output: aboutCase,
   role: 'client',
   parse: ({ body, params }) => ({ ...readBody(body, request), id: params.id! }),
   subject: ({ id }) => ({ ref: refOf(workflows, id) }),

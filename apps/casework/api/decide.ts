@@ -2,7 +2,7 @@ import { CommandRefused, command, refOf, workflows } from '@dormouse/core';
 import * as z from 'zod';
 import { disputeCase } from '../case.ts';
 import { workflowComplete } from '../contracts/workflow-complete.ts';
-import { readBody } from './body.ts';
+import { aboutCase, readBody } from './body.ts';
 
 const request = z.object({ decision: z.enum(['accept', 'close']), reason: z.string().min(1).max(500) });
 
@@ -10,6 +10,10 @@ const request = z.object({ decision: z.enum(['accept', 'close']), reason: z.stri
 export const decide = command<z.infer<typeof request> & { readonly id: string }, { workflowId: string }>({
   name: 'decide',
   route: 'POST /api/workflows/:id/decision',
+  summary: 'Decides on an escalated case. Refused for any other.',
+  body: request,
+  output: aboutCase,
+  role: 'operator',
   parse: ({ body, params }) => ({ ...readBody(body, request), id: params.id! }),
   subject: ({ id }) => ({ ref: refOf(workflows, id) }),
   async run({ decision: kind, reason }, step) {

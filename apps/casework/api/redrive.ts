@@ -1,10 +1,14 @@
 import { CommandRefused, command, deadLetters, refOf } from '@dormouse/core';
 import { retryFailed } from '../contracts/retry-failed.ts';
+import { aboutDeadLetter } from './body.ts';
 
 /** Sends a dead letter back to the one subscription that failed. */
 export const redrive = command<{ readonly id: string }, { deadLetterId: string }>({
   name: 'redrive',
   route: 'POST /api/dead-letters/:id/redrive',
+  summary: 'Sends a dead letter back to the one subscription that failed.',
+  output: aboutDeadLetter,
+  role: 'operator',
   parse: ({ params }) => ({ id: params.id! }),
   subject: ({ id }) => ({ ref: refOf(deadLetters, id) }),
   async run({ id }, step) {

@@ -22,6 +22,9 @@ type Answer = z.infer<typeof answer> & { readonly webhookId: string };
 export const respond = command<Answer, { received: true }>({
   name: 'respond',
   route: 'POST /api/responses',
+  summary: 'A counterparty’s answer to a letter: a webhook signed as Standard Webhooks has it.',
+  body: answer,
+  output: z.object({ received: z.literal(true) }),
   authentication: 'none',
   from: 'counterparty',
   parse({ headers, body }, now) {

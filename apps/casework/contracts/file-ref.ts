@@ -7,4 +7,5 @@ export const fileRef = z.object({
   sha256: z.string(),
   bytes: z.int().nonnegative(),
   contentType: z.string(),
+  personal: z.literal(true).optional(),
 });

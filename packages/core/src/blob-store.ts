@@ -13,4 +13,6 @@ export interface FileRef {
   readonly sha256: string;
   readonly bytes: number;
   readonly contentType: string;
+  /** Its content is personal data: erased with the client's, never copied into a log or an event. */
+  readonly personal?: true | undefined;
 }

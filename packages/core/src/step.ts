@@ -46,6 +46,11 @@ export interface Document<T> {
   update(patch: Partial<T>): void;
 }
 
+export interface FileOptions {
+  readonly contentType?: string;
+  readonly personal?: boolean;
+}
+
 /** One run of a handler for one event: reads, effects, one commit. */
 export interface Step {
   /** The run of this handler for this event, from 1. */
@@ -54,8 +59,11 @@ export interface Step {
   readonly signal: AbortSignal;
   readonly now: number;
   readonly files: {
-    /** Stores a file under the workflow. Durable at once; named by whoever keeps the reference. */
-    put(name: string, content: string | Uint8Array, options?: { readonly contentType?: string }): Promise<FileRef>;
+    /**
+     * Stores a file under the workflow. Durable at once; named by whoever keeps the reference. Default `application/json`,
+     * and not personal. Its name is no place for personal data: it enters the log with the reference.
+     */
+    put(name: string, content: string | Uint8Array, options?: FileOptions): Promise<FileRef>;
     read(file: FileRef): Promise<Uint8Array>;
     text(file: FileRef): Promise<string>;
   };
@@ -360,13 +368,13 @@ export class RunningStep implements Step {
     put: async (
       name: string,
       content: string | Uint8Array,
-      { contentType = 'application/json' } = {},
+      { contentType = 'application/json', personal = false }: FileOptions = {},
     ): Promise<FileRef> => {
       const bytes = typeof content === 'string' ? Buffer.from(content) : content;
       const hash = sha256(bytes);
       const key = `${idOf(this.#workflow)}/${hash.slice(0, 20)}/${name}`;
       await this.#ports.blobs.put(key, bytes, contentType);
-      return { key, name, sha256: hash, bytes: bytes.byteLength, contentType };
+      return { key, name, sha256: hash, bytes: bytes.byteLength, contentType, ...(personal && { personal }) };
     },
     read: async (file: FileRef): Promise<Uint8Array> => {
       // A reference may come from an event or an input: it opens no other workflow's files, so no other tenant's.

@@ -27,7 +27,7 @@ export default service('data', [
         async (_request, context) => {
           const result = await retrieve(request.statement, context);
           if ('problems' in result) return result;
-          return { file: await step.files.put('statement.json', JSON.stringify(result.statement)) };
+          return { file: await step.files.put('statement.json', JSON.stringify(result.statement), { personal: true }) };
         },
         // The bank's outages pass. An address the client gave may never answer, and he waits to hear so.
         'url' in request.statement ? { retry: halfAMinute } : {},

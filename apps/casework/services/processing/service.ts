@@ -22,7 +22,7 @@ export default service('processing', [
     const statement: Statement = JSON.parse(await step.files.text(data.statement));
     const request: CaseRequest = JSON.parse(await step.files.text(found.data.request));
     const { findings, disputes } = findDisputes(statement);
-    const file = await step.files.put('findings.json', JSON.stringify(findings));
+    const file = await step.files.put('findings.json', JSON.stringify(findings), { personal: true });
     const drafts = disputes.map(({ merchant, amountMinor }, index): Letter => {
       const id = `L${String(index + 1).padStart(2, '0')}`;
       const { replies = {} } = request.sandbox ?? {};
@@ -86,7 +86,10 @@ export default service('processing', [
       charges: findings.filter((finding) => finding.merchant === merchant),
       totalMinor: amountMinor,
     });
-    const file = await step.files.put(letterFileName(merchant, reference), pdf, { contentType: 'application/pdf' });
+    const file = await step.files.put(letterFileName(merchant, reference), pdf, {
+      contentType: 'application/pdf',
+      personal: true,
+    });
     letter.update({ status: 'written', file, deadline });
     step.publish(documentSubmit, { letterId: letter.id, file }, { subject: subject! });
   }),

@@ -134,9 +134,13 @@ export function createConsole(ports: ConsolePorts): Hono<Variables> {
     summary: 'This description: OpenAPI 3.1.',
     access: 'anyone',
     answers: { 200: { description: 'the description' } },
-    handle: ({ context }) => context.json(description),
+    handle: ({ context }) => {
+      description ??= openApiOf(ports.system, [...routes, described]);
+      return context.json(description);
+    },
   });
-  const description = openApiOf(ports.system, [...routes, described]);
+  // Written when it is first asked for: a start need not wait for it.
+  let description: object | undefined;
 
   for (const [prefix, { access, handle }] of ports.mounts) {
     for (const path of [prefix, `${prefix}/*`]) {
