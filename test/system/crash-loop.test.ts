@@ -56,7 +56,7 @@ for (const [way, { before, reason, output }] of Object.entries(ways)) {
     const failure = await failing(system, 'scribe', 3);
     expect(failure).toMatchObject({ reason, output: expect.stringContaining(output) });
     // It waits longer each time.
-    expect(failure.retryAt - failure.since).toBeGreaterThan(500 + 1_000);
+    expect(failure.retryAt! - failure.since).toBeGreaterThan(500 + 1_000);
     ids.push(await take(system, 'three'));
 
     const [row] = await system.trace(ids[0]!);

@@ -30,7 +30,7 @@ export interface FailingService {
   readonly since: number;
   readonly reason: string;
   readonly output: string;
-  readonly retryAt: number;
+  readonly retryAt?: number;
 }
 
 export interface ServiceStatus {
@@ -80,6 +80,8 @@ export interface SystemOptions extends ProgramOptions {
   /** Default: a new one. */
   readonly data?: string;
   readonly npm?: boolean;
+  /** Default `start`. */
+  readonly command?: 'start' | 'dev';
 }
 
 /** A system that `dormouse start` runs, seen from outside: its process, its console, its files. */
@@ -88,9 +90,16 @@ export class RunningSystem {
   readonly data: string;
   #host: { readonly pid: number; readonly port: number; readonly token: string } | undefined;
 
-  private constructor({ args = [], data, npm = false, ...options }: SystemOptions) {
+  private constructor({ args = [], data, npm = false, command = 'start', ...options }: SystemOptions) {
     this.data = data ?? join(mkdtempSync(join(folder, 'system-')), 'data');
-    const start = ['start', ...(npm ? ['--'] : []), ...args, '--data', this.data];
+    const start = [
+      ...(npm && command === 'dev' ? ['run'] : []),
+      command,
+      ...(npm ? ['--'] : []),
+      ...args,
+      '--data',
+      this.data,
+    ];
     this.program = npm ? Program.npm(start, options) : Program.dormouse(start, options);
     if (options.disk) this.data = `/proc/${this.program.pid}/root${this.data}`;
   }

@@ -56,7 +56,7 @@ ${body}
 }
 
 const note = `import { topic, workflow } from '@dormouse/core';
-import { z } from 'zod';
+import * as z from 'zod';
 export const note = workflow<{ id: string; text: string; seen?: string }>({ idPrefix: 'NO' });
 export const noteTaken = topic('note.taken', { schema: z.object({ text: z.string() }) });
 `;

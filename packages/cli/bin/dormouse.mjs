@@ -13,7 +13,7 @@ if (Number.parseInt(process.versions.node, 10) < 26) {
   process.exit(1);
 }
 const cache = join(import.meta.dirname, '../../../node_modules/.cache/dormouse');
-if (process.argv[2] === 'start' && !existsSync(cache)) {
+if (['start', 'dev'].includes(process.argv[2]) && !existsSync(cache)) {
   spawnSync(process.execPath, [join(import.meta.dirname, 'warm.mjs'), cache], { stdio: 'ignore' });
 }
 module.enableCompileCache(cache);

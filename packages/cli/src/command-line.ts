@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { plainErrors } from './usage-error.ts';
 
 export interface Command {
   readonly summary: string;
@@ -22,6 +23,7 @@ export interface OptionSpec {
 // Loaded one by one: `dormouse version` need not load a broker.
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   start: async () => (await import('./start.ts')).start,
+  dev: async () => (await import('./dev.ts')).dev,
   case: async () => (await import('./case.ts')).caseCommand,
   cases: async () => (await import('./cases.ts')).cases,
   'dead-letters': async () => (await import('./dead-letters.ts')).deadLetters,
@@ -38,9 +40,6 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   validate: async () => (await import('./validate.ts')).validate,
   version: async () => (await import('./version.ts')).version,
 };
-
-/** Errors that are the user's to mend, told in one line. The rest is ours, and keeps its stack. */
-const plainErrors = new Set(['UsageError', 'DataDirectoryError', 'BackupError', 'DatabaseError']);
 
 export async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;

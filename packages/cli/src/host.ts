@@ -27,6 +27,9 @@ import { Front } from './front.ts';
 import { Listening } from './listening.ts';
 import { UsageError } from './usage-error.ts';
 
+/** Where the bundles of a start lie, in the data directory. */
+export const bundlesIn = ['build', 'services'] as const;
+
 /** The log of the host and all services, in the data directory. */
 export const logName = 'host.log';
 
@@ -42,6 +45,8 @@ export interface HostOptions {
   readonly spare?: number;
   readonly retention: RetentionSettings;
   readonly inline: 'all' | readonly string[];
+  /** Its sources as they were bundled; otherwise it bundles them. */
+  readonly manifest?: Manifest;
   /** Is given each record of the log as it is written. */
   readonly tell?: (record: LogRecord) => void;
 }
@@ -104,7 +109,7 @@ export class Host {
     const { listening = new Listening() } = options;
     const front = await Front.listen(options.port, listening);
     undo.push(() => front.close());
-    const manifest = await bundleSystem(options.systemFile, directory.join('build', 'services'));
+    const manifest = options.manifest ?? (await bundleSystem(options.systemFile, directory.join(...bundlesIn)));
 
     const sandbox =
       manifest.sandbox === undefined ? undefined : await startSandbox(manifest.sandbox, directory, front.url);

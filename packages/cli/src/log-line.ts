@@ -31,6 +31,27 @@ export function warningOf({ level, service, moment, ...facts }: LogRecord): stri
   return level === 'error' ? `${service}: ${moment}: ${facts.cause ?? facts.error ?? ''} · ${more}` : undefined;
 }
 
+/** What the developer of a service wants to see at once: what it prints, and what goes wrong, with its place. */
+export function developmentLine(record: LogRecord): string | undefined {
+  const { level, service, moment, ...facts } = record;
+  const who = paint('cyan', service);
+  if (moment === 'service.said') {
+    return `${who} | ${level === 'info' ? facts.line : paint(colours[level], String(facts.line))}`;
+  }
+  if (moment === 'attempt.failed') {
+    const places = ((facts.at as string[] | undefined) ?? []).map((place) => `\n    at ${place}`).join('');
+    const next = facts.decision === 'retry' ? 'tried again later' : 'given up: npm run dormouse -- dead-letters';
+    return paint(
+      'red',
+      `${service}: attempt ${facts.attempt} at ${facts.subscription} failed: ${facts.cause} · ${next}${places}`,
+    );
+  }
+  if (moment === 'service.failing') {
+    return paint('red', `${service} is failing: ${facts.reason} · tried again in ${span(Number(facts.retryInMs))}`);
+  }
+  return warningOf(record);
+}
+
 function fact(name: string, value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
   return `${paint('dim', `${name}=`)}${/^[^\s"]+$/.test(text) ? text : JSON.stringify(text)}`;

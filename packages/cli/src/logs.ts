@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type LogLevel, LogReader, type LogRecord, logLevels, type Manifest } from '@dormouse/local';
 import type { Command } from './command-line.ts';
-import { logName } from './host.ts';
+import { bundlesIn, logName } from './host.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { logLine } from './log-line.ts';
 import { dataFolder, dataOption, durationOption } from './settings.ts';
@@ -69,7 +69,7 @@ export const logs: Command = {
 };
 
 function servicesOf(folder: string): string[] {
-  const file = join(folder, 'build', 'services', 'manifest.json');
+  const file = join(folder, ...bundlesIn, 'manifest.json');
   if (!existsSync(file)) return [];
   return (JSON.parse(readFileSync(file, 'utf8')) as Manifest).services.map(({ name }) => name);
 }

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Command } from './command-line.ts';
+import type { Command, Options } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
-import { Host } from './host.ts';
+import { Host, type HostOptions } from './host.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { warningOf } from './log-line.ts';
 import { paint, span } from './paint.ts';
@@ -42,42 +42,58 @@ export const start: Command = {
   },
   async run([file], options) {
     const interrupted = untilInterrupted();
-    const systemFile = file === undefined ? projectOf().systemFile : resolve(userFolder(), file);
-    const folder = dataFolder(options);
     const startedAt = performance.now();
     const host = await Host.start({
-      systemFile,
-      dataFolder: folder,
-      port: portOption(options),
-      listening: listeningOption(options),
-      idleMs: durationOption(options, 'idle', '10s'),
-      spare: spareOption(options),
-      retention: retentionOf(projectInReach()),
-      inline: inlineOption(options),
+      ...hostOptionsOf(file, options),
       tell: (record) => {
         const warning = warningOf(record);
         if (warning !== undefined) process.stderr.write(`dormouse: ${warning}\n`);
       },
     });
-    const say = (text: string) => process.stdout.write(`${text}\n`);
-    say(`${paint('bold', `dormouse · ${host.manifest.system}`)} up in ${span(performance.now() - startedAt)}`);
-    say(`  data      ${folder}`);
-    const { sample } = host.manifest;
-    if (host.isNew && sample && !options['no-sample']) {
-      const stopFollowing = new AbortController();
-      void interrupted.then(() => stopFollowing.abort());
-      await openSample(host, sample, stopFollowing.signal);
-    }
-    say(`  console   ${host.url}`);
-    if (host.manifest.sandbox) say(`  sandbox   ${host.url}/sandbox`);
-    say(`  broker    http://127.0.0.1:${host.platform.brokerPort}`);
-    say(`  token     ${host.token ?? 'the first one was revoked'}`);
-    say('Ctrl-C stops it.');
+    await present(host, dataFolder(options), startedAt, !options['no-sample'], interrupted);
     await interrupted;
     await host.stop();
     return 0;
   },
 };
+
+/** What `start` and `dev` run, from what the user typed. @throws UsageError */
+export function hostOptionsOf(file: string | undefined, options: Options): HostOptions {
+  return {
+    systemFile: file === undefined ? projectOf().systemFile : resolve(userFolder(), file),
+    dataFolder: dataFolder(options),
+    port: portOption(options),
+    listening: listeningOption(options),
+    idleMs: durationOption(options, 'idle', '10s'),
+    spare: spareOption(options),
+    retention: retentionOf(projectInReach()),
+    inline: inlineOption(options),
+  };
+}
+
+/** Says what runs and where; on a new data directory shows a sample first, until it is over or the system is. */
+export async function present(
+  host: Host,
+  folder: string,
+  startedAt: number,
+  withSample: boolean,
+  over: Promise<void>,
+): Promise<void> {
+  const say = (text: string) => process.stdout.write(`${text}\n`);
+  say(`${paint('bold', `dormouse · ${host.manifest.system}`)} up in ${span(performance.now() - startedAt)}`);
+  say(`  data      ${folder}`);
+  const { sample } = host.manifest;
+  if (host.isNew && sample && withSample) {
+    const stopFollowing = new AbortController();
+    void over.then(() => stopFollowing.abort());
+    await openSample(host, sample, stopFollowing.signal);
+  }
+  say(`  console   ${host.url}`);
+  if (host.manifest.sandbox) say(`  sandbox   ${host.url}/sandbox`);
+  say(`  broker    http://127.0.0.1:${host.platform.brokerPort}`);
+  say(`  token     ${host.token ?? 'the first one was revoked'}`);
+  say('Ctrl-C stops it.');
+}
 
 /** Shows the system at work: the sample's journey, line by line, until it is over. */
 async function openSample(host: Host, sample: { route: string; file: string }, signal: AbortSignal): Promise<void> {

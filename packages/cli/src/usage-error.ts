@@ -2,3 +2,12 @@
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
+
+/** Errors that are the user's to mend, told in one line. The rest is ours, and keeps its stack. */
+export const plainErrors: ReadonlySet<string> = new Set([
+  'BundleError',
+  'UsageError',
+  'DataDirectoryError',
+  'BackupError',
+  'DatabaseError',
+]);

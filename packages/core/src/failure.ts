@@ -105,6 +105,14 @@ export function decide(error: unknown, failures: number, policy: RetryPolicy, no
   return { kind: 'retry', code, at: Math.round(now + backoffMs * (0.5 + random / 2)), countsAsFailure: true };
 }
 
+/** Where a handler threw: up to three places, innermost first, without those in packages, in Node, and of who called it. */
+export function placesOf(error: unknown): string[] {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line) && !/node:|node_modules\//.test(line));
+  const caller = frames.findIndex((line) => line.includes('DeliveryRun.'));
+  return frames.slice(0, caller === -1 ? 3 : Math.min(3, caller)).map((line) => line.trim().slice('at '.length));
+}
+
 /** The causes of an error, outermost first, without secrets and contact data: what goes to the journal and to operators. */
 export function causeOf(error: unknown): string {
   const parts: string[] = [];

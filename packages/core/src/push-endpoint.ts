@@ -11,7 +11,7 @@ import {
   type Message,
 } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
-import { causeOf, decide, type RetryPolicy } from './failure.ts';
+import { causeOf, decide, placesOf, type RetryPolicy } from './failure.ts';
 import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
@@ -396,6 +396,7 @@ class DeliveryRun {
       decision: decision.kind,
       code: decision.code,
       cause,
+      ...(decision.code === 'step.failed' && { at: placesOf(error) }),
     });
     const entered = isOfLog(journal.cause) ? [] : [journal];
     return { tenant, reads: [inbox, ...seen], writes, entries: [], journal: entered, publish };

@@ -23,8 +23,8 @@ export interface ServiceFailure {
   readonly reason: string;
   /** The last that it wrote, without secrets and personal data. */
   readonly output: string;
-  /** When it is tried again, where something waits for it. */
-  readonly retryAt: number;
+  /** When it is tried again, where something waits for it. Absent where its code must change first. */
+  readonly retryAt?: number;
 }
 
 const failingBackoff = { minMs: 500, maxMs: 30_000 };
@@ -36,13 +36,15 @@ const failingBackoff = { minMs: 500, maxMs: 30_000 };
  *      failing <--does not listen, or dies--/-----------------------/
  *      failing --a message waits, backoff is over--> failing (trying) --it listens--> awake --a push is acked: no failure more
  *
+ * Whatever it is, `hold` retires all, and nothing wakes until `renew` brings other code.
+ *
  * Invariants: a push holds a slot of an instance that listens, so nothing is leased while a service wakes or fails; at
  * most one instance starts at a time, and another only when the last one is up and all slots are still taken; an
  * instance stops only when it holds no push.
  */
 export class ServicePool implements PushTarget {
-  readonly service: ManifestService;
   onFree: () => void = () => {};
+  #service: ManifestService;
   readonly #options: InstanceOptions;
   readonly #ports: readonly number[];
   readonly #instances = new Set<Instance>();
@@ -53,10 +55,12 @@ export class ServicePool implements PushTarget {
   #lastExit: ServiceStatus['lastExit'];
   #cancelRetry: (() => void) | undefined;
   #stopped = false;
+  /** Its code is being replaced: nothing is taken. */
+  #held = false;
 
   /** @param ports for a foreign command: one for each instance it may have */
   constructor(service: ManifestService, options: InstanceOptions, ports: readonly number[]) {
-    this.service = service;
+    this.#service = service;
     this.#options = options;
     this.#ports = ports;
     this.#since = options.clock.now();
@@ -65,7 +69,7 @@ export class ServicePool implements PushTarget {
   status(): ServiceStatus {
     const awake = this.#instances.size > 0;
     return {
-      name: this.service.name,
+      name: this.#service.name,
       state: awake ? 'awake' : this.#failure ? 'failing' : this.#starting ? 'waking' : 'asleep',
       since: awake ? this.#since : (this.#failure?.since ?? this.#since),
       instances: this.#instances.size,
@@ -77,7 +81,7 @@ export class ServicePool implements PushTarget {
   }
 
   take(): PushSlot | undefined {
-    if (this.#stopped) return undefined;
+    if (this.#stopped || this.#held) return undefined;
     let freest: Instance | undefined;
     for (const instance of this.#instances) {
       if (instance.free > 0 && (!freest || instance.free > freest.free)) freest = instance;
@@ -85,6 +89,25 @@ export class ServicePool implements PushTarget {
     if (freest) return freest.take();
     this.#wake();
     return undefined;
+  }
+
+  /** Its code is being replaced: what runs finishes what it holds and goes, and messages wait until `renew`. */
+  hold(failure?: { readonly reason: string; readonly output: string }): void {
+    const now = this.#options.clock.now();
+    this.#held = true;
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
+    this.#failure = failure && { failures: 1, since: now, ...failure };
+    for (const instance of this.#instances) instance.retire();
+    this.#starting?.retire();
+  }
+
+  /** There is new code: the next message wakes it. */
+  renew(service: ManifestService): void {
+    this.#service = service;
+    this.#held = false;
+    this.#failure = undefined;
+    this.onFree();
   }
 
   async stop(): Promise<void> {
@@ -96,13 +119,13 @@ export class ServicePool implements PushTarget {
   }
 
   #wake(): void {
-    const { limits, name, run } = this.service;
+    const { limits, name, run } = this.#service;
     if (this.#starting || this.#cancelRetry || this.#instances.size >= limits.maxInstances) return;
     const port = this.#ports.find((port) => ![...this.#instances].some((instance) => instance.port === port));
     const number = ++this.#wakes;
     let instance: Instance;
     try {
-      instance = new Instance(this.service, number, port, this.#options, {
+      instance = new Instance(this.#service, number, port, this.#options, {
         onFree: () => this.onFree(),
         onAcked: () => this.#recovered(),
       });
@@ -125,7 +148,7 @@ export class ServicePool implements PushTarget {
     if (this.#instances.size === 0) this.#since = this.#options.clock.now();
     this.#instances.add(instance);
     this.#options.log.info('instance.woken', {
-      service: this.service.name,
+      service: this.#service.name,
       pid: instance.pid,
       startMs: instance.startMs,
     });
@@ -135,14 +158,15 @@ export class ServicePool implements PushTarget {
 
   #onFailedStart(instance: Instance, error: Error): void {
     this.#starting = undefined;
-    if (!this.#stopped) this.#backOff(error.message, instance.output);
+    if (instance.isRetired) this.onFree();
+    else if (!this.#stopped) this.#backOff(error.message, instance.output);
   }
 
   #onExit(instance: Instance, reason: string): void {
     if (!this.#instances.delete(instance)) return;
     const { clock, log } = this.#options;
     if (this.#instances.size === 0) this.#since = clock.now();
-    log.info('instance.exited', { service: this.service.name, pid: instance.pid, reason });
+    log.info('instance.exited', { service: this.#service.name, pid: instance.pid, reason });
     if (instance.crashed) this.#backOff(reason, instance.output);
     else {
       this.#lastExit = { at: clock.now(), reason };
@@ -163,7 +187,7 @@ export class ServicePool implements PushTarget {
     const retryInMs = Math.min(failingBackoff.maxMs, failingBackoff.minMs * 2 ** (failures - 1));
     const output = redacted(said);
     this.#failure = { failures, since: this.#failure?.since ?? now, reason, output, retryAt: now + retryInMs };
-    log.error('service.failing', { service: this.service.name, failures, reason, output, retryInMs });
+    log.error('service.failing', { service: this.#service.name, failures, reason, output, retryInMs });
     this.#cancelRetry = clock.after(retryInMs, () => {
       this.#cancelRetry = undefined;
       this.onFree();
@@ -174,6 +198,6 @@ export class ServicePool implements PushTarget {
     if (!this.#failure) return;
     const { failures } = this.#failure;
     this.#failure = undefined;
-    this.#options.log.info('service.recovered', { service: this.service.name, failures });
+    this.#options.log.info('service.recovered', { service: this.#service.name, failures });
   }
 }

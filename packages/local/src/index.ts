@@ -1,7 +1,7 @@
 export type { ServiceFailure, ServiceStatus } from './activator.ts';
 export { type BackupContents, BackupError, backUp } from './backup.ts';
 export { FileBlobStore } from './blob-store.ts';
-export { bundleSystem } from './bundler.ts';
+export { BundleError, bundleSystem } from './bundler.ts';
 export { DataDirectory, DataDirectoryError, type HostFile } from './data-directory.ts';
 export { describeSystem } from './describe.ts';
 export { examine, type Finding } from './examine.ts';
@@ -14,5 +14,6 @@ export { LocalPlatform, type LocalPlatformOptions, type UnderWay } from './platf
 export { restoreBackup } from './restore.ts';
 export { Retention, type RetentionSettings } from './retention.ts';
 export { serveRequests } from './serve-requests.ts';
+export { type Sources, sourcesOf } from './sources.ts';
 export { type CommitNotice, SqliteStateStore } from './state-store.ts';
 export { RemoteStateStore, serveStateStore } from './state-wire.ts';

@@ -58,6 +58,8 @@ export class Instance {
   #cancelIdle: () => void = () => {};
   /** The host wants it gone. */
   #asked = false;
+  /** It takes no more pushes, and goes when it has none left. */
+  #retiring = false;
   /** It does not take pushes any more, though nobody asked it to go. */
   #broken = false;
 
@@ -107,7 +109,7 @@ export class Instance {
   }
 
   get free(): number {
-    return this.#asked || this.#broken ? 0 : this.#service.limits.concurrency - this.inFlight;
+    return this.#asked || this.#retiring || this.#broken ? 0 : this.#service.limits.concurrency - this.inFlight;
   }
 
   /** Resolves when it listens. */
@@ -139,7 +141,8 @@ export class Instance {
     const free = () => {
       this.inFlight--;
       this.#told.onFree();
-      this.idleFrom();
+      if (this.#retiring && this.inFlight === 0) void this.stop();
+      else this.idleFrom();
     };
     return { push: (push) => this.#push(push).finally(free), release: free };
   }
@@ -150,6 +153,16 @@ export class Instance {
     if (this.inFlight > 0 || this.#asked || this.#broken) return;
     const { clock, idleMs } = this.#options;
     this.#cancelIdle = clock.after(idleMs, () => void this.stop());
+  }
+
+  /** Lets it finish what it holds, and stops it. */
+  retire(): void {
+    this.#retiring = true;
+    if (this.inFlight === 0) void this.stop();
+  }
+
+  get isRetired(): boolean {
+    return this.#retiring;
   }
 
   async stop(): Promise<void> {
@@ -192,8 +205,9 @@ export class Instance {
       return spare ?? startBundle(run.file, { ...environment, DORMOUSE_INSTANCE: instance });
     }
     // A foreign command knows nothing of our stdin. The shell beside it does: when the pipe closes, the command must go.
+    // What the shell itself has to say ("Terminated") is not the command's.
     const watch =
-      'exec 3<&0; "$@" </dev/null 3<&- & child=$!; (cat <&3 >/dev/null; kill "$child" 2>/dev/null; sleep 2; kill -KILL -$$) & wait "$child"';
+      'exec 3<&0; "$@" </dev/null 3<&- & child=$!; exec 2>/dev/null; (cat <&3 >/dev/null; kill "$child" 2>/dev/null; sleep 2; kill -KILL -$$) & wait "$child"';
     return spawn('/bin/sh', ['-c', watch, 'sh', ...run.command], {
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -37,7 +37,7 @@ import type { DataDirectory } from './data-directory.ts';
 import { logAbout } from './host-log.ts';
 import { PushSigner, pushServiceAccount } from './identity.ts';
 import { InlineTarget } from './inline-target.ts';
-import type { Manifest } from './manifest.ts';
+import type { Manifest, ManifestService } from './manifest.ts';
 import { Retention, type RetentionSettings } from './retention.ts';
 import { Scheduler } from './scheduler.ts';
 import { serveRequests } from './serve-requests.ts';
@@ -319,6 +319,24 @@ export class LocalPlatform {
     });
     await this.#client.modifyPushConfig(name, paused ? {} : pushPlan(service.name));
     return true;
+  }
+
+  /**
+   * The code of these services is being replaced: what runs finishes what it holds and goes, and their messages wait until
+   * `renew`. With a failure they are shown as failing meanwhile. Services inside the host stay as they are.
+   */
+  hold(names: readonly string[], failure?: { readonly reason: string; readonly output: string }): void {
+    for (const target of this.#targets) {
+      if (target instanceof ServicePool && names.includes(target.status().name)) target.hold(failure);
+    }
+  }
+
+  /** There is new code for services that were held; the others wake from their new files from now on. */
+  renew(services: readonly ManifestService[]): void {
+    for (const target of this.#targets) {
+      const service = services.find(({ name }) => name === target.status().name);
+      if (service && target instanceof ServicePool) target.renew(service);
+    }
   }
 
   underWay(): UnderWay {

@@ -52,7 +52,7 @@ export interface ServiceHealth {
     readonly since: number;
     readonly reason: string;
     readonly output: string;
-    readonly retryAt: number;
+    readonly retryAt?: number;
   };
 }
 
