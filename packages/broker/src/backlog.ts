@@ -10,8 +10,9 @@ export interface Backlog {
   readonly waiting: number;
   /** When the oldest of them was published, epoch milliseconds. */
   readonly oldestAt: number | undefined;
-  /** Not pushed: paused, or for whoever pulls. */
+  /** Where not: it is paused, or for whoever pulls. */
   readonly pushed: boolean;
+  readonly filter: string;
 }
 
 export const mostCounted = 10_000;
@@ -42,6 +43,7 @@ export function backlogsOf(database: DatabaseSync): Backlog[] {
         waiting,
         oldestAt,
         pushed: Boolean(pushConfig?.pushEndpoint),
+        filter,
       };
     });
 }

@@ -157,6 +157,21 @@ export class Broker {
     return config;
   }
 
+  /** Takes a subscription away, with all that it had not settled. */
+  async deleteSubscription(name: string): Promise<void> {
+    const subscription = this.subscription(name);
+    await this.#database.write(() => {
+      this.#database.prepare('DELETE FROM exception WHERE subscription = ?').run(subscription.id);
+      this.#database.prepare('DELETE FROM subscription WHERE id = ?').run(subscription.id);
+      this.#database.afterSync(() => {
+        this.#subscriptions.delete(name);
+        this.#topicState(subscription.config.topic).subscriptions.delete(subscription);
+        this.#alarms.get(subscription)?.cancel();
+        this.#alarms.delete(subscription);
+      });
+    });
+  }
+
   /** Answers when the messages are durable. */
   publish(topicName: string, messages: readonly PubsubMessage[]): Promise<string[]> {
     this.#topicState(topicName);

@@ -5,6 +5,7 @@ export { Database, type DatabaseOptions } from './database.ts';
 export { DatabaseError } from './database-error.ts';
 export { type Filter, FilterError, parseFilter } from './filter.ts';
 export type { PubsubMessage, StoredMessage } from './log.ts';
+export { shortName } from './names.ts';
 export {
   isAck,
   PushDispatcher,

@@ -8,7 +8,7 @@ const maxBodyBytes = 15_000_000;
 
 /**
  * Pub/Sub v1 over REST. Errors in Google's shape. Source: google/pubsub/v1/pubsub.proto.
- * Served so far: topics (create, get, list), subscriptions (create, get, list, update, modifyPushConfig), publish, pull,
+ * Served so far: topics (create, get, list), subscriptions (create, get, list, update, delete, modifyPushConfig), publish, pull,
  * acknowledge, modifyAckDeadline; the rest answers UNIMPLEMENTED.
  */
 export function createRestApi(broker: Broker): (request: Request) => Promise<Response> {
@@ -69,6 +69,9 @@ async function route(broker: Broker, request: Request): Promise<unknown> {
       return broker.subscription(name).config;
     case 'GET subscriptions':
       return { subscriptions: broker.subscriptions.map(({ config }) => config).filter(ofProject) };
+    case 'DELETE subscriptions/*':
+      await broker.deleteSubscription(name);
+      return {};
     case 'POST subscriptions/*:modifyPushConfig':
       await broker.updateSubscription(name, { pushConfig: body.pushConfig ?? {} });
       return {};

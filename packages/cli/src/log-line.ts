@@ -28,6 +28,10 @@ export function warningOf({ level, service, moment, ...facts }: LogRecord): stri
   if (moment === 'attempt.failed' && facts.decision === 'dead-letter') {
     return `${service} gave up an event of ${facts.subscription}: ${facts.cause} · npm run dormouse -- dead-letters`;
   }
+  if (moment === 'subscription.undeclared') {
+    const remedy = `subscriptions move ${facts.subscription} NEW-NAME, or subscriptions forget ${facts.subscription}`;
+    return `the system does not declare ${facts.subscription} any more; ${facts.waiting} messages wait there · npm run dormouse -- ${remedy}`;
+  }
   return level === 'error' ? `${service}: ${moment}: ${facts.cause ?? facts.error ?? ''} · ${more}` : undefined;
 }
 

@@ -30,6 +30,7 @@ export const errorCodes = {
     'A step met conflicts in every one of its re-runs. Retried after about a second; uses up no attempt.',
   'store.unavailable':
     'The state store did not answer, or its disk would not take a write. Nothing was done. A message is not acknowledged and comes again, no attempt used up; a request is answered 503.',
+  'subscription.refused': 'A subscription cannot be moved or forgotten; the message says why. Nothing more was done.',
   'query.invalid': 'A limit or cursor of a listing is none. The call is refused.',
   'blob.missing': 'A file named by a document is not in the blob store. Retried by policy.',
   'blob.damaged': 'A file named by a document has another content than was written. Retried by policy.',

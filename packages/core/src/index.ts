@@ -47,7 +47,7 @@ export type { Logger } from './logger.ts';
 export { checkName } from './name.ts';
 export { difference, type PatchOperation } from './patch.ts';
 export { PubsubClient, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
-export { createEndpoint, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
+export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export { redacted, redactedFacts } from './redact.ts';
 export { type Removed, removedRef } from './retention.ts';
 export type { Sandbox, SandboxModule, SandboxOptions } from './sandbox.ts';

@@ -116,6 +116,12 @@ export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint
   return { fetch, push, deliver };
 }
 
+/** Where the memory of a delivery is. @param id of the event; of its message, where it says none */
+export function deliveryRef(subscription: string, attributes: Message['attributes'], id: string): Ref {
+  const of = [attributes['ce-tenant'] ?? '', attributes['ce-source'] ?? ''];
+  return refOf('inbox', derivedId(subscription, ...of, attributes['ce-id'] ?? id));
+}
+
 /** One delivery, from the message to its commit. */
 class DeliveryRun {
   readonly #service: Service;
@@ -150,8 +156,7 @@ class DeliveryRun {
   async settle(): Promise<void> {
     const { attributes } = this.#delivery.message;
     const id = attributes['ce-id'] ?? this.#delivery.messageId;
-    const of = [attributes['ce-tenant'] ?? '', attributes['ce-source'] ?? ''];
-    const inbox = refOf('inbox', derivedId(this.#subscription.name, ...of, id));
+    const inbox = deliveryRef(this.#subscription.name, attributes, id);
     const workflow = workflowOf(attributes['ce-subject'] ?? '');
     const timer = this.#marks.timer?.ref;
     const refs = [inbox, timer, workflow].filter((ref): ref is Ref => ref !== undefined);

@@ -8,6 +8,7 @@ import { LockFile } from './lock-file.ts';
 import type { Manifest } from './manifest.ts';
 import { checkFiles, referencedFiles } from './referenced-files.ts';
 import { integrityProblems, newerThanKnown, schemaVersions } from './schema.ts';
+import { isOurs } from './undeclared.ts';
 
 /** One line of a health check. */
 export interface Finding {
@@ -147,9 +148,9 @@ function* waiting(folder: string, database: DatabaseSync, now: number): Generato
   const declared = declaredSubscriptions(folder);
   const backlogs = backlogsOf(database);
   let quiet = true;
-  for (const { subscription, topic, waiting, oldestAt, pushed } of backlogs) {
+  for (const { subscription, topic, waiting, oldestAt, pushed, filter } of backlogs) {
     const since = oldestAt === undefined ? '' : `, the oldest since ${new Date(oldestAt).toISOString()}`;
-    if (declared && !declared.has(subscription)) {
+    if (declared && !declared.has(subscription) && isOurs(subscription, filter)) {
       quiet = false;
       yield warn(
         'backlog',

@@ -44,6 +44,7 @@ import { serveRequests } from './serve-requests.ts';
 import { Spares } from './spares.ts';
 import { type CommitNotice, SqliteStateStore } from './state-store.ts';
 import { serveStateStore } from './state-wire.ts';
+import { UndeclaredSubscriptions } from './undeclared.ts';
 
 export interface LocalPlatformOptions {
   readonly directory: DataDirectory;
@@ -89,6 +90,8 @@ export class LocalPlatform {
   onCommitted: (notice: CommitNotice) => void = () => {};
   readonly #stop: () => Promise<void>;
   readonly #targets: readonly (ServicePool | InlineTarget)[];
+  /** What the system declared once. */
+  readonly undeclared: UndeclaredSubscriptions;
   readonly #broker: Broker;
   readonly #client: PubsubClient;
   readonly #services: Manifest['services'];
@@ -101,6 +104,7 @@ export class LocalPlatform {
     client: PubsubClient,
     services: Manifest['services'],
     targets: readonly (ServicePool | InlineTarget)[],
+    undeclared: UndeclaredSubscriptions,
     underWay: () => UnderWay,
     stop: () => Promise<void>,
   ) {
@@ -110,6 +114,7 @@ export class LocalPlatform {
     this.#client = client;
     this.#services = services;
     this.#targets = targets;
+    this.undeclared = undeclared;
     this.#underWay = underWay;
     this.#stop = stop;
   }
@@ -158,6 +163,20 @@ export class LocalPlatform {
     const brokerToken = randomBytes(24).toString('base64url');
     const { brokerAdmits } = options;
     const door = brokerAdmits ? guarded(restApi, brokerToken, brokerAdmits) : restApi;
+    const undeclared = new UndeclaredSubscriptions({
+      broker,
+      database,
+      store,
+      services: manifest.services,
+      nameOf: (name) => `projects/${project}/subscriptions/${name}`,
+      now: clock.now,
+    });
+    for (const name of undeclared.names()) {
+      const waiting = broker.subscription(`projects/${project}/subscriptions/${name}`).backlog();
+      log.warn('subscription.undeclared', { subscription: name, waiting });
+      // Its service may live on, and would be woken again and again by what it does not know.
+      await client.modifyPushConfig(name, {});
+    }
     const brokerServer = createServer(serveRequests(door));
     const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
     undo.push(() => close(brokerServer));
@@ -263,6 +282,7 @@ export class LocalPlatform {
       client,
       manifest.services,
       [...targets.values()],
+      undeclared,
       () => ({
         deliveries: dispatcher.inFlight,
         waking: [...targets.values()].filter((target) => target.status().state === 'waking').length,
@@ -284,7 +304,12 @@ export class LocalPlatform {
 
   topics(): {
     readonly name: string;
-    readonly subscriptions: readonly { readonly name: string; readonly backlog: number; readonly paused: boolean }[];
+    readonly subscriptions: readonly {
+      readonly name: string;
+      readonly backlog: number;
+      readonly paused: boolean;
+      readonly undeclared: boolean;
+    }[];
   }[] {
     const short = (name: string) => name.slice(name.lastIndexOf('/') + 1);
     return this.#broker.topics.map(({ name }: TopicConfig) => ({
@@ -295,6 +320,7 @@ export class LocalPlatform {
           name: short(subscription.config.name),
           backlog: subscription.backlog(),
           paused: !subscription.config.pushConfig?.pushEndpoint,
+          undeclared: this.undeclared.has(short(subscription.config.name)),
         })),
     }));
   }

@@ -220,6 +220,11 @@ export class SqliteStateStore implements StateStore {
     this.#sql.endBackoffs.run(now);
   }
 
+  /** Retries that wait for one subscription. */
+  timersAddressedTo(subscription: string): Versioned[] {
+    return (this.#sql.addressed.all(subscription) as unknown as Row[]).map(versioned);
+  }
+
   nextDueAt(): number | undefined {
     return (this.#sql.nextDue.get()?.due_at as number | null) ?? undefined;
   }
@@ -313,6 +318,10 @@ function prepare(database: Database) {
     due: database.prepare('SELECT ref, version, tenant, data FROM document WHERE due_at <= ? ORDER BY due_at LIMIT ?'),
     endBackoffs: database.prepare(
       "UPDATE document SET due_at = ?1 WHERE due_at > ?1 AND created_at > ?1 AND json_extract(data, '$.generation') IS NULL",
+    ),
+    addressed: database.prepare(
+      `SELECT ref, version, tenant, data FROM document
+       WHERE due_at IS NOT NULL AND json_extract(data, '$.message.attributes."dormouse-to"') = ?`,
     ),
     nextDue: database.prepare('SELECT min(due_at) AS due_at FROM document WHERE due_at IS NOT NULL'),
     ceiling: database.prepare('SELECT value FROM version_ceiling'),

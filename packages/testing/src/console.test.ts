@@ -28,6 +28,7 @@ async function open() {
     services: () => [],
     topics: () => [],
     pause: async () => false,
+    undeclared: { move: async () => ({ messages: 0 }), forget: async () => ({ messages: 0 }) },
     watch: () => () => {},
     mounts: new Map(),
   });

@@ -166,9 +166,10 @@ class Bench implements AsyncDisposable {
   }
 
   trace() {
+    const idle = { backlog: 0, paused: false, undeclared: false };
     const topics = [
-      { name: 'news', subscriptions: ['ada.news', 'bob.news'].map((name) => ({ name, backlog: 0, paused: false })) },
-      { name: 'order', subscriptions: [{ name: 'desk.order', backlog: 0, paused: false }] },
+      { name: 'news', subscriptions: ['ada.news', 'bob.news'].map((name) => ({ name, ...idle })) },
+      { name: 'order', subscriptions: [{ name: 'desk.order', ...idle }] },
     ];
     return traceOf(this.store, wf, topics, []);
   }

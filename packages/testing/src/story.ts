@@ -191,6 +191,7 @@ export class Story implements AsyncDisposable {
       services: () => platform.services(),
       topics: () => platform.topics(),
       pause: (subscription, paused) => platform.pause(subscription, paused),
+      undeclared: platform.undeclared,
       watch: (workflow, onChange) => {
         const watcher = { workflow, onChange };
         watchers.add(watcher);

@@ -58,7 +58,13 @@ export interface ServiceHealth {
 
 export interface TopicStatus {
   readonly name: string;
-  readonly subscriptions: readonly { readonly name: string; readonly backlog: number; readonly paused: boolean }[];
+  readonly subscriptions: readonly {
+    readonly name: string;
+    readonly backlog: number;
+    readonly paused: boolean;
+    /** The system declared it once, and does not any more. */
+    readonly undeclared: boolean;
+  }[];
 }
 
 type Variables = { Variables: { actor: Actor } };
@@ -198,6 +204,7 @@ function matches(route: string, path: string): boolean {
 
 const statuses: Readonly<Record<string, number>> = {
   'command.refused': 409,
+  'subscription.refused': 409,
   'command.key-reused': 422,
   'query.invalid': 400,
   'document.missing': 404,

@@ -10,13 +10,18 @@ export interface OperationPorts {
   readonly topics: () => readonly TopicStatus[];
   /** Stops or resumes the pushes of a subscription. False where there is none of that name. */
   readonly pause: (subscription: string, paused: boolean) => Promise<boolean>;
+  /** What to do with a subscription that the system does not declare any more. */
+  readonly undeclared: {
+    move(from: string, to: string): Promise<{ readonly messages: number }>;
+    forget(name: string): Promise<{ readonly messages: number }>;
+  };
 }
 
-const subscription = z.object({ name: z.string(), backlog: z.int(), paused: z.boolean() });
+const subscription = z.object({ name: z.string(), backlog: z.int(), paused: z.boolean(), undeclared: z.boolean() });
 const storeAnswersWithinMs = 2_000;
 
 /** What is the house's to see and do: it is of no tenant. */
-export function operationRoutes({ store, services, topics, pause }: OperationPorts): Route[] {
+export function operationRoutes({ store, services, topics, pause, undeclared }: OperationPorts): Route[] {
   return [
     route({
       method: 'GET',
@@ -92,5 +97,24 @@ export function operationRoutes({ store, services, topics, pause }: OperationPor
         },
       }),
     ),
+    route({
+      method: 'POST',
+      path: '/api/subscriptions/:name/move/:to',
+      name: 'moveSubscription',
+      summary: 'What waits at a subscription that the system does not declare any more goes to another of its topic.',
+      access: 'house',
+      answers: { 200: { description: 'done', schema: z.object({ name: z.string(), messages: z.int() }) } },
+      handle: async ({ params: { name, to }, context }) =>
+        context.json({ name: to, ...(await undeclared.move(name!, to!)) }),
+    }),
+    route({
+      method: 'POST',
+      path: '/api/subscriptions/:name/forget',
+      name: 'forgetSubscription',
+      summary: 'A subscription that the system does not declare any more is gone, with all that waits there.',
+      access: 'house',
+      answers: { 200: { description: 'done', schema: z.object({ name: z.string(), messages: z.int() }) } },
+      handle: async ({ params: { name }, context }) => context.json({ name, ...(await undeclared.forget(name!)) }),
+    }),
   ];
 }

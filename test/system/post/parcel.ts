@@ -1,0 +1,7 @@
+import { topic, workflow } from '@dormouse/core';
+import * as z from 'zod';
+
+export const parcelSent = topic('parcel.sent', {
+  schema: z.object({ fails: z.enum(['once', 'for good']).optional() }),
+});
+export const parcel = workflow<{ id: string; broughtBy: string }>({ idPrefix: 'PA' });
