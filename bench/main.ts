@@ -9,6 +9,7 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   cases: async () => (await import('./cases.ts')).measureCases,
   burst: async () => (await import('./burst.ts')).measureBurst,
   closed: async () => (await import('./closed.ts')).measureClosed,
+  dev: async () => (await import('./dev.ts')).measureDev,
   sync: async () => (await import('./sync.ts')).measureSync,
 };
 

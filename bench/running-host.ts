@@ -52,9 +52,14 @@ export class RunningHost {
   }
 
   /** The same on a data directory that a halted one left. */
-  static async startOn(dataFolder: string, ...options: string[]): Promise<RunningHost> {
+  static startOn(dataFolder: string, ...options: string[]): Promise<RunningHost> {
+    return RunningHost.launch(dataFolder, 'start', ...options);
+  }
+
+  /** `dormouse start` or `dev`. */
+  static async launch(dataFolder: string, command: 'start' | 'dev', ...options: string[]): Promise<RunningHost> {
     const startedAt = performance.now();
-    const child = spawn(join(root, 'node_modules/.bin/dormouse'), ['start', '--data', dataFolder, ...options], {
+    const child = spawn(join(root, 'node_modules/.bin/dormouse'), [command, '--data', dataFolder, ...options], {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
       // The program's first line asks for `node`: the one that runs this bench.
@@ -119,7 +124,7 @@ export class RunningHost {
 
   /** Lines of the host's log since a byte of it, and where to go on. */
   log(fromByte: number): {
-    readonly lines: { moment: string; time: string; service?: string }[];
+    readonly lines: { moment: string; time: string; service?: string; line?: string }[];
     readonly end: number;
   } {
     const bytes = readFileSync(join(this.dataFolder, 'host.log'));

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
+import { dormouse } from './program.ts';
 import { RunningSystem } from './running-system.ts';
 import { SmallSystem } from './small-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -116,4 +117,13 @@ console.log('plain is ready');
   expect((await system.run(['logs', 'plain'])).stdout).toMatch(/plain\[\d+\] \| plain is ready/);
   expect((await system.stop()).code).toBe(0);
   expect(system.program.family.members()).toEqual([]);
+});
+
+test('a source that does not build keeps the whole system from starting, and the error says where it is', async () => {
+  const small = SmallSystem.in(folder, "scribe: './scribe.ts'");
+  small.write('scribe.ts', 'const fine = 1;\nconst = 2;\n');
+  const { code, stdout, stderr } = await dormouse(['start', small.systemFile, '--data', join(small.folder, 'data')]);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  expect(stderr).toMatch(/^dormouse: the system \S+system\.ts does not build:\n\S*scribe\.ts:2\n/);
+  expect(stderr).not.toMatch(/\n\s+at |node:internal/);
 });

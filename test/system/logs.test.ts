@@ -1,5 +1,5 @@
 // Real: a running host and its services, and what they leave in files.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
@@ -24,6 +24,7 @@ beforeAll(async () => {
     'scribe',
     `console.log('takes ' + text);
      if (text === 'many') for (let count = 1; count <= 1000; count++) console.log('line ' + count);
+     if (text === 'endless') for (const until = Date.now() + 1500; Date.now() < until; ) console.log('x'.repeat(100));
      if (text === 'careless') {
        console.log(JSON.stringify(process.env));
        console.error({ to: '${secrets.email}', phone: '${secrets.phone}' });
@@ -104,6 +105,17 @@ test('a thousand lines at once all arrive, in order', async () => {
     .map(({ line }) => String(line))
     .filter((line) => /^line /.test(line));
   expect(said).toEqual(Array.from({ length: 1000 }, (_, index) => `line ${index + 1}`));
+});
+
+test('what shouts without end is dropped and counted; what others said stays', async () => {
+  const id = await take('endless');
+  await handled(id);
+  const muted = await until('it is counted', async () =>
+    (await logs('scribe', '--since', '1h')).find(({ moment }) => moment === 'service.muted'),
+  );
+  expect(muted).toMatchObject({ level: 'warn', lines: expect.any(Number) });
+  expect(statSync(join(system.data, 'host.log')).size).toBeLessThan(5_000_000);
+  expect((await logs('host', '--since', '1h')).map(({ moment }) => moment)).toContain('host.started');
 });
 
 test('as text each line says when, who and what', async () => {

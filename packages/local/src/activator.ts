@@ -94,6 +94,7 @@ export class ServicePool implements PushTarget {
   /** Its code is being replaced: what runs finishes what it holds and goes, and messages wait until `renew`. */
   hold(failure?: { readonly reason: string; readonly output: string }): void {
     const now = this.#options.clock.now();
+    if (!this.#held) this.#options.log.info('service.held', { service: this.#service.name });
     this.#held = true;
     this.#cancelRetry?.();
     this.#cancelRetry = undefined;
@@ -105,6 +106,7 @@ export class ServicePool implements PushTarget {
   /** There is new code: the next message wakes it. */
   renew(service: ManifestService): void {
     this.#service = service;
+    if (this.#held) this.#options.log.info('service.renewed', { service: service.name });
     this.#held = false;
     this.#failure = undefined;
     this.onFree();

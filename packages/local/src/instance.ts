@@ -96,7 +96,8 @@ export class Instance {
         });
       });
     });
-    this.#output = new ServiceOutput(this.#child, logAbout(options.log, { service: service.name, pid: this.pid }));
+    const log = logAbout(options.log, { service: service.name, pid: this.pid });
+    this.#output = new ServiceOutput(this.#child, log, options.clock);
   }
 
   /** The last that it wrote, for whoever must know why it failed. */

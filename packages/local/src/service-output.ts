@@ -1,25 +1,34 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import type { Logger } from '@dormouse/core';
+import type { Clock, Logger } from '@dormouse/core';
 import { logLevels } from './host-log.ts';
 
 const longestLine = 10_000;
 const lastLines = 20;
 const lastCharacters = 2_000;
+/** What one process may put into the log in a second, in characters, each line counted as 50 more. */
+const charactersPerSecond = 500_000;
 
 /**
  * What a process of a service writes, line by line into the host's log. What its own logger wrote (`jsonLines`) keeps its
- * level and facts; everything else is `service.said`: stdout at level info, stderr at warn.
+ * level and facts; everything else is `service.said`: stdout at level info, stderr at warn. A process that shouts without end
+ * takes neither the host's time nor what others have in the log: what is too much is dropped, and counted in `service.muted`.
  */
 export class ServiceOutput {
   readonly #log: Logger;
+  readonly #clock: Clock;
   #last: string[] = [];
+  #secondSince = Number.NEGATIVE_INFINITY;
+  #left = 0;
+  #dropped = 0;
 
   /** @param log its lines carry service and pid */
-  constructor({ stdout, stderr }: ChildProcess, log: Logger) {
+  constructor(process: ChildProcess, log: Logger, clock: Clock) {
     this.#log = log;
-    lines(stdout!, (line) => this.#said('info', line));
-    lines(stderr!, (line) => this.#said('warn', line));
+    this.#clock = clock;
+    lines(process.stdout!, (line) => this.#said('info', line));
+    lines(process.stderr!, (line) => this.#said('warn', line));
+    process.once('close', () => this.#tellDropped());
   }
 
   /** The last that it said in words of its own: up to 20 lines. */
@@ -36,7 +45,24 @@ export class ServiceOutput {
     }
     this.#last.push(line);
     if (this.#last.length > lastLines) this.#last.shift();
-    this.#log[level]('service.said', { line });
+    if (this.#mayAdd(line.length + 50)) this.#log[level]('service.said', { line });
+    else this.#dropped++;
+  }
+
+  #mayAdd(characters: number): boolean {
+    const now = this.#clock.steady();
+    if (now - this.#secondSince >= 1_000) {
+      this.#tellDropped();
+      this.#secondSince = now;
+      this.#left = charactersPerSecond;
+    }
+    this.#left -= characters;
+    return this.#left >= 0;
+  }
+
+  #tellDropped(): void {
+    if (this.#dropped > 0) this.#log.warn('service.muted', { lines: this.#dropped });
+    this.#dropped = 0;
   }
 }
 
