@@ -75,3 +75,19 @@ test('an answer signed with another secret is refused, and reaches nobody', asyn
   expect(await story.letter(cafe)).toMatchObject({ status: 'submitted' });
   expect((await story.trace()).filter((line) => line.includes('response.received'))).toEqual([]);
 });
+
+test('a counterparty whose confirmations are lost answers all the same: its answer counts, and its letter is one', async () => {
+  await using story = await CaseStory.begin();
+  await story.fault({ target: 'counterparties', mode: 'reset', forMs: 86_400_000 });
+  await story.open({ [cafe]: 'accept', [gym]: 'silent' });
+  await story.advance('10s');
+  expect(await story.letter(cafe)).toMatchObject({ status: 'accepted' });
+  expect(await story.letter(gym)).toMatchObject({ status: 'written' });
+  expect(await story.status()).toBe('tracking');
+  await story.answer('L02', 'accepted');
+  expect(await story.status()).toBe('closed');
+  expect((await story.outside()).counts.submission).toMatchObject({ effects: 2, distinctKeys: 2 });
+  expect((await story.trace()).filter((line) => line.includes('response.received'))).toEqual(
+    Array(2).fill('counterparty → tracking response.received done'),
+  );
+});

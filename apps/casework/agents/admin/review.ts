@@ -19,7 +19,8 @@ export function complianceObjections(
   if (found.processing && found.processing.disputedMinor !== due)
     objections.push('the case names another sum than its findings come to');
   for (const letter of letters) {
-    if (!letter.file || !letter.submissionId) objections.push(`letter ${letter.id} was not submitted`);
+    const answered = letter.status === 'accepted' || letter.status === 'rejected';
+    if (!letter.file || !(letter.submissionId || answered)) objections.push(`letter ${letter.id} was not submitted`);
     if (letter.submissionId && !letter.deadline) objections.push(`letter ${letter.id} has no deadline`);
     const sum = formatMinor(letter.amountMinor, letter.currency);
     if (letter.status === 'rejected') objections.push(`${letter.merchant} rejected the dispute of ${sum}`);

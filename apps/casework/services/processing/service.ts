@@ -98,7 +98,8 @@ export default service('processing', [
     documentSubmit,
     async ({ data, subject }, step) => {
       const letter = await step.document(letters, data.letterId);
-      if (letter.data.status !== 'written') return;
+      const { status, submissionId } = letter.data;
+      if (status === 'drafted' || submissionId) return;
       const found = await step.workflow(disputeCase);
       const reference = `${found.id}/${letter.id}`;
       // On record before the letter goes out: whoever comes here again, after a crash or a cancel, knows that it may be out.
@@ -106,7 +107,9 @@ export default service('processing', [
       const submitted = await step.run('submit', { file: data.file }, async ({ file }, context) =>
         isOver(found.data.status) ? null : handIn(step, found, letter, { file, reference }, context),
       );
-      if (submitted) letter.update({ status: 'submitted', ...submitted, submittedAt: isoTime(step.now) });
+      // An answer may have come before we heard that the letter arrived.
+      const onTheWay = status === 'written' ? ({ status: 'submitted' } as const) : {};
+      if (submitted) letter.update({ ...onTheWay, ...submitted, submittedAt: isoTime(step.now) });
       step.publish(workflowTrack, { letterId: letter.id }, { subject: subject! });
     },
     { retry: { minBackoff: '2s' } },

@@ -1,4 +1,4 @@
-import { type Document, on, RetryLaterError, type Step, service } from '@dormouse/core';
+import { type Document, on, type Step, service } from '@dormouse/core';
 import { type Case, disputeCase, isOver, isoTime, type Letter, letters, onward, responseTimer } from '../../case.ts';
 import { complianceReview } from '../../contracts/compliance-review.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
@@ -32,9 +32,11 @@ export default service('tracking', [
       step.note(`${data.decision}, but the case is ${found.data.status}: nothing changes`);
       return;
     }
-    if (letter.data.status === 'written') {
-      throw new RetryLaterError('the answer came before the submission was recorded', { after: '2s' });
+    if (letter.data.status === 'drafted') {
+      step.note(`${data.decision}, but there is no such letter yet: nothing changes`);
+      return;
     }
+    // Also where we have not heard that the letter arrived: an answer proves it.
     letter.update({ status: data.decision, answeredAt: data.answeredAt });
     await step.cancelTimer(responseTimer(letter.id));
     beginTracking(step, found);
