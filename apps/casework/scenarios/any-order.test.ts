@@ -70,7 +70,7 @@ function brokenChains(log: readonly Entry[]): string[] {
   });
 }
 
-// Others by STORY_SEEDS=1,2,3. In 3 an answer overtakes its letter's confirmation; in 31 and 58 a cancel does.
+// Others by STORY_SEEDS=1,2,3. In 3 an answer overtakes its letter's confirmation, in 31 a cancel does; in 58 three letters die at once.
 const seeds = (process.env.STORY_SEEDS ?? '1,3,31,58').split(',').map(Number);
 
 test.each(seeds)(

@@ -61,8 +61,9 @@ export default service('admin', [
     if (isOver(found.data.status)) return;
     const { subject, text } = escalationSummary(found.data, data.reasons);
     const reasons = [...new Set([...(found.data.reasons ?? []), ...data.reasons])];
+    // Of several reasons at once, the client hears but the first.
+    if (found.data.status !== 'escalated') step.publish(notifyClient, { about: 'escalated' });
     found.update({ status: 'escalated', reasons, updatedAt: isoTime(step.now) });
-    step.publish(notifyClient, { about: 'escalated' });
     step.publish(notifyAdmin, { subject, text });
   }),
 
