@@ -30,7 +30,7 @@ export async function readOutcome(
 ): Promise<{ readonly outcome: Outcome; readonly problems: string[] }> {
   const { events } = await victim.get<{ events: HistoryEntry[] }>(`/api/workflows/${id}/events`);
   const history = readHistory(events);
-  type Case = { status: string; reasons?: string[]; processing?: { findings: { key: string } } };
+  type Case = { status: string; reasons?: string[]; processing?: { findings: { name: string } } };
   const found = await victim.get<Case>(`/api/workflows/${id}`);
   const letters = (await victim.get<{ documents: Letter[] }>(`/api/workflows/${id}/documents/letters`)).documents;
   const folded = history.documents;
@@ -41,8 +41,8 @@ export async function readOutcome(
       differences(`fold of letter ${letter.id}`, folded.get(`workflows/${id}/letters/${letter.id}`), letter),
     ),
   ];
-  const [, folder, name] = found.processing?.findings.key.split('/') ?? [];
-  const findings = folder ? await victim.get<unknown[]>(`/api/workflows/${id}/files/${folder}/${name}`) : [];
+  const file = found.processing?.findings.name;
+  const findings = file ? await victim.get<unknown[]>(`/api/workflows/${id}/files/${file}`) : [];
   // Whether a deadline is set depends on who is faster, the answer or the note that a letter was handed in.
   const published = history.published.filter(({ timer }) => timer === undefined);
   return {

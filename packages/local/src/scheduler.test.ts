@@ -93,9 +93,19 @@ test('a clock set back a day holds up no backoff, and brings no deadline forward
   expect(await fired()).toEqual([]);
   clock.pass(second);
   expect(await fired()).toEqual(['retry']);
-  clock.pass(day);
+  clock.pass(day - 10 * second);
   expect(await fired()).toEqual(['retry']);
-  clock.pass(2 * second);
+  clock.pass(12 * second);
+  expect(await fired()).toEqual(['retry', 'deadline']);
+});
+
+test('neither does one where a deadline is set meanwhile that comes earlier by its date', async () => {
+  await wait('retry', 10 * second);
+  clock.set(-day);
+  await wait('deadline', day / 2, 'g1');
+  clock.pass(10 * second);
+  expect(await fired()).toEqual(['retry']);
+  clock.pass(day / 2);
   expect(await fired()).toEqual(['retry', 'deadline']);
 });
 

@@ -17,7 +17,7 @@ export class Scheduler {
   readonly #clock: Clock;
   readonly #log: Logger;
   #wakeAt = Number.POSITIVE_INFINITY;
-  /** The latest date seen since the clock was set back; before the first look nobody knows whether it was. */
+  /** The last date seen. Before the first look nobody knows whether the clock was set back. */
   #latest = Number.POSITIVE_INFINITY;
   #cancel: () => void = () => {};
   #firing = 0;
@@ -32,16 +32,19 @@ export class Scheduler {
 
   /** Makes sure that it is awake by then. */
   wake(at: number): void {
+    if (this.#stopped) return;
     const now = this.#clock.now();
-    this.#latest = Math.max(this.#latest, now);
-    if (this.#stopped || at >= this.#wakeAt) return;
+    if (now < this.#latest) {
+      // Set back: what was the earliest is not any more.
+      this.#awake();
+      return;
+    }
+    this.#latest = now;
+    if (at >= this.#wakeAt) return;
     this.#cancel();
     this.#wakeAt = at;
     // By its date or by the time it takes, whichever is first: a look too early costs nothing.
-    const awake = () => {
-      this.#cancel();
-      void this.#fire();
-    };
+    const awake = () => this.#awake();
     const cancels = [this.#clock.at(at, awake), this.#clock.after(at - now, awake)];
     this.#cancel = () => {
       for (const cancel of cancels) cancel();
@@ -54,7 +57,7 @@ export class Scheduler {
   }
 
   start(): void {
-    void this.#fire();
+    this.#awake();
   }
 
   stop(): void {
@@ -62,13 +65,19 @@ export class Scheduler {
     this.#cancel();
   }
 
-  async #fire(): Promise<void> {
+  #awake(): void {
+    this.#cancel();
     this.#wakeAt = Number.POSITIVE_INFINITY;
+    const now = this.#clock.now();
+    const wasSetBack = now < this.#latest;
+    this.#latest = now;
+    void this.#fire(now, wasSetBack);
+  }
+
+  async #fire(now: number, wasSetBack: boolean): Promise<void> {
     this.#firing++;
     try {
-      const now = this.#clock.now();
-      if (now < this.#latest) await this.#database.write(() => this.#store.endBackoffs(now));
-      this.#latest = now;
+      if (wasSetBack) await this.#database.write(() => this.#store.endBackoffs(now));
       const due = this.#store.due(now, batchSize);
       // Each in a work of its own: one that cannot leave holds up no other. They share a group all the same.
       const fired = await Promise.allSettled(due.map((timer) => this.#database.write(() => this.#store.fire(timer))));
@@ -79,7 +88,9 @@ export class Scheduler {
     } catch (error) {
       if (this.#stopped) return;
       this.#log.error('timer.failed', { cause: causeOf(error), retryAfterMs });
-      this.wake(this.#clock.now() + retryAfterMs);
+      if (wasSetBack) this.#latest = Number.POSITIVE_INFINITY;
+      this.#cancel();
+      this.#cancel = this.#clock.after(retryAfterMs, () => this.#awake());
     } finally {
       this.#firing--;
     }
