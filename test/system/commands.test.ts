@@ -1,5 +1,5 @@
 // Real: `dormouse …` as a process, without a running system.
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { requestFile, smallStatement } from './case-request.ts';
@@ -85,6 +85,21 @@ describe.concurrent('what is mistyped is one clear line and exit 1', () => {
     ['no system with topics', ['topics', '--data', join(folder, 'j')], /no system runs/],
   ])('%s', async (_title, args, message) => {
     const { code, stdout, stderr } = await dormouse(args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^dormouse: [^\n]+\n$/);
+  });
+
+  test.each([
+    [{ inbox: '1h' }, /retention\.inbox must be at least 1d, got "1h"/],
+    [{ log: 'soon' }, /retention\.log: "soon" is not a duration.*or "off"/],
+    [{ outbox: '1d' }, /has no setting "outbox"; there are inbox, log, journal, files/],
+  ])('retention that is none: %j', async (retention, message) => {
+    const project = join(folder, `retention-${Object.keys(retention)[0]}`);
+    mkdirSync(project);
+    const settings = { system: join(root, 'apps/orders/system.ts'), retention };
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ dormouse: settings }));
+    const { code, stdout, stderr } = await dormouse(['start'], { folder: project });
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toMatch(message);
     expect(stderr).toMatch(/^dormouse: [^\n]+\n$/);

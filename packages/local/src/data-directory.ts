@@ -101,7 +101,8 @@ export class DataDirectory {
     if (!lock) throw inUse(path);
     try {
       // The database last: without it a folder is no data directory, and could not be emptied again.
-      for (const name of [...kept, 'dormouse.db']) rmSync(join(path, name), { recursive: true, force: true });
+      const own = readdirSync(path).filter((name) => kept.has(name.replace(/^host\.log\.\d+$/, 'host.log')));
+      for (const name of [...own, 'dormouse.db']) rmSync(join(path, name), { recursive: true });
       rmSync(join(path, 'lock'));
     } finally {
       lock.release();
@@ -155,7 +156,7 @@ export class DataDirectory {
 }
 
 /** What a host makes in its data directory, beside the database and the lock. */
-const kept = [
+const kept: ReadonlySet<string> = new Set([
   'dormouse.db-wal',
   'dormouse.db-shm',
   'files',
@@ -167,7 +168,7 @@ const kept = [
   'admin-token',
   'webhook-secret',
   'sandbox.jsonl',
-];
+]);
 
 function inUse(path: string): DataDirectoryError {
   const pid = DataDirectory.host(path)?.pid;
