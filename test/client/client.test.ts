@@ -1,8 +1,9 @@
 // Real: the description a running host gives of itself, a public validator, a public generator, and the client it makes.
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -73,20 +74,15 @@ test('a client generated from it is typed, catches mistakes, and works', async (
     JSON.stringify({ compilerOptions: { ...options, types: ['node'], skipLibCheck: true }, include: ['*.ts'] }),
   );
   copyFileSync(join(import.meta.dirname, 'uses.ts'), join(folder, 'uses.ts'));
-  run('openapi-typescript/package.json', 'bin/cli.js', ['openapi.json', '--output', 'openapi.d.ts']);
-  expect(run('typescript/package.json', 'bin/tsc', ['-p', '.'])).toBe('');
+  await tool('openapi-typescript/package.json', 'bin/cli.js', ['openapi.json', '--output', 'openapi.d.ts']);
+  await tool('typescript/package.json', 'bin/tsc', ['-p', '.']);
 
   const request = caseRequest({
     statement: { inline: smallStatement('Silent & Sons') },
     sandbox: { replies: { 'Silent & Sons': 'silent' } },
   });
-  const used = spawnSync(process.execPath, ['uses.ts', system.url, system.host.token, JSON.stringify(request)], {
-    cwd: folder,
-    encoding: 'utf8',
-    timeout: 60_000,
-  });
-  expect(used.stderr).toBe('');
-  const { id, ...rest } = JSON.parse(used.stdout);
+  const used = await run('uses.ts', [system.url, system.host.token, JSON.stringify(request)]);
+  const { id, ...rest } = JSON.parse(used);
   expect(rest).toMatchObject({
     ids: expect.arrayContaining([id]),
     cancelled: { workflowId: id },
@@ -96,9 +92,17 @@ test('a client generated from it is typed, catches mistakes, and works', async (
   await system.reaches(id, 'cancelled');
 });
 
-/** A tool of this folder's own packages. What it said, where it did not succeed. */
-function run(packageFile: string, file: string, args: string[]): string {
-  const tool = join(dirname(createRequire(import.meta.url).resolve(packageFile)), file);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tool, ...args], { cwd: folder, encoding: 'utf8' });
-  return status === 0 ? '' : stdout + stderr;
+/** A tool of this folder's own packages. */
+function tool(packageFile: string, file: string, args: string[]): Promise<string> {
+  return run(join(dirname(createRequire(import.meta.url).resolve(packageFile)), file), args);
+}
+
+/** What it printed. @throws with all that it said, where it did not succeed */
+async function run(file: string, args: string[]): Promise<string> {
+  try {
+    return (await promisify(execFile)(process.execPath, [file, ...args], { cwd: folder })).stdout;
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string };
+    throw new Error(`${file} failed: ${stdout}${stderr}`);
+  }
 }

@@ -1,4 +1,6 @@
 // Real: a host that listens beyond loopback, asked from the outside address of this machine.
+
+import { existsSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
@@ -7,6 +9,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { caseRequest } from './case-request.ts';
 import { dormouse, Program } from './program.ts';
 import { RunningSystem } from './running-system.ts';
+import { SmallSystem } from './small-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
@@ -47,6 +50,23 @@ describe('a host beyond loopback', () => {
     expect((await fetch(topics, { headers: theirs })).status).toBe(401);
     expect((await fetch(`${system.url}/sandbox`, { headers: theirs })).status).toBe(403);
     await system.reaches(await system.open(caseRequest()), 'closed');
+  });
+
+  test('a service that is no TypeScript finds a token for the broker, and the host’s own user’s is kept from it', async () => {
+    const small = SmallSystem.in(
+      folder,
+      "teller: { command: ['node', 'teller.js'], subscriptions: [{ topic: noteTaken }] }",
+    );
+    // Answers what it is pushed by what the broker says to the token it found.
+    small.write('teller.js', teller);
+    const told = join(small.folder, 'told.json');
+    const system = await RunningSystem.ofThisTest({
+      args: [small.systemFile, '--host', '0.0.0.0'],
+      environment: { TOLD_FILE: told, DORMOUSE_TOKEN: 'the user’s' },
+    });
+    expect((await system.fetch('/api/notes', { method: 'POST', body: 'hello' })).status).toBe(201);
+    await until('the service has asked the broker', () => existsSync(told));
+    expect(JSON.parse(readFileSync(told, 'utf8'))).toEqual({ with: 200, without: 401, users: null });
   });
 
   test('it answers to addresses and to the names it is given, and to no other', async () => {
@@ -116,6 +136,20 @@ test('a host says when it is ready and when it stops', async () => {
   expect(stopping).toMatchObject({ status: 503, title: 'Service Unavailable', reasons: ['this host is stopping'] });
   expect((await system.program.finished()).code).toBe(0);
 });
+
+const teller = `import { renameSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+const { PORT, PUBSUB_EMULATOR_HOST, DORMOUSE_BROKER_TOKEN, DORMOUSE_TOKEN = null, TOLD_FILE } = process.env;
+createServer(async (request, response) => {
+  request.resume();
+  const topics = 'http://' + PUBSUB_EMULATOR_HOST + '/v1/projects/dormouse/topics';
+  const good = await fetch(topics, { headers: { authorization: 'Bearer ' + DORMOUSE_BROKER_TOKEN } });
+  const bad = await fetch(topics);
+  writeFileSync(TOLD_FILE + '~', JSON.stringify({ with: good.status, without: bad.status, users: DORMOUSE_TOKEN }));
+  renameSync(TOLD_FILE + '~', TOLD_FILE);
+  response.writeHead(204).end();
+}).listen(Number(PORT), '127.0.0.1');
+`;
 
 async function freePort(): Promise<number> {
   const server = createServer();

@@ -91,6 +91,9 @@ test('a token made for a tenant opens its cases; its secret is shown once and no
   expect(await listed('--tenant', 'acme')).toEqual([workflowId]);
   expect(await listed('--tenant', 'bolt')).toEqual([onlyJsonLine(ours.stdout).workflowId]);
   expect(await listed()).toHaveLength(2);
+  const { stdout: all } = await system.run(['cases']);
+  for (const whose of ['acme', 'bolt'])
+    expect(all).toMatch(new RegExp(`^WF-\\S+ +closed +${whose} +client-clara`, 'm'));
 
   const table = await system.run(['token']);
   expect(table.stdout).toMatch(/acme +operator +desk +\S+ \S+ +good until/);

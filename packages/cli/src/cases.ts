@@ -1,3 +1,4 @@
+import { defaultTenant } from '@dormouse/core';
 import type { Command, Options } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { stamp, table } from './paint.ts';
@@ -9,6 +10,7 @@ interface Listed {
   readonly status?: string;
   readonly clientId?: string;
   readonly createdAt?: string;
+  readonly tenant?: string;
 }
 
 export const cases: Command = {
@@ -42,13 +44,18 @@ export const cases: Command = {
     if (options.json) process.stdout.write(`${JSON.stringify({ cases: workflows })}\n`);
     else if (workflows.length === 0) process.stdout.write('no cases yet; open one with `npm run case -- FILE`\n');
     else {
-      const rows = workflows.map(({ id, status = '', clientId = '', createdAt }) => [
+      const tenants = new Set(workflows.map(({ tenant }) => tenant ?? defaultTenant));
+      // Where there is but the default one, nobody need read of tenants.
+      const shown = tenants.size > 1 || !tenants.has(defaultTenant);
+      const rows = workflows.map(({ id, status = '', clientId = '', createdAt, tenant = '' }) => [
         id,
         status,
+        ...(shown ? [tenant] : []),
         clientId,
         createdAt ? stamp(Date.parse(createdAt)) : '',
       ]);
-      process.stdout.write(`${table([['CASE', 'STATUS', 'CLIENT', 'OPENED'], ...rows])}\n`);
+      const heads = ['CASE', 'STATUS', ...(shown ? ['TENANT'] : []), 'CLIENT', 'OPENED'];
+      process.stdout.write(`${table([heads, ...rows])}\n`);
     }
     return 0;
   },

@@ -36,7 +36,11 @@ export interface WorkflowPorts {
 }
 
 const document = z.looseObject({}).meta({ description: 'as the system keeps it' });
-const workflow = z.looseObject({ id: z.string(), status: z.string().optional() });
+const workflow = z.looseObject({
+  id: z.string(),
+  status: z.string().optional(),
+  tenant: z.string().optional().meta({ description: 'in listings for the house’s token' }),
+});
 const file = z.object({
   key: z.string(),
   name: z.string(),
@@ -226,7 +230,7 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
   ];
 }
 
-/** One page of a collection, under a name of its own in the answer. */
+/** One page of a collection, under a name of its own in the answer. The house is told whose each is. */
 export async function pageOf(
   store: StateStore,
   { tenant }: Actor,
@@ -240,5 +244,8 @@ export async function pageOf(
     ...(tenant !== everyTenant && { tenant }),
     ...(cursor !== undefined && { cursor }),
   });
-  return { [name]: found.documents.map(({ data }) => data), ...(found.cursor && { cursor: found.cursor }) };
+  // Below a workflow, whose it is, is known.
+  const mixed = tenant === everyTenant && !collection.includes('/');
+  const told = found.documents.map(({ data, tenant: owner }) => (mixed ? { ...data, tenant: owner } : data));
+  return { [name]: told, ...(found.cursor && { cursor: found.cursor }) };
 }
