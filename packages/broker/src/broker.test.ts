@@ -152,6 +152,49 @@ test('a burst that comes back from its backoff does not starve who is new', asyn
   expect(bench.lease(2).map(({ text }) => text)).toContain('small 0');
 });
 
+test('a retry that is given back is in line once, also when another comes back meanwhile', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } });
+  await bench.publish('A', 'B');
+  const [a, b] = bench.lease();
+  await bench.broker.nack(bench.subscription, [a!.position]);
+  bench.clock.pass(1_000);
+  await bench.broker.nack(bench.subscription, [b!.position]);
+  bench.clock.pass(9_000);
+  expect(bench.lease()).toMatchObject([{ text: 'A', attempt: 2 }]);
+  bench.broker.release(bench.subscription, a!.position);
+  bench.clock.pass(1_000);
+  expect(bench.lease()).toMatchObject([
+    { text: 'A', attempt: 2 },
+    { text: 'B', attempt: 2 },
+  ]);
+});
+
+test('of two nacks of one lease, the second takes no later lease with it', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s', maximumBackoff: '1s' } });
+  await bench.publish('A');
+  await bench.close();
+  const syncs: (() => void)[] = [];
+  const sync = () => new Promise<void>((resolve) => syncs.push(resolve));
+  bench.database = new Database(bench.path, { sync });
+  bench.broker = new Broker(bench.database, bench.clock);
+  const [a] = bench.lease();
+  const nacked = bench.broker.nack(bench.subscription, [a!.position]);
+  await expect.poll(() => syncs.length, { interval: 1 }).toBe(1);
+  const again = bench.broker.nack(bench.subscription, [a!.position]);
+  const written = bench.database.prepare('SELECT total_changes() AS count');
+  const before = written.get()!.count;
+  await expect.poll(() => written.get()!.count, { interval: 1 }).not.toBe(before);
+  syncs[0]!();
+  await nacked;
+  expect(bench.lease()).toMatchObject([{ text: 'A', attempt: 2 }]);
+  await expect.poll(() => syncs.length, { interval: 1 }).toBe(2);
+  syncs[1]!();
+  await again;
+  expect(bench.broker.ack(bench.subscription, a!.position)).toBe(true);
+  await expect.poll(() => syncs.length, { interval: 1 }).toBe(3);
+  syncs[2]!();
+});
+
 test('message ids never repeat after a restart', async () => {
   const bench = await new Bench().create();
   const before = await bench.publish('1', '2');

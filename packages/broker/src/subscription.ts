@@ -166,7 +166,8 @@ export class SubscriptionState {
     const dueAt = now + this.#backoffMs(lease.attempt);
     this.#statements.except.run(this.id, position, lease.attempt, dueAt);
     this.#database.afterSync(() => {
-      this.leases.delete(position);
+      // Of two nacks under way, the first may have let it be leased again.
+      if (this.leases.get(position) === lease) this.leases.delete(position);
       this.nextDueAt = Math.min(this.nextDueAt, dueAt);
     });
   }
@@ -234,7 +235,10 @@ export class SubscriptionState {
     for (const row of this.#statements.due.iterate(now)) {
       const position = row.position as number;
       if (this.leases.has(position) || this.#settled.has(position)) continue;
-      this.#laneOf(row.lane as string).candidates.push({ position, attempts: row.attempts as number });
+      const { candidates } = this.#laneOf(row.lane as string);
+      // Given back after it had been recalled.
+      if (candidates.some((each) => each.position === position)) continue;
+      candidates.push({ position, attempts: row.attempts as number });
       this.#recalled.add(position);
       if (this.#recalled.size === candidatesAtATime) return;
     }
