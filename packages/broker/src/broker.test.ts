@@ -152,6 +152,25 @@ test('a burst that comes back from its backoff does not starve who is new', asyn
   expect(bench.lease(2).map(({ text }) => text)).toContain('small 0');
 });
 
+test('messages that fail over and over let those behind them back in their turn', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } });
+  await bench.publishFor('big', ...Array.from({ length: 100 }, (_, n) => `big ${n}`));
+  await bench.publishFor('small', 'small 0');
+  await bench.broker.nack(
+    bench.subscription,
+    bench.lease(101).map(({ position }) => position),
+  );
+  bench.clock.pass(10_000);
+  const order: string[] = [];
+  while (order.length < 101) {
+    const [next] = bench.lease(1);
+    order.push(next!.text);
+    await bench.broker.nack(bench.subscription, [next!.position]);
+    bench.clock.pass(1_000);
+  }
+  expect(order).toContain('small 0');
+});
+
 test('a retry that is given back is in line once, also when another comes back meanwhile', async () => {
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } });
   await bench.publish('A', 'B');

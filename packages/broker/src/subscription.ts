@@ -229,7 +229,7 @@ export class SubscriptionState {
     return undefined;
   }
 
-  /** What has its backoff behind it becomes a candidate, so many at a time. */
+  /** What has its backoff behind it becomes a candidate, so many at a time, the longest due first: what fails again goes behind. */
   #recall(now: number): void {
     if (this.nextDueAt > now || this.#recalled.size > 0) return;
     for (const row of this.#statements.due.iterate(now)) {
@@ -308,7 +308,7 @@ function prepare(database: Database, id: number, topicId: number): Statements {
     ),
     due: database.prepare(
       `SELECT exception.position, attempts, lane FROM exception JOIN message USING (position)
-       WHERE subscription = ${id} AND due_at <= ? ORDER BY exception.position`,
+       WHERE subscription = ${id} AND due_at <= ? ORDER BY due_at, exception.position`,
     ),
     nextDue: database.prepare(
       `SELECT min(due_at) AS due_at FROM exception WHERE subscription = ${id} AND due_at > ? HAVING count(*) > 0`,
