@@ -8,8 +8,9 @@ const unneeded = () => process.exit(0);
 process.stdin.on('end', unneeded);
 process.on('SIGINT', () => {});
 process.stdin.once('data', async (line) => {
-  process.stdin.off('end', unneeded);
   const { file, instance }: Calling = JSON.parse(line.toString());
   process.env.DORMOUSE_INSTANCE = instance;
   await import(pathToFileURL(file).href);
+  // From here on the service ends as any instance does. Not before: an end that comes while it loads comes once.
+  process.stdin.off('end', unneeded);
 });

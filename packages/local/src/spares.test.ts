@@ -1,0 +1,49 @@
+// Real: processes that wait, and become a service.
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { Spares } from './spares.ts';
+
+const spareProcess = join(import.meta.dirname, 'spare-process.ts');
+
+/** Takes a while to load, as a bundle does. */
+const slowService = `
+import { setTimeout } from 'node:timers/promises';
+process.stdout.write('loading');
+await setTimeout(500);
+process.stdin.resume();
+setInterval(() => {}, 1000);
+`;
+
+class Bench {
+  readonly folder = mkdtempSync(join(tmpdir(), 'dormouse-spares-'));
+  readonly environment: Record<string, string> = {};
+  readonly moments: string[] = [];
+  readonly spares: Spares;
+
+  constructor() {
+    writeFileSync(join(this.folder, 'service.mjs'), slowService);
+    const record = (moment: string) => void this.moments.push(moment);
+    const log = { info: record, warn: record, error: record };
+    this.spares = new Spares(1, spareProcess, this.environment, log);
+    onTestFinished(() => {
+      this.spares.stop();
+      rmSync(this.folder, { recursive: true });
+    });
+  }
+
+  take() {
+    const taken = this.spares.take({ file: join(this.folder, 'service.mjs'), instance: '{}' })!;
+    onTestFinished(() => void taken.kill('SIGKILL'));
+    return taken;
+  }
+}
+
+test('a spare whose host goes while it loads its service ends', async () => {
+  const taken = new Bench().take();
+  await once(taken.stdout!, 'data');
+  taken.stdin!.end();
+  expect(await once(taken, 'exit')).toEqual([0, null]);
+});
