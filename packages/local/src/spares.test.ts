@@ -47,3 +47,14 @@ test('a spare whose host goes while it loads its service ends', async () => {
   taken.stdin!.end();
   expect(await once(taken, 'exit')).toEqual([0, null]);
 });
+
+test('where no process is to be had, a spare that was taken is not made up for, and that is all', async () => {
+  const bench = new Bench();
+  const taken = bench.take();
+  // Longer than the system takes: the next start throws, as one without memory or file descriptors.
+  bench.environment.TOO_LONG = 'x'.repeat(200_000);
+  taken.kill('SIGKILL');
+  await once(taken, 'exit');
+  await expect.poll(() => bench.moments).toEqual(['spare.started', 'spare.lost']);
+  expect(bench.spares.take({ file: '', instance: '' })).toBeUndefined();
+});

@@ -62,16 +62,27 @@ export class Spares {
 
   #start(): void {
     if (this.#stopped) return;
-    const spare = startBundle(this.#file, this.#environment);
-    // A write to one that is dying is answered by its exit.
-    spare.stdin!.on('error', () => {});
+    // Not made up for: without it services start as they would, and a broken one is not started over and over.
+    const lost = (facts: Record<string, unknown>) => {
+      if (!this.#stopped) this.#log.warn('spare.lost', facts);
+    };
+    let spare: ChildProcess;
+    try {
+      spare = startBundle(this.#file, this.#environment);
+    } catch (error) {
+      // No process to be had: the machine is out of memory.
+      lost({ reason: (error as Error).message });
+      return;
+    }
     this.#waiting.add(spare);
     const gone = (reason: string) => {
-      // Not made up for: without it services start as they would, and a broken one is not started over and over.
-      if (this.#waiting.delete(spare) && !this.#stopped) this.#log.warn('spare.lost', { pid: spare.pid, reason });
+      if (this.#waiting.delete(spare)) lost({ pid: spare.pid, reason });
     };
+    // Without file descriptors it has no streams either, and says so here.
     spare.on('error', (error) => gone(error.message));
     spare.on('exit', (code, signal) => gone(signal ? `killed by ${signal}` : `exit ${code}`));
+    // A write to one that is dying is answered by its exit.
+    spare.stdin?.on('error', () => {});
     this.#log.info('spare.started', { pid: spare.pid });
   }
 }
