@@ -1,68 +1,105 @@
+// Real: the console's routes over a real store; what watches a workflow is counted.
 import { createConsole, Tokens } from '@dormouse/console';
-import { command, everyTenant, refOf, systemClock, systemRandom, workflows } from '@dormouse/core';
+import {
+  type BlobStore,
+  command,
+  type Ref,
+  refOf,
+  type StepPorts,
+  systemClock,
+  systemRandom,
+  workflow,
+  workflowId,
+  workflows,
+} from '@dormouse/core';
 import { expect, test } from 'vitest';
 import { LocalStores } from './local-stores.ts';
 
-const poke = command({
-  name: 'poke',
-  route: 'POST /api/workflows/:id/poke',
-  parse: ({ params }) => ({ id: params.id! }),
-  subject: ({ id }) => ({ ref: refOf(workflows, id) }),
-  run: async () => ({}),
+const note = workflow<{ id: string; said: unknown }>({ idPrefix: 'NO' });
+
+/** Keeps whatever a client says, also what looks like a reference to a file. */
+const take = command<unknown, { id: string }>({
+  name: 'take',
+  route: 'POST /api/notes',
+  role: 'client',
+  creates: true,
+  parse: ({ body }) => JSON.parse(body),
+  subject: (_said, { now, random }) => ({ ref: refOf(workflows, workflowId('NO', now, random)) }),
+  async run(said, step) {
+    const taken = await step.workflow(note);
+    const file = await step.files.put('own.json', JSON.stringify(said));
+    taken.create({ id: taken.id, said: { said, file } });
+    return { id: taken.id };
+  },
 });
 
-async function open() {
-  const stores = LocalStores.inMemory();
-  const blobs = { put: async () => {}, get: async () => new Uint8Array() };
-  const ports = { store: stores.store, blobs, clock: systemClock, random: systemRandom };
-  const tokens = new Tokens(ports);
-  const app = createConsole({
-    ...ports,
-    system: 'test',
-    log: { info() {}, warn() {}, error() {} },
-    commands: [poke],
-    tokens,
-    onRevoked: () => {},
-    answersTo: () => true,
-    stopping: new AbortController().signal,
-    services: () => [],
-    topics: () => [],
-    pause: async () => false,
-    undeclared: { move: async () => ({ messages: 0 }), forget: async () => ({ messages: 0 }) },
-    watch: () => () => {},
-    mounts: new Map(),
-  });
-  const { text } = await tokens.create({ tenant: everyTenant, role: 'admin' }, 'test');
-  return { app, stores, authorization: `Bearer ${text}` };
+/** A console, and who asks it: clients of tenants. */
+class Desk implements AsyncDisposable {
+  readonly stores = LocalStores.inMemory();
+  readonly watched = new Set<object>();
+  readonly #ports: StepPorts;
+  readonly #tokens: Tokens;
+  readonly #app: ReturnType<typeof createConsole>;
+
+  constructor() {
+    const kept = new Map<string, Uint8Array>();
+    const blobs: BlobStore = {
+      put: async (key, bytes) => void kept.set(key, bytes),
+      get: async (key) => kept.get(key)!,
+    };
+    this.#ports = { store: this.stores.store, blobs, clock: systemClock, random: systemRandom };
+    this.#tokens = new Tokens(this.#ports);
+    this.#app = createConsole({
+      ...this.#ports,
+      system: 'test',
+      log: { info() {}, warn() {}, error() {} },
+      commands: [take],
+      tokens: this.#tokens,
+      onRevoked: () => {},
+      answersTo: () => true,
+      stopping: new AbortController().signal,
+      services: () => [],
+      topics: () => [],
+      pause: async () => false,
+      undeclared: { move: async () => ({ messages: 0 }), forget: async () => ({ messages: 0 }) },
+      watch: (workflow: Ref) => {
+        const watching = { workflow };
+        this.watched.add(watching);
+        return () => void this.watched.delete(watching);
+      },
+      mounts: new Map(),
+    });
+  }
+
+  /** A client of a tenant, by what it asks with. */
+  async client(tenant: string): Promise<(method: string, path: string, body?: unknown) => Promise<Response>> {
+    const { text } = await this.#tokens.create({ tenant, role: 'client' }, 'test');
+    return async (method, path, body) => {
+      const headers = { authorization: `Bearer ${text}`, accept: 'text/event-stream' };
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+      return this.#app.fetch(new Request(`http://localhost${path}`, { method, headers, ...sent }));
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stores[Symbol.asyncDispose]();
+  }
 }
 
-test('what is served is what is described: no route is left out of either', async () => {
-  const { app, stores } = await open();
-  const { paths } = (await (await app.request('/openapi.json')).json()) as { paths: Record<string, object> };
-  const described = Object.entries(paths).flatMap(([path, methods]) =>
-    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`),
-  );
-  const served = app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`);
-  expect(described.toSorted()).toEqual([...new Set(served)].toSorted());
-  expect(described).toContain('POST /api/workflows/:id/poke');
-  await stores[Symbol.asyncDispose]();
-});
+async function json<T>(answer: Promise<Response>): Promise<T> {
+  return (await (await answer).json()) as T;
+}
 
-test('a command that declares no role is an operator’s', async () => {
-  const { app, stores } = await open();
-  const { paths } = (await (await app.request('/openapi.json')).json()) as {
-    paths: Record<string, Record<string, Record<string, unknown>>>;
-  };
-  expect(paths['/api/workflows/{id}/poke']!.post).toMatchObject({ 'x-dormouse-access': 'operator' });
-  await stores[Symbol.asyncDispose]();
-});
-
-test('it is not ready while its store does not answer, and says so', async () => {
-  const { app, stores } = await open();
-  expect((await app.request('/readyz')).status).toBe(200);
-  await stores[Symbol.asyncDispose]();
-  const response = await app.request('/readyz');
-  expect(response.status).toBe(503);
-  expect(await response.json()).toMatchObject({ reasons: [expect.stringMatching(/^the state store does not answer/)] });
-  expect((await app.request('/healthz')).status).toBe(200);
+test('whoever asks only for the head of a live stream leaves nothing behind', async () => {
+  await using desk = new Desk();
+  const anna = await desk.client('acme');
+  const { id } = await json<{ id: string }>(anna('POST', '/api/notes', 'hello'));
+  const head = await anna('HEAD', `/api/workflows/${id}/events`);
+  expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream']);
+  expect(desk.watched.size).toBe(0);
+  // The same for one who listens, and goes.
+  const stream = await anna('GET', `/api/workflows/${id}/events`);
+  expect(desk.watched.size).toBe(1);
+  await stream.body!.cancel();
+  await expect.poll(() => desk.watched.size).toBe(0);
 });

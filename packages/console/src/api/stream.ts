@@ -26,6 +26,8 @@ export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: W
   const { store, watch, onRevocation, stopping, stillGood } = ports;
   let after = Number(context.req.header('last-event-id') ?? context.req.query('after') ?? 0);
   if (!Number.isSafeInteger(after) || after < 0) throw new Refusal(400, 'Last-Event-ID is no position of this stream');
+  // Nobody would read it, so its first write would wait for ever.
+  if (context.req.method === 'HEAD') return context.body(null, 200, { 'content-type': 'text/event-stream' });
   return streamSSE(context, async (stream) => {
     let wake = Promise.withResolvers<void>();
     const rouse = () => wake.resolve();
