@@ -103,3 +103,13 @@ test('whoever asks only for the head of a live stream leaves nothing behind', as
   await stream.body!.cancel();
   await expect.poll(() => desk.watched.size).toBe(0);
 });
+
+test('a reference to a file of another tenant, in what a client says, opens nothing', async () => {
+  await using desk = new Desk();
+  const [anna, bert] = [await desk.client('acme'), await desk.client('bolt')];
+  const hers = await json<{ id: string }>(anna('POST', '/api/notes', 'a secret'));
+  const { files } = await json<{ files: object[] }>(anna('GET', `/api/workflows/${hers.id}/files`));
+  const his = await json<{ id: string }>(bert('POST', '/api/notes', { ...files[0], name: 'hers.json' }));
+  expect((await bert('GET', `/api/workflows/${his.id}/files/hers.json`)).status).toBe(404);
+  expect(await json(bert('GET', `/api/workflows/${his.id}/files`))).toMatchObject({ files: [{ name: 'own.json' }] });
+});
