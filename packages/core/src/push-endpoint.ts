@@ -196,11 +196,13 @@ class DeliveryRun {
   }
 
   /**
-   * Whose the delivery is. An event says so itself; one that does not, as those of others may, is of its workflow's tenant.
-   * One that says otherwise than its workflow is refused, and what becomes of it stays with who it says it is of.
+   * Whose the delivery is. An event says so itself; one that does not, as those of others may, is of its workflow's tenant, and
+   * stays so: its memory is that tenant's, also where the workflow goes, or comes only later.
+   * One that is of another tenant than its workflow is refused, and what becomes of it stays with who it is of.
    */
   #owner(read: readonly Versioned[]): Owner {
-    const { 'ce-tenant': claimed, 'ce-subject': subject = '' } = this.#delivery.message.attributes;
+    const { 'ce-tenant': said, 'ce-subject': subject = '' } = this.#delivery.message.attributes;
+    const claimed = said ?? read[0]!.tenant ?? undefined;
     const workflow = workflowOf(subject);
     const tenant = workflow === undefined ? null : read.at(-1)!.tenant;
     if (claimed !== undefined && !tenantName.test(claimed)) {

@@ -700,6 +700,27 @@ test('an event of no tenant is of its workflow’s', async () => {
   expect(bench.published(told).map(({ attributes }) => attributes['ce-tenant'])).toEqual(['acme']);
 });
 
+test('an event of no tenant stays of the tenant of its first attempt, whatever becomes of its workflow', async () => {
+  await using bench = await Bench.with(async (_event, step) => {
+    (await step.workflow(thing)).update({ n: 1 });
+  });
+  const { attributes, ...message } = event('E1', { n: 1 }, { subject: 'workflows/WF-2' });
+  const { 'ce-tenant': _tenant, ...unclaimed } = attributes;
+  await bench.deliver({ ...message, attributes: unclaimed });
+  await bench.stores.store.commit({
+    tenant: 'acme',
+    reads: [],
+    writes: [{ ref: 'workflows/WF-2', data: { n: 0 } }],
+    entries: [],
+    journal: [],
+    publish: [],
+  });
+  await bench.deliver({ ...message, attributes: { ...unclaimed, 'dormouse-attempt': '2' } });
+  expect(await bench.read('workflows/WF-2')).toEqual({ n: 0 });
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents).toMatchObject([{ tenant: 'default', data: { code: 'event.foreign', attempts: 2 } }]);
+});
+
 test('an event about another tenant’s workflow dies unseen by the handler, and leaves no trace in that workflow', async () => {
   let runs = 0;
   await using bench = await Bench.with(async () => void runs++);
