@@ -20,7 +20,9 @@ export class Listening {
       }
     }
     this.hostname = hostname;
-    this.#anywhere = !/^127\.|^::1$|^localhost$/i.test(hostname);
+    // By its form a name is none of ours: "127.example.com" is whatever its owner says it is.
+    const loopback = isIP(hostname) === 0 ? /^localhost$/i : /^127\.|^::1$/;
+    this.#anywhere = !loopback.test(hostname);
     // A name that is not ours comes through a proxy, whose clients may be anywhere.
     this.isOpen = this.#anywhere || names.length > 0;
     this.#names = new Set([...loopbackNames, hostname, ...names].map((name) => name.toLowerCase()));
