@@ -406,7 +406,10 @@ class DeliveryRun {
       ...(decision.code === 'step.failed' && { at: placesOf(error) }),
     });
     const entered = isOfLog(journal.cause) ? [] : [journal];
-    return { tenant, reads: [inbox, ...seen], writes, entries: [], journal: entered, publish };
+    // That the outside failed holds whatever moved meanwhile. To run again at once would ask it again, with no backoff.
+    const holdsAnyway = ofActivity !== undefined && decision.kind === 'retry';
+    const reads = holdsAnyway ? [inbox] : [inbox, ...seen];
+    return { tenant, reads, writes, entries: [], journal: entered, publish };
   }
 
   #cause(id: string): Cause {

@@ -821,6 +821,32 @@ test('a failed activity is tried for more than an hour by a policy of its own, c
   });
 });
 
+test('an activity that fails is tried again after its backoff, not at once, also where what the handler read has moved', async () => {
+  let asked = 0;
+  const started = Promise.withResolvers<void>();
+  const moved = Promise.withResolvers<void>();
+  await using bench = await Bench.with(async ({ data }, step) => {
+    const found = await step.workflow(thing);
+    if (data.n === 2) {
+      found.update({ n: 2 });
+      return;
+    }
+    await step.run('call', null, async () => {
+      asked++;
+      started.resolve();
+      await moved.promise;
+      throw new Error('the outside is down');
+    });
+  });
+  const failing = bench.deliver(event('E1'));
+  await started.promise;
+  await bench.deliver(event('E2', { n: 2 }));
+  moved.resolve();
+  await failing;
+  expect(asked).toBe(1);
+  expect(await timersOf(bench.stores.store, wf)).toHaveLength(1);
+});
+
 test('an activity may have a policy of its own', async () => {
   await using bench = await Bench.with(async (_event, step) => {
     const retry = { attempts: 1 };
