@@ -51,7 +51,7 @@ test('a backup made while cases are in flight becomes a system in which they go 
   // Cases come in and are worked on all the while.
   let opening = true;
   const opened = (async () => {
-    for (let count = 0; opening; count++)
+    for (let count = 0; opening && count < 20; count++)
       await first.open(caseRequest({ statement: { inline: smallStatement(`Shop ${count}`) } }));
   })();
   const backups = ['one.tar', 'two.tar'].map((name) => join(folder, name));

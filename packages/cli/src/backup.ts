@@ -1,3 +1,4 @@
+import { constants, setPriority } from 'node:os';
 import { resolve } from 'node:path';
 import { backUp } from '@dormouse/local';
 import manifest from '../package.json' with { type: 'json' };
@@ -14,6 +15,8 @@ export const backup: Command = {
   async run([name], options) {
     if (!name) throw new UsageError('backup needs a FILE to write, one that does not exist yet: backup.tar');
     const file = resolve(userFolder(), name);
+    // A host on the same machine goes first.
+    setPriority(constants.priority.PRIORITY_LOW);
     const contents = await backUp(dataFolder(options), file, manifest.version, Date.now());
     const { workflows, database, files, missing, secrets } = contents;
     if (options.json) process.stdout.write(`${JSON.stringify({ file, ...contents })}\n`);

@@ -1,3 +1,4 @@
+import { constants, setPriority } from 'node:os';
 import { examine, type Finding, type ServiceStatus } from '@dormouse/local';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
@@ -11,6 +12,8 @@ export const doctor: Command = {
   maxArguments: 0,
   options: { data: dataOption, json: jsonOption },
   async run(_positionals, options) {
+    // A host on the same machine goes first.
+    setPriority(constants.priority.PRIORITY_LOW);
     const findings: Finding[] = [];
     const tell = (finding: Finding) => {
       findings.push(finding);
