@@ -91,6 +91,7 @@ function request(
   const filled = path
     .replace('{id}', id)
     .replace('{collection}', 'letters')
+    .replace('{to}', 'tracking.workflow.track')
     .replace('{name}', path.startsWith('/api/subscriptions') ? 'intake.workflow.initiate' : 'request.json');
   expect(filled).not.toMatch(/[{}]/);
   return [filled, bodies[name] ?? { reason: 'for a reason', accept: true, decision: 'close' }];
