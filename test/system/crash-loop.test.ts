@@ -126,4 +126,8 @@ test('a source that does not build keeps the whole system from starting, and the
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
   expect(stderr).toMatch(/^dormouse: the system \S+system\.ts does not build:\n\S*scribe\.ts:2\n/);
   expect(stderr).not.toMatch(/\n\s+at |node:internal/);
+
+  small.write('scribe.ts', '');
+  const empty = await dormouse(['start', small.systemFile, '--data', join(small.folder, 'data')]);
+  expect(empty.stderr).toContain("./scribe.ts exports no service; write `export default service('scribe', […])`");
 });

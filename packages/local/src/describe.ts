@@ -10,10 +10,16 @@ export async function load<T>(file: string): Promise<T> {
 
 /**
  * What a system declares, with the code of its services loaded. `bundleFolder` is where their bundles lie or will lie.
- * @throws DormouseError `config.unknown-topic`, `config.name`
+ * @throws DormouseError `config.unknown-topic`, `config.name`, `config.setting`
  */
 export async function describeSystem(systemFile: string, bundleFolder: string): Promise<Manifest> {
-  const system = await load<System>(systemFile);
+  const system = await load<System | undefined>(systemFile);
+  if (!system?.services) {
+    throw new DormouseError(
+      'config.setting',
+      `${systemFile} exports no system; write \`export default system('…', {…})\``,
+    );
+  }
   const folder = dirname(systemFile);
   const topics = new Set(system.topics.map(({ name }) => name));
   const checkTopic = (service: string, topic: string) => {
@@ -28,7 +34,13 @@ export async function describeSystem(systemFile: string, bundleFolder: string): 
   for (const [name, declared] of Object.entries(system.services)) {
     if (typeof declared === 'string') {
       const source = resolve(folder, declared);
-      const service = await load<Service>(source);
+      const service = await load<Service | undefined>(source);
+      if (!service?.subscriptions) {
+        throw new DormouseError(
+          'config.setting',
+          `${declared} exports no service; write \`export default service('${name}', […])\``,
+        );
+      }
       if (service.name !== name) {
         throw new DormouseError(
           'config.name',
