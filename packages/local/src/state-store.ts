@@ -94,6 +94,10 @@ export class SqliteStateStore implements StateStore {
      CREATE INDEX timer_in_use ON document (json_extract(data, '$.timer'))
        WHERE collection = 'inbox' AND json_extract(data, '$.timer') IS NOT NULL;
      CREATE INDEX entry_of_journal ON entry (at) WHERE chain IS NULL;`,
+    // A tenant's page looks at no other's rows: with two hundred thousand of them it took 100 ms of the host's loop.
+    `DROP INDEX document_by_collection;
+     CREATE INDEX document_by_collection ON document (collection, created_at);
+     CREATE INDEX document_by_tenant ON document (collection, tenant, created_at);`,
   ];
 
   constructor(options: StateStoreOptions) {
@@ -115,7 +119,9 @@ export class SqliteStateStore implements StateStore {
     }
     const size = Math.min(limit, maxPageSize);
     const rows = this.#reading(() =>
-      this.#sql.find.all(collection, tenant ?? null, createdAt, after, size + 1),
+      tenant === undefined
+        ? this.#sql.find.all(collection, createdAt, after, size + 1)
+        : this.#sql.findOfTenant.all(collection, tenant, createdAt, after, size + 1),
     ) as unknown as (Row & { created_at: number })[];
     const documents = rows.slice(0, size).map(versioned);
     const last = rows[size - 1];
@@ -296,13 +302,8 @@ export class SqliteStateStore implements StateStore {
 function prepare(database: Database) {
   return {
     read: database.prepare('SELECT ref, version, tenant, data FROM document WHERE ref = ?'),
-    find: database.prepare(
-      `SELECT document.ref, version, document.tenant, data, document.created_at FROM (
-         SELECT ref, created_at FROM document
-         WHERE collection = ?1 AND (?2 IS NULL OR tenant = ?2) AND (created_at, ref) < (?3, ?4)
-         ORDER BY created_at DESC, ref DESC LIMIT ?5
-       ) AS page JOIN document ON document.ref = page.ref ORDER BY page.created_at DESC, page.ref DESC`,
-    ),
+    find: database.prepare(page('collection = ?')),
+    findOfTenant: database.prepare(page('collection = ? AND tenant = ?')),
     write: database.prepare(
       `INSERT INTO document (ref, collection, tenant, version, created_at, due_at, settled_at, data)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -328,6 +329,14 @@ function prepare(database: Database) {
     raiseCeiling: database.prepare('UPDATE version_ceiling SET value = ?'),
     fired: database.prepare('UPDATE document SET due_at = NULL, version = ? WHERE ref = ?'),
   };
+}
+
+/** By a covering index, so that the rows that are not on the page are not read. */
+function page(where: string): string {
+  return `SELECT document.ref, version, tenant, data, document.created_at FROM (
+      SELECT ref, created_at FROM document WHERE ${where} AND (created_at, ref) < (?, ?)
+      ORDER BY created_at DESC, ref DESC LIMIT ?
+    ) AS page JOIN document ON document.ref = page.ref ORDER BY page.created_at DESC, page.ref DESC`;
 }
 
 function versioned({ ref, version, tenant, data }: Row): Versioned {
