@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { Broker } from './broker.ts';
 import { Database } from './database.ts';
-import { PushDispatcher, type PushOutcome, type PushTarget } from './push.ts';
-import type { SubscriptionState } from './subscription.ts';
+import { PushDispatcher, type PushOutcome, type PushRequest, type PushSlot, type PushTarget } from './push.ts';
+import type { Lease, SubscriptionState } from './subscription.ts';
 
 const topic = 'projects/p/topics/news';
 const reader = 'projects/p/subscriptions/reader';
@@ -320,6 +320,7 @@ test('pushes lease only against free slots, and subscriptions of one target take
   let free = 1;
   const target: PushTarget = {
     onFree: () => {},
+    takeAlone: () => undefined,
     take(subscription) {
       if (free === 0) return undefined;
       free--;
@@ -349,13 +350,99 @@ test('pushes lease only against free slots, and subscriptions of one target take
   expect(new Set(order.slice(1, 3)).size).toBe(2);
 });
 
+/** Takes all at once; alone one at a time. What it is given lies in `given` until the test says how it ended. */
+class Target implements PushTarget {
+  onFree = () => {};
+  readonly given: { readonly alone: boolean; readonly lease: Lease; end(outcome: PushOutcome): void }[] = [];
+  #alone = 0;
+
+  take(): PushSlot {
+    return this.#slot(false);
+  }
+
+  takeAlone(): PushSlot | undefined {
+    return this.#alone > 0 ? undefined : this.#slot(true);
+  }
+
+  #slot(alone: boolean): PushSlot {
+    this.#alone += alone ? 1 : 0;
+    const release = () => {
+      this.#alone -= alone ? 1 : 0;
+      this.onFree();
+    };
+    const push = ({ lease }: PushRequest) =>
+      new Promise<PushOutcome>((end) => this.given.push({ alone, lease, end })).finally(release);
+    return { push, release };
+  }
+}
+
+test('of the messages of a process that died, each is given to a process alone; of whom all die is deadly', async () => {
+  const bench = await new Bench().create({
+    pushConfig: { pushEndpoint: 'http://x' },
+    retryPolicy: { minimumBackoff: '0s' },
+  });
+  const target = new Target();
+  const deadly: string[] = [];
+  const dispatcher = new PushDispatcher(bench.broker, {
+    resolve: () => target,
+    authorize: async () => '',
+    onDeadly: async (_name, { message, attempt }, reason) => {
+      deadly.push(`${Buffer.from(message.data, 'base64')} died ${attempt} times: ${reason}`);
+      return true;
+    },
+  });
+  dispatcher.add(bench.subscription);
+  const died = { acked: false, reason: 'killed', died: true } as const;
+  const text = ({ lease }: (typeof target.given)[number]) => Buffer.from(lease.message.data, 'base64').toString();
+  await bench.publish('poison', 'innocent');
+  await expect.poll(() => target.given.length).toBe(2);
+  for (const { alone, end } of target.given.splice(0)) {
+    expect(alone).toBe(false);
+    end(died);
+  }
+  const told: string[] = [];
+  while (deadly.length === 0) {
+    const moved = () => {
+      bench.clock.pass(1);
+      return target.given.length + deadly.length;
+    };
+    await expect.poll(moved, { interval: 1 }).toBe(1);
+    const one = target.given.pop();
+    if (!one) break;
+    expect(one.alone).toBe(true);
+    told.push(text(one));
+    one.end(text(one) === 'poison' ? died : { acked: true });
+  }
+  expect(told.toSorted()).toEqual(['innocent', 'poison', 'poison', 'poison']);
+  expect(deadly).toEqual(['poison died 4 times: killed']);
+  // While one is alone, the others go on.
+  await bench.publish('later');
+  await expect.poll(() => target.given.map((one) => [text(one), one.alone])).toEqual([['later', false]]);
+  target.given.pop()!.end({ acked: true });
+  await dispatcher.stop();
+  await bench.database.write(() => {});
+  expect(bench.subscription.backlog()).toBe(0);
+});
+
+test('a suspect stays one over a restart', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
+  await bench.publish('1');
+  const [leased] = bench.lease();
+  await bench.broker.nack(bench.subscription, [leased!.position], true);
+  await bench.reopen();
+  bench.clock.pass(1);
+  expect(bench.broker.available(bench.subscription, 'company')).toBe(false);
+  expect(bench.broker.available(bench.subscription, 'suspects')).toBe(true);
+  expect(bench.broker.lease(bench.subscription, 1, 1_000, 'suspects')).toMatchObject([{ attempt: 2, deaths: 1 }]);
+});
+
 test('property: nothing acked comes back, nothing else is lost, over any course of events and restarts', async () => {
   const tenant = fc.constantFrom(undefined, 'a', 'b');
   const command = fc.oneof(
     fc.record({ do: fc.constant('publish' as const), count: fc.integer({ min: 1, max: 5 }), tenant }),
     fc.record({ do: fc.constant('lease' as const), count: fc.integer({ min: 1, max: 5 }) }),
     fc.record({ do: fc.constant('ack' as const), pick: fc.nat() }),
-    fc.record({ do: fc.constant('nack' as const), pick: fc.nat() }),
+    fc.record({ do: fc.constant('nack' as const), pick: fc.nat(), died: fc.boolean() }),
     fc.record({ do: fc.constant('release' as const), pick: fc.nat() }),
     fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(50, 500, 11_000) }),
     fc.record({ do: fc.constant('restart' as const) }),
@@ -386,7 +473,7 @@ test('property: nothing acked comes back, nothing else is lost, over any course 
           }
         } else if (each.do === 'nack' && leased.length > 0) {
           const [one] = leased.splice(each.pick % leased.length, 1);
-          await bench.broker.nack(bench.subscription, [one!.position]);
+          await bench.broker.nack(bench.subscription, [one!.position], each.died);
         } else if (each.do === 'release' && leased.length > 0) {
           const [one] = leased.splice(each.pick % leased.length, 1);
           bench.broker.release(bench.subscription, one!.position);

@@ -3,7 +3,7 @@ import type { Database } from './database.ts';
 import { FilterError, parseFilter } from './filter.ts';
 import { Log, type PubsubMessage } from './log.ts';
 import { checkResourceName } from './names.ts';
-import { type Lease, type SubscriptionConfig, SubscriptionState } from './subscription.ts';
+import { type Lease, type LeaseOf, type SubscriptionConfig, SubscriptionState } from './subscription.ts';
 
 /** Time as the broker needs it. */
 export interface BrokerClock {
@@ -71,6 +71,7 @@ export class Broker {
      ${Log.schema[0]}
      ${SubscriptionState.schema[0]}`,
     Log.schema[1]!,
+    SubscriptionState.schema[1]!,
   ];
 
   constructor(database: Database, clock: BrokerClock, { fairBy }: BrokerOptions = {}) {
@@ -197,8 +198,8 @@ export class Broker {
   }
 
   /** Leases what can be had now, up to `max`. */
-  lease(subscription: SubscriptionState, max: number, durationMs = subscription.ackDeadlineMs): Lease[] {
-    const leases = subscription.lease(max, this.#time, durationMs);
+  lease(subscription: SubscriptionState, max: number, durationMs = subscription.ackDeadlineMs, of?: LeaseOf): Lease[] {
+    const leases = subscription.lease(max, this.#time, durationMs, of);
     if (leases.length > 0) this.#setAlarm(subscription);
     return leases;
   }
@@ -221,9 +222,10 @@ export class Broker {
     return held;
   }
 
-  async nack(subscription: SubscriptionState, positions: readonly number[]): Promise<void> {
+  /** @param died whoever had them died meanwhile */
+  async nack(subscription: SubscriptionState, positions: readonly number[], died = false): Promise<void> {
     await this.#database.write(() => {
-      for (const position of positions) subscription.nack(position, this.#time);
+      for (const position of positions) subscription.nack(position, this.#time, died);
     });
     this.#setAlarm(subscription);
   }
@@ -242,8 +244,8 @@ export class Broker {
   }
 
   /** Whether something could be leased now. */
-  available(subscription: SubscriptionState): boolean {
-    return subscription.available(this.#time);
+  available(subscription: SubscriptionState, of?: LeaseOf): boolean {
+    return subscription.available(this.#time, of);
   }
 
   /**

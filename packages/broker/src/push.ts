@@ -1,5 +1,5 @@
 import type { Broker } from './broker.ts';
-import type { Lease, PushConfig, SubscriptionState } from './subscription.ts';
+import type { Lease, LeaseOf, PushConfig, SubscriptionState } from './subscription.ts';
 
 /** One free place at an endpoint. It is used once: `push`, or `release`. */
 export interface PushSlot {
@@ -17,10 +17,13 @@ export interface PushRequest {
 
 const nackRetryMs = 1_000;
 
-/** `acked`, or why not. `unseen`: no byte of it reached the endpoint, so it counts as no attempt. */
+/**
+ * `acked`, or why not. `unseen`: no byte of it reached the endpoint, so it counts as no attempt. `died`: the process that
+ * had it is dead, of this message or of another that it had at the time.
+ */
 export type PushOutcome =
   | { readonly acked: true }
-  | { readonly acked: false; readonly reason: string; readonly unseen?: boolean };
+  | { readonly acked: false; readonly reason: string; readonly unseen?: boolean; readonly died?: boolean };
 
 /** Where pushes go: knows how many it can take now. */
 export interface PushTarget {
@@ -29,6 +32,8 @@ export interface PushTarget {
    * asking again can help.
    */
   take(subscription: string): PushSlot | undefined;
+  /** The same in a process that holds nothing else. */
+  takeAlone(subscription: string): PushSlot | undefined;
   onFree: () => void;
 }
 
@@ -37,15 +42,26 @@ export interface PushOptions {
   readonly resolve: (config: PushConfig) => PushTarget | undefined;
   /** The value of the Authorization header for a push with an oidcToken. */
   readonly authorize: (oidcToken: NonNullable<PushConfig['oidcToken']>, endpoint: string) => Promise<string>;
+  /**
+   * A message of which every process dies that is given it alone. Resolves to true where that is recorded and the message
+   * settled; otherwise it is tried again.
+   */
+  readonly onDeadly?: (subscription: string, lease: Lease, reason: string) => Promise<boolean>;
   /** A settled or unsettled push, for log and metrics. */
   readonly onSettled?: (subscription: string, lease: Lease, outcome: PushOutcome) => void;
 }
+
+/** The first death was in company: so many more, and it is the message's doing. */
+const deathsAlone = 3;
 
 /**
  * Leases only against a free slot: what an endpoint cannot take now waits in the log with no lease running.
  *
  * A pump of a subscription runs when something became available or when its target has a free slot; subscriptions that
  * share a target take turns, one message each, so that none starves the others.
+ *
+ * Of the messages that a process had when it died, one may be to blame. They are suspects, each given to a process alone
+ * the next time; who outlives that is cleared, and of whom three processes die is deadly.
  */
 export class PushDispatcher {
   readonly #broker: Broker;
@@ -74,7 +90,8 @@ export class PushDispatcher {
       this.#targets.set(target, sharing);
       target.onFree = () => this.#pumpAll(sharing);
     }
-    while (this.#pushOne(subscription));
+    while (this.#pushOne(subscription, 'company'));
+    while (this.#pushOne(subscription, 'suspects'));
   }
 
   /** Pushes that are under way. */
@@ -92,7 +109,8 @@ export class PushDispatcher {
     for (let moved = true; moved; ) {
       moved = false;
       for (const subscription of [...sharing]) {
-        if (!this.#pushOne(subscription)) continue;
+        const pushed = [this.#pushOne(subscription, 'company'), this.#pushOne(subscription, 'suspects')];
+        if (!pushed.includes(true)) continue;
         moved = true;
         // To the end of the line, so that the next free slot is another's.
         sharing.push(...sharing.splice(sharing.indexOf(subscription), 1));
@@ -101,17 +119,18 @@ export class PushDispatcher {
   }
 
   /** False where nothing waits or nothing is free. */
-  #pushOne(subscription: SubscriptionState): boolean {
+  #pushOne(subscription: SubscriptionState, of: LeaseOf): boolean {
     const target = this.#targetOf.get(subscription);
     // Without an endpoint it is paused: its messages wait.
     if (this.#stopped || !target || !subscription.config.pushConfig?.pushEndpoint) return false;
-    if (!this.#broker.available(subscription)) return false;
-    const slot = target.take(subscription.config.name);
+    if (!this.#broker.available(subscription, of)) return false;
+    const { name } = subscription.config;
+    const slot = of === 'company' ? target.take(name) : target.takeAlone(name);
     if (!slot) return false;
     let lease: Lease | undefined;
     try {
       // The slot's own time-out ends the attempt; the lease only has to outlast it.
-      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2);
+      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2, of);
     } finally {
       if (!lease) slot.release();
     }
@@ -126,16 +145,26 @@ export class PushDispatcher {
   async #push(subscription: SubscriptionState, to: PushConfig, slot: PushSlot, lease: Lease): Promise<void> {
     const outcome = await this.#outcome(subscription, to, slot, lease);
     const { position } = lease.message;
-    if (outcome.acked) this.#broker.ack(subscription, position);
+    if (outcome.acked || (await this.#isDeadly(subscription, lease, outcome))) this.#broker.ack(subscription, position);
     // What our own stop cut off is no failure of the message's.
     else if (outcome.unseen || this.#stopped) this.#broker.release(subscription, position);
     else {
       // A nack that the disk would not take is made up for by the lease, which expires.
-      await this.#broker.nack(subscription, [position]).catch(() => {
+      await this.#broker.nack(subscription, [position], outcome.died).catch(() => {
         this.#broker.extend(subscription, position, nackRetryMs);
       });
     }
     this.#options.onSettled?.(subscription.config.name, lease, outcome);
+  }
+
+  async #isDeadly(subscription: SubscriptionState, lease: Lease, outcome: PushOutcome): Promise<boolean> {
+    if (outcome.acked || !outcome.died || this.#stopped || lease.deaths < deathsAlone) return false;
+    try {
+      return (await this.#options.onDeadly?.(subscription.config.name, lease, outcome.reason)) ?? false;
+    } catch {
+      // It could not be recorded now: it comes again, and dies again.
+      return false;
+    }
   }
 
   async #outcome(

@@ -22,6 +22,8 @@ export interface Lease {
   readonly message: StoredMessage;
   /** Deliveries of this message on this subscription, this one included. */
   readonly attempt: number;
+  /** Deliveries in which whoever had it died. */
+  readonly deaths: number;
   readonly lane: string;
   expiresAt: number;
 }
@@ -30,7 +32,16 @@ export interface Lease {
 interface Candidate {
   readonly position: number;
   readonly attempts: number;
+  readonly deaths: number;
 }
+
+/** A candidate that a process died of, or of another that it held with it: to be given to a process alone. */
+interface Suspect extends Candidate {
+  readonly lane: string;
+}
+
+/** Which messages a lease is for: those that go with others, the suspects, or both. */
+export type LeaseOf = 'company' | 'suspects' | 'any';
 
 /** The messages that take turns with those of other lanes: a tenant's. */
 interface Lane {
@@ -52,8 +63,9 @@ const defaultBackoff = { minMs: 100, maxMs: 60_000 };
  *   exception with due_at         waiting: nacked or expired, may be leased again from then on
  *   in `leases`                   leased, in memory only; a crash turns it back into what it was on disk
  *   candidate of its lane         may be leased, in memory only
+ *   in `suspects`                 may be leased, in memory only, apart from the lanes
  *   position > its lane's head    not looked at yet
- * and everything between the cursor and the head of its lane is one of the four in the middle, or filtered out.
+ * and everything between the cursor and the head of its lane is one of the five in the middle, or filtered out.
  *
  * Lanes take turns, one message each. A lane is in memory while it has, or may have, something to lease.
  *
@@ -72,6 +84,7 @@ export class SubscriptionState {
   readonly #lanes = new Map<string, Lane>();
   /** Candidates that come from a backoff. */
   readonly #recalled = new Set<number>();
+  readonly #suspects: Suspect[] = [];
   /** Acked, and not yet written down for certain. */
   readonly #settled = new Map<number, Lease>();
   /** The earliest that a waiting message becomes due, as far as known; Infinity where none waits. */
@@ -86,6 +99,7 @@ export class SubscriptionState {
        PRIMARY KEY (subscription, position)
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX exception_by_due_at ON exception (subscription, due_at) WHERE due_at IS NOT NULL;`,
+    'ALTER TABLE exception ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;',
   ];
 
   constructor(id: number, topicId: number, config: SubscriptionConfig, cursor: number, log: Log, database: Database) {
@@ -102,7 +116,7 @@ export class SubscriptionState {
 
   /** Something can be leased without another look into the log. */
   get hasCandidates(): boolean {
-    return [...this.#lanes.values()].some(({ candidates }) => candidates.length > 0);
+    return this.#suspects.length > 0 || [...this.#lanes.values()].some(({ candidates }) => candidates.length > 0);
   }
 
   get ackDeadlineMs(): number {
@@ -115,27 +129,34 @@ export class SubscriptionState {
   }
 
   /** Whether something can be leased now. */
-  available(now: number): boolean {
-    return this.#next(now) !== undefined;
+  available(now: number, of: LeaseOf = 'any'): boolean {
+    this.#recall(now);
+    if (of !== 'company' && this.#suspects.length > 0) return true;
+    return of !== 'suspects' && this.#next() !== undefined;
   }
 
   /** Leases up to `max` messages until `now` + `durationMs`. Memory only: a crash undoes it. */
-  lease(max: number, now: number, durationMs: number): Lease[] {
+  lease(max: number, now: number, durationMs: number, of: LeaseOf = 'any'): Lease[] {
     const leases: Lease[] = [];
     while (leases.length < max) {
-      const next = this.#next(now);
-      if (!next) break;
-      const [name, lane] = next;
-      const { position, attempts } = lane.candidates[0]!;
+      this.#recall(now);
+      const next = of === 'suspects' ? undefined : this.#next();
+      const line = next?.[1].candidates ?? (of === 'company' ? [] : this.#suspects);
+      const candidate = line[0];
+      if (!candidate) break;
+      const { position, attempts, deaths } = candidate;
+      const lane = next?.[0] ?? (candidate as Suspect).lane;
       // Read before it is taken from the line: a read that fails loses nothing.
       const message = this.#log.read(position);
-      lane.candidates.shift();
+      line.shift();
       this.#recalled.delete(position);
-      // To the end of the line: the next turn is another's.
-      this.#lanes.delete(name);
-      this.#lanes.set(name, lane);
+      if (next) {
+        // To the end of the line: the next turn is another's.
+        this.#lanes.delete(lane);
+        this.#lanes.set(lane, next[1]);
+      }
       if (!message) continue;
-      const lease = { message, attempt: attempts + 1, lane: name, expiresAt: now + durationMs };
+      const lease = { message, attempt: attempts + 1, deaths, lane, expiresAt: now + durationMs };
       this.leases.set(position, lease);
       leases.push(lease);
     }
@@ -147,7 +168,10 @@ export class SubscriptionState {
     const lease = this.leases.get(position);
     if (!lease) return;
     this.leases.delete(position);
-    this.#laneOf(lease.lane).candidates.unshift({ position, attempts: lease.attempt - 1 });
+    const { attempt, deaths, lane } = lease;
+    const candidate = { position, attempts: attempt - 1, deaths };
+    if (deaths > 0) this.#suspects.unshift({ ...candidate, lane });
+    else this.#laneOf(lane).candidates.unshift(candidate);
   }
 
   /** Settles a leased message. False where the lease is gone. Durable with the next `flush`. */
@@ -159,12 +183,17 @@ export class SubscriptionState {
     return true;
   }
 
-  /** Only inside a write: sets a leased message aside until its backoff is over. The lease ends when that is durable. */
-  nack(position: number, now: number): void {
+  /**
+   * Only inside a write: sets a leased message aside until its backoff is over. The lease ends when that is durable.
+   * @param died whoever had it died meanwhile
+   */
+  nack(position: number, now: number, died = false): void {
     const lease = this.leases.get(position);
     if (!lease) return;
-    const dueAt = now + this.#backoffMs(lease.attempt);
-    this.#statements.except.run(this.id, position, lease.attempt, dueAt);
+    // Most of those that a process had when it died have nothing to do with it: they go on at once, each alone.
+    const backoffMs = died ? (lease.deaths === 0 ? 0 : this.#backoffMs(lease.deaths)) : this.#backoffMs(lease.attempt);
+    const dueAt = now + backoffMs;
+    this.#statements.except.run(this.id, position, lease.attempt, lease.deaths + (died ? 1 : 0), dueAt);
     this.#database.afterSync(() => {
       // Of two nacks under way, the first may have let it be leased again.
       if (this.leases.get(position) === lease) this.leases.delete(position);
@@ -185,17 +214,18 @@ export class SubscriptionState {
     });
     // What came back from a backoff has a row that says it waits.
     for (const { message, attempt } of settled) {
-      if (attempt > 1) this.#statements.except.run(this.id, message.position, 0, null);
+      if (attempt > 1) this.#statements.except.run(this.id, message.position, 0, 0, null);
     }
     const waiting = this.#statements.firstWaiting.get()?.position as number | undefined;
     let low = Math.min(this.#log.end + 1, waiting ?? Number.POSITIVE_INFINITY);
     for (const position of this.leases.keys()) low = Math.min(low, position);
+    for (const { position } of this.#suspects) low = Math.min(low, position);
     for (const { head, candidates } of this.#lanes.values()) {
       low = Math.min(low, head + 1);
       for (const { position } of candidates) low = Math.min(low, position);
     }
     for (const { message, attempt } of settled) {
-      if (attempt === 1 && message.position >= low) this.#statements.except.run(this.id, message.position, 0, null);
+      if (attempt === 1 && message.position >= low) this.#statements.except.run(this.id, message.position, 0, 0, null);
     }
     if (low - 1 > this.#cursor) {
       const cursor = low - 1;
@@ -218,8 +248,7 @@ export class SubscriptionState {
   }
 
   /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
-  #next(now: number): [string, Lane] | undefined {
-    this.#recall(now);
+  #next(): [string, Lane] | undefined {
     for (const next of this.#lanes) {
       const [name, lane] = next;
       this.#look(name, lane);
@@ -235,10 +264,12 @@ export class SubscriptionState {
     for (const row of this.#statements.due.iterate(now)) {
       const position = row.position as number;
       if (this.leases.has(position) || this.#settled.has(position)) continue;
-      const { candidates } = this.#laneOf(row.lane as string);
+      const { attempts, deaths, lane } = row as unknown as Suspect;
+      const line: Candidate[] = deaths > 0 ? this.#suspects : this.#laneOf(lane).candidates;
       // Given back after it had been recalled.
-      if (candidates.some((each) => each.position === position)) continue;
-      candidates.push({ position, attempts: row.attempts as number });
+      if (line.some((each) => each.position === position)) continue;
+      const suspect: Suspect = { position, attempts, deaths, lane };
+      line.push(suspect);
       this.#recalled.add(position);
       if (this.#recalled.size === candidatesAtATime) return;
     }
@@ -253,7 +284,7 @@ export class SubscriptionState {
       for (const row of rows) {
         if (row.excepted !== null) continue;
         if (this.#filter(JSON.parse(row.attributes as string))) {
-          lane.candidates.push({ position: row.position as number, attempts: 0 });
+          lane.candidates.push({ position: row.position as number, attempts: 0, deaths: 0 });
         }
       }
       lane.head = rows.length < candidatesAtATime ? end : (rows.at(-1)!.position as number);
@@ -307,7 +338,7 @@ function prepare(database: Database, id: number, topicId: number): Statements {
        WHERE topic = ${topicId} AND lane = ? AND message.position > ? AND message.position <= ? ORDER BY message.position LIMIT ?`,
     ),
     due: database.prepare(
-      `SELECT exception.position, attempts, lane FROM exception JOIN message USING (position)
+      `SELECT exception.position, attempts, deaths, lane FROM exception JOIN message USING (position)
        WHERE subscription = ${id} AND due_at <= ? ORDER BY due_at, exception.position`,
     ),
     nextDue: database.prepare(
@@ -317,7 +348,7 @@ function prepare(database: Database, id: number, topicId: number): Statements {
       `SELECT position FROM exception WHERE subscription = ${id} AND due_at IS NOT NULL ORDER BY position LIMIT 1`,
     ),
     except: database.prepare(
-      'INSERT OR REPLACE INTO exception (subscription, position, attempts, due_at) VALUES (?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO exception (subscription, position, attempts, deaths, due_at) VALUES (?, ?, ?, ?, ?)',
     ),
     forget: database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND position <= ?`),
     move: database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`),

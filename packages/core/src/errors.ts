@@ -11,6 +11,7 @@ export const errorCodes = {
   'event.newer-version': 'The event has a newer schema version than this code knows. Retried later, without end.',
   'event.unknown-subscription':
     'The message is for a subscription this service does not declare. Answered 404; the wire retries.',
+  'delivery.deadly': 'Every process died that was given the message, three of them alone with it. Dead-lettered.',
   'step.permanent': 'A handler said that no retry can help. Dead-lettered at once.',
   'step.retry-later': 'A handler asked to be run again at a time of its choosing. Retried then.',
   'step.failed': 'A handler threw. Retried by the policy of its subscription, then dead-lettered.',

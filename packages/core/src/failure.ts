@@ -68,6 +68,7 @@ const permanentCodes: ReadonlySet<ErrorCode> = new Set([
   'event.malformed',
   'event.invalid',
   'event.foreign',
+  'delivery.deadly',
   'step.effect-in-activity',
   'step.activity-input',
   'step.activity-result',

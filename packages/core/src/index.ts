@@ -27,6 +27,7 @@ export {
   causeOf,
   type Decision,
   decide,
+  handlerPolicy,
   PermanentError,
   RetryLaterError,
   type RetryOptions,

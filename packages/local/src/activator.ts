@@ -38,6 +38,8 @@ const failingBackoff = { minMs: 500, maxMs: 30_000 };
  *
  * Whatever it is, `hold` retires all, and nothing wakes until `renew` brings other code.
  *
+ * A message that may be what a process died of goes to a process beside the others, alone.
+ *
  * Invariants: a push holds a slot of an instance that listens, so nothing is leased while a service wakes or fails; at
  * most one instance starts at a time, and another only when the last one is up and all slots are still taken; an
  * instance stops only when it holds no push.
@@ -49,6 +51,8 @@ export class ServicePool implements PushTarget {
   readonly #ports: readonly number[];
   readonly #instances = new Set<Instance>();
   #starting: Instance | undefined;
+  /** Beside the others: for messages that may be what a process died of, one at a time. */
+  #solitary: Instance | undefined;
   #wakes = 0;
   #failure: ServiceFailure | undefined;
   #since: number;
@@ -73,7 +77,7 @@ export class ServicePool implements PushTarget {
       state: awake ? 'awake' : this.#failure ? 'failing' : this.#starting ? 'waking' : 'asleep',
       since: awake ? this.#since : (this.#failure?.since ?? this.#since),
       instances: this.#instances.size,
-      inFlight: [...this.#instances].reduce((sum, { inFlight }) => sum + inFlight, 0),
+      inFlight: this.#all().reduce((sum, { inFlight }) => sum + inFlight, 0),
       wakes: this.#wakes,
       lastExit: this.#lastExit,
       ...(this.#failure && { failing: this.#failure }),
@@ -91,6 +95,15 @@ export class ServicePool implements PushTarget {
     return undefined;
   }
 
+  takeAlone(): PushSlot | undefined {
+    // A command has only so many ports.
+    if (this.#service.run.kind === 'command') return this.take();
+    if (this.#stopped || this.#held || this.#cancelRetry) return undefined;
+    const solitary = this.#solitary;
+    if (!solitary) this.#wakeSolitary();
+    return solitary?.isListening && solitary.inFlight === 0 && solitary.free > 0 ? solitary.take() : undefined;
+  }
+
   /** Its code is being replaced: what runs finishes what it holds and goes, and messages wait until `renew`. */
   hold(failure?: { readonly reason: string; readonly output: string }): void {
     const now = this.#options.clock.now();
@@ -99,8 +112,7 @@ export class ServicePool implements PushTarget {
     this.#cancelRetry?.();
     this.#cancelRetry = undefined;
     this.#failure = failure && { failures: 1, since: now, ...failure };
-    for (const instance of this.#instances) instance.retire();
-    this.#starting?.retire();
+    for (const instance of this.#all()) instance.retire();
   }
 
   /** There is new code: the next message wakes it. */
@@ -115,29 +127,20 @@ export class ServicePool implements PushTarget {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelRetry?.();
-    await Promise.all(
-      [...this.#instances, ...(this.#starting ? [this.#starting] : [])].map((instance) => instance.stop()),
-    );
+    await Promise.all(this.#all().map((instance) => instance.stop()));
+  }
+
+  #all(): Instance[] {
+    return [...this.#instances, this.#starting, this.#solitary].filter((instance) => instance !== undefined);
   }
 
   #wake(): void {
-    const { limits, name, run } = this.#service;
+    const { limits } = this.#service;
     if (this.#starting || this.#cancelRetry || this.#instances.size >= limits.maxInstances) return;
     const port = this.#ports.find((port) => ![...this.#instances].some((instance) => instance.port === port));
-    const number = ++this.#wakes;
-    let instance: Instance;
-    try {
-      instance = new Instance(this.#service, number, port, this.#options, {
-        onFree: () => this.onFree(),
-        onAcked: () => this.#recovered(),
-      });
-    } catch (error) {
-      // No process to be had: the machine is out of memory or file descriptors.
-      this.#backOff((error as Error).message, '');
-      return;
-    }
+    const instance = this.#start(port);
+    if (!instance) return;
     this.#starting = instance;
-    this.#options.log.info('instance.starting', { service: name, pid: instance.pid, number, kind: run.kind });
     void instance.run().then(
       () => this.#onListening(instance),
       (error: Error) => this.#onFailedStart(instance, error),
@@ -145,30 +148,66 @@ export class ServicePool implements PushTarget {
     void instance.exited.then((reason) => this.#onExit(instance, reason));
   }
 
+  #wakeSolitary(): void {
+    const instance = this.#start(undefined);
+    if (!instance) return;
+    this.#solitary = instance;
+    void instance.run().then(
+      () => this.#onUp(instance),
+      (error: Error) => this.#onFailedStart(instance, error),
+    );
+    void instance.exited.then((reason) => {
+      this.#solitary = undefined;
+      // That it may die is why it is alone: no failure of the service.
+      this.#tell('instance.exited', instance, { reason });
+      this.onFree();
+    });
+  }
+
+  #start(port: number | undefined): Instance | undefined {
+    const number = ++this.#wakes;
+    try {
+      const instance = new Instance(this.#service, number, port, this.#options, {
+        onFree: () => this.onFree(),
+        onAcked: () => this.#recovered(),
+      });
+      this.#tell('instance.starting', instance, { number, kind: this.#service.run.kind });
+      return instance;
+    } catch (error) {
+      // No process to be had: the machine is out of memory or file descriptors.
+      this.#backOff((error as Error).message, '');
+      return undefined;
+    }
+  }
+
+  #tell(moment: string, { pid }: Instance, facts: Record<string, unknown>): void {
+    this.#options.log.info(moment, { service: this.#service.name, pid, ...facts });
+  }
+
   #onListening(instance: Instance): void {
     this.#starting = undefined;
     if (this.#instances.size === 0) this.#since = this.#options.clock.now();
     this.#instances.add(instance);
-    this.#options.log.info('instance.woken', {
-      service: this.#service.name,
-      pid: instance.pid,
-      startMs: instance.startMs,
-    });
+    this.#onUp(instance);
+  }
+
+  #onUp(instance: Instance): void {
+    this.#tell('instance.woken', instance, { startMs: instance.startMs });
     this.onFree();
     instance.idleFrom();
   }
 
   #onFailedStart(instance: Instance, error: Error): void {
-    this.#starting = undefined;
+    if (this.#starting === instance) this.#starting = undefined;
     if (instance.isRetired) this.onFree();
     else if (!this.#stopped) this.#backOff(error.message, instance.output);
   }
 
   #onExit(instance: Instance, reason: string): void {
     if (!this.#instances.delete(instance)) return;
-    const { clock, log } = this.#options;
+    const { clock } = this.#options;
     if (this.#instances.size === 0) this.#since = clock.now();
-    log.info('instance.exited', { service: this.#service.name, pid: instance.pid, reason });
+    this.#tell('instance.exited', instance, { reason });
     if (instance.crashed) this.#backOff(reason, instance.output);
     else {
       this.#lastExit = { at: clock.now(), reason };

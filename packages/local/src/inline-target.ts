@@ -52,6 +52,11 @@ export class InlineTarget implements PushTarget {
     };
   }
 
+  /** The host itself runs it: there is no other process to give it to. */
+  takeAlone(): PushSlot | undefined {
+    return this.take();
+  }
+
   /** The dispatcher waits for what is under way; nothing else runs. */
   async stop(): Promise<void> {}
 }

@@ -12,6 +12,8 @@ import { type Spares, startBundle } from './spares.ts';
 
 const stopTimeoutMs = 1_500;
 const abandonGraceMs = 1_000;
+/** How long after a connection breaks the end of its process is waited for. */
+const deathMs = 2_000;
 /** How long the last words of a process may take after its end; a child of its own may hold the pipe open. */
 const lastWordsMs = 500;
 
@@ -46,6 +48,7 @@ export class Instance {
   readonly port: number | undefined;
   inFlight = 0;
   startMs = 0;
+  isListening = false;
   /** It is gone, and nobody had asked for that. */
   crashed = false;
   readonly #service: ManifestService;
@@ -134,6 +137,7 @@ export class Instance {
       clearTimeout(timer);
     }
     this.startMs = Math.round(performance.now() - startedAt);
+    this.isListening = true;
   }
 
   take(): PushSlot {
@@ -265,8 +269,12 @@ export class Instance {
           connected = true;
         });
       });
-      outgoing.on('error', (error) => {
-        if (connected) return reject(error);
+      outgoing.on('error', async (error) => {
+        if (connected) {
+          // It closes a connection that holds a push in no other way than by its end, which may take a moment to be told.
+          const died = await Promise.race([this.exited.then(() => !this.#asked), pause(deathMs)]);
+          return resolve({ acked: false, reason: error.message, died });
+        }
         // Nobody listens there any more: the process is about to be gone.
         this.#abandon(abandonGraceMs);
         resolve({ acked: false, reason: error.message, unseen: true });
@@ -275,6 +283,10 @@ export class Instance {
       outgoing.end(body);
     });
   }
+}
+
+function pause(forMs: number): Promise<false> {
+  return new Promise((resolve) => setTimeout(resolve, forMs, false));
 }
 
 function accepts(port: number): Promise<boolean> {

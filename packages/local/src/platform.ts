@@ -34,6 +34,7 @@ import { ServicePool, type ServiceStatus } from './activator.ts';
 import { FileBlobStore } from './blob-store.ts';
 import { guarded } from './broker-guard.ts';
 import type { DataDirectory } from './data-directory.ts';
+import { settleDeadly } from './deadly.ts';
 import { logAbout } from './host-log.ts';
 import { PushSigner, pushServiceAccount } from './identity.ts';
 import { InlineTarget } from './inline-target.ts';
@@ -249,6 +250,7 @@ export class LocalPlatform {
       resolve: ({ pushEndpoint }): PushTarget | undefined => targets.get(pushEndpoint ?? ''),
       authorize: ({ audience, serviceAccountEmail }, endpoint) =>
         signer.authorize(audience ?? endpoint, serviceAccountEmail ?? pushServiceAccount),
+      onDeadly: settleDeadly(manifest, { ...ports, system: manifest.system, log }),
       onSettled: (subscription, { message, attempt }, outcome) => {
         if (!outcome.acked)
           log.warn('push.nacked', {
