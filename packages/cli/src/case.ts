@@ -183,9 +183,7 @@ async function resultOf(
   const found = await client.get<{ status: string; reasons?: string[]; processing?: { findings?: FileRef } }>(
     `/api/workflows/${workflowId}`,
   );
-  const { documents } = await client.get<{ documents: { file?: FileRef }[] }>(
-    `/api/workflows/${workflowId}/documents/letters`,
-  );
+  const letters = await client.all<{ file?: FileRef }>(`/api/workflows/${workflowId}/documents/letters`, 'documents');
   const findings = found.processing?.findings;
   return {
     status: found.status,
@@ -193,7 +191,7 @@ async function resultOf(
     findings: findings
       ? await client.get<unknown[]>(`/api/workflows/${workflowId}/files/${encodeURIComponent(findings.name)}`)
       : [],
-    letters: documents.flatMap(({ file }) => (file ? [join(folder, 'files', file.key)] : [])).sort(),
+    letters: letters.flatMap(({ file }) => (file ? [join(folder, 'files', file.key)] : [])).sort(),
   };
 }
 

@@ -53,6 +53,17 @@ export class ConsoleClient {
     return (await response.json()) as T;
   }
 
+  /** All of a listing, whose answer has them under this name, page by page. @throws UsageError */
+  async all<T>(path: string, name: string): Promise<T[]> {
+    const found: T[] = [];
+    for (let cursor = ''; ; ) {
+      const page = await this.get<Record<string, T[]> & { readonly cursor?: string }>(`${path}?limit=500${cursor}`);
+      found.push(...page[name]!);
+      if (page.cursor === undefined) return found;
+      cursor = `&cursor=${encodeURIComponent(page.cursor)}`;
+    }
+  }
+
   /** A problem is answered, not thrown: the caller shows all of it. */
   async post(
     path: string,

@@ -38,11 +38,11 @@ export const deadLetters: Command = {
 };
 
 async function list(client: ConsoleClient, json: boolean): Promise<number> {
-  const answer = await client.get<{ deadLetters: DeadLetter[] }>('/api/dead-letters');
-  if (json) process.stdout.write(`${JSON.stringify(answer)}\n`);
-  else if (answer.deadLetters.length === 0) process.stdout.write('no dead letters\n');
+  const found = await client.all<DeadLetter>('/api/dead-letters', 'deadLetters');
+  if (json) process.stdout.write(`${JSON.stringify({ deadLetters: found })}\n`);
+  else if (found.length === 0) process.stdout.write('no dead letters\n');
   else {
-    const rows = answer.deadLetters.map(({ id, state, subscription, attempts, at, cause }) => {
+    const rows = found.map(({ id, state, subscription, attempts, at, cause }) => {
       return [id, state, subscription, String(attempts), stamp(at), cause.slice(0, 80)];
     });
     process.stdout.write(

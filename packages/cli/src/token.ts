@@ -79,7 +79,7 @@ function overConsole(client: ConsoleClient): Desk {
     return answer.body as T;
   };
   return {
-    list: async () => (await client.get<{ tokens: Token[] }>('/api/tokens?limit=500')).tokens,
+    list: async () => client.all<Token>('/api/tokens', 'tokens'),
     create: ({ tenant, role, name, expires }) => post<Made>('/api/tokens', { tenant, role, name, expires }),
     revoke: (id) => post<Token>(`/api/tokens/${encodeURIComponent(id)}/revoke`, {}),
   };
