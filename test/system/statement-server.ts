@@ -2,7 +2,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** One answer: a status, a body of 200, a redirect, or `hold`: none until it is released. */
-export type Answer = number | string | { readonly redirect: string } | 'hold';
+export type Answer = number | string | Uint8Array | { readonly redirect: string } | 'hold';
 
 /** Somebody's API that gives statements, on loopback. Each path answers by its script, the last line again and again. */
 export class StatementServer {
@@ -25,7 +25,8 @@ export class StatementServer {
         return;
       }
       if (typeof answer === 'number') response.writeHead(answer).end();
-      else if (typeof answer === 'string') response.writeHead(200, { 'content-type': 'text/plain' }).end(answer);
+      else if (typeof answer === 'string' || answer instanceof Uint8Array)
+        response.writeHead(200, { 'content-type': 'text/plain' }).end(answer);
       else response.writeHead(302, { location: answer.redirect }).end();
     });
   }

@@ -3,6 +3,7 @@ import { BrokerError } from './broker-error.ts';
 import { DatabaseError } from './database-error.ts';
 import type { PubsubMessage } from './log.ts';
 import type { SubscriptionConfig, SubscriptionState } from './subscription.ts';
+import { readSubscription } from './subscription-fields.ts';
 
 const maxBodyBytes = 15_000_000;
 
@@ -46,7 +47,7 @@ function refuseBrowsers({ headers, method, url }: Request): void {
 }
 
 async function route(broker: Broker, request: Request): Promise<unknown> {
-  const path = decodeURIComponent(new URL(request.url).pathname);
+  const path = readPath(request.url);
   const match = /^\/v1\/(projects\/[^/]+)\/(topics|subscriptions)(?:\/([^/:]+))?(?::(\w+))?$/.exec(path);
   if (!match) throw new BrokerError('NOT_FOUND', `there is nothing at ${path}`);
   const [, project, kind, id, verb] = match;
@@ -64,7 +65,7 @@ async function route(broker: Broker, request: Request): Promise<unknown> {
     case 'POST topics/*:publish':
       return { messageIds: await broker.publish(name, readMessages(body.messages)) };
     case 'PUT subscriptions/*':
-      return broker.createSubscription({ ...(body as Omit<SubscriptionConfig, 'name'>), name });
+      return broker.createSubscription({ topic: '', ...readSubscription(body), name });
     case 'GET subscriptions/*':
       return broker.subscription(name).config;
     case 'GET subscriptions':
@@ -73,7 +74,7 @@ async function route(broker: Broker, request: Request): Promise<unknown> {
       await broker.deleteSubscription(name);
       return {};
     case 'POST subscriptions/*:modifyPushConfig':
-      await broker.updateSubscription(name, { pushConfig: body.pushConfig ?? {} });
+      await broker.updateSubscription(name, { pushConfig: {}, ...readSubscription({ pushConfig: body.pushConfig }) });
       return {};
     case 'PATCH subscriptions/*':
       return broker.updateSubscription(name, readUpdate(body));
@@ -88,7 +89,7 @@ async function route(broker: Broker, request: Request): Promise<unknown> {
       const subscription = broker.subscription(name);
       const seconds = body.ackDeadlineSeconds ?? 0;
       if (!Number.isInteger(seconds) || seconds < 0 || seconds > 600) {
-        throw new BrokerError('INVALID_ARGUMENT', `ackDeadlineSeconds must be 0 to 600, got ${seconds}`);
+        throw new BrokerError('INVALID_ARGUMENT', `ackDeadlineSeconds must be 0 to 600, got ${shown(seconds)}`);
       }
       const positions = readAckIds(body.ackIds);
       if (seconds === 0) await broker.nack(subscription, positions);
@@ -98,6 +99,20 @@ async function route(broker: Broker, request: Request): Promise<unknown> {
     default:
       throw new BrokerError('UNIMPLEMENTED', `${request.method} ${path} is not served by this broker`);
   }
+}
+
+function readPath(url: string): string {
+  const { pathname } = new URL(url);
+  try {
+    return decodeURIComponent(pathname);
+  } catch (cause) {
+    throw new BrokerError('INVALID_ARGUMENT', `the path ${pathname} is not percent-encoded UTF-8`, { cause });
+  }
+}
+
+/** For a message: what is no text or number may be of any size, and even have a toString that is none. */
+function shown(value: unknown): string {
+  return ['string', 'number'].includes(typeof value) ? `"${String(value).slice(0, 100)}"` : typeof value;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the wire's JSON, checked field by field where it is used
@@ -116,11 +131,9 @@ async function readBody(request: Request): Promise<any> {
 
 const updatable = ['ackDeadlineSeconds', 'retryPolicy', 'pushConfig'] as const;
 
-function readUpdate(body: {
-  subscription?: Record<string, unknown>;
-  updateMask?: unknown;
-}): Partial<SubscriptionConfig> {
-  const fields = String(body.updateMask ?? '')
+function readUpdate(body: { subscription?: unknown; updateMask?: unknown }): Partial<SubscriptionConfig> {
+  const given: Record<string, unknown> = readSubscription(body.subscription ?? {});
+  const fields = (typeof body.updateMask === 'string' ? body.updateMask : '')
     .split(',')
     .filter(Boolean)
     .map((field) => field.replace(/_(\w)/g, (_all, letter) => letter.toUpperCase()));
@@ -133,7 +146,7 @@ function readUpdate(body: {
         `updateMask: "${field}" cannot be changed here; ${updatable.join(', ')} can`,
       );
     }
-    changes[field] = body.subscription?.[field];
+    changes[field] = given[field];
   }
   return changes;
 }
@@ -153,12 +166,17 @@ function readMessages(messages: unknown): PubsubMessage[] {
 }
 
 function isStrings(value: unknown): value is Record<string, string> {
-  return typeof value === 'object' && value !== null && Object.values(value).every((each) => typeof each === 'string');
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((each) => typeof each === 'string')
+  );
 }
 
 function pull(broker: Broker, subscription: SubscriptionState, maxMessages: unknown): unknown {
   if (!Number.isInteger(maxMessages) || (maxMessages as number) < 1) {
-    throw new BrokerError('INVALID_ARGUMENT', `maxMessages must be a whole number from 1, got ${maxMessages}`);
+    throw new BrokerError('INVALID_ARGUMENT', `maxMessages must be a whole number from 1, got ${shown(maxMessages)}`);
   }
   const receivedMessages = broker.lease(subscription, Math.min(maxMessages as number, 1000)).map(({ message }) => {
     const { position, ...rest } = message;
@@ -175,8 +193,9 @@ function readAckIds(ackIds: unknown): number[] {
   if (!Array.isArray(ackIds) || ackIds.length === 0)
     throw new BrokerError('INVALID_ARGUMENT', 'ackIds must be a list that is not empty');
   return ackIds.map((ackId) => {
-    const position = /^ack (\d+)$/.exec(Buffer.from(String(ackId), 'base64url').toString())?.[1];
-    if (!position) throw new BrokerError('INVALID_ARGUMENT', `"${ackId}" is no ack id of this broker`);
+    const text = typeof ackId === 'string' ? Buffer.from(ackId, 'base64url').toString() : '';
+    const position = /^ack (\d+)$/.exec(text)?.[1];
+    if (!position) throw new BrokerError('INVALID_ARGUMENT', `${shown(ackId)} is no ack id of this broker`);
     return Number(position);
   });
 }
