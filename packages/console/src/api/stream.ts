@@ -41,6 +41,7 @@ export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: W
         // Before the reads: what is committed during them wakes the next round.
         wake = Promise.withResolvers<void>();
         if (!(await stillGood(context.req.raw))) return;
+        const before = after;
         for await (const entry of store.log({ workflow, after })) {
           after = entry.position;
           const shown = shownTo(actor, entry);
@@ -48,7 +49,8 @@ export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: W
         }
         const [current] = await store.get([workflow]);
         const data = JSON.stringify(current!.data);
-        if (data === told) await stream.write(':\n\n');
+        // Also a batch that left it as it was is followed by it: readers look there whether all is done.
+        if (after === before && data === told) await stream.write(':\n\n');
         else await stream.writeSSE({ event: 'workflow', data });
         told = data;
         await wake.promise;
