@@ -72,10 +72,19 @@ const request = {
 
 const finalStatuses = ['closed', 'rejected', 'escalated', 'cancelled'];
 
+/** The same without a wrong charge: it closes without a letter, and waits for nobody outside. */
+const clean = {
+  ...request,
+  statement: {
+    inline: { ...request.statement.inline, lines: request.statement.inline.lines.filter(({ id }) => Number(id) % 2) },
+  },
+};
+
 /** @param tenant default: the host's own choice */
-export async function openDispute(host: RunningHost, tenant?: string): Promise<string> {
+export async function openDispute(host: RunningHost, tenant?: string, options = { clean: false }): Promise<string> {
+  const body = options.clean ? clean : request;
   const headers: Record<string, string> = tenant === undefined ? {} : { 'dormouse-tenant': tenant };
-  return (await host.post<{ workflowId: string }>('/api/workflows/create', request, headers)).workflowId;
+  return (await host.post<{ workflowId: string }>('/api/workflows/create', body, headers)).workflowId;
 }
 
 /** The disputes of this set that are over. Reads no further than it must: new ones come first. */
