@@ -319,6 +319,7 @@ test('pushes lease only against free slots, and subscriptions of one target take
   const finish: ((outcome: PushOutcome) => void)[] = [];
   let free = 1;
   const target: PushTarget = {
+    slots: 1,
     onFree: () => {},
     takeAlone: () => undefined,
     take(subscription) {
@@ -352,11 +353,12 @@ test('pushes lease only against free slots, and subscriptions of one target take
 
 /** Takes all at once; alone one at a time. What it is given lies in `given` until the test says how it ended. */
 class Target implements PushTarget {
+  readonly slots: number = 100;
   onFree = () => {};
   readonly given: { readonly alone: boolean; readonly lease: Lease; end(outcome: PushOutcome): void }[] = [];
   #alone = 0;
 
-  take(): PushSlot {
+  take(): PushSlot | undefined {
     return this.#slot(false);
   }
 
@@ -422,6 +424,46 @@ test('of the messages of a process that died, each is given to a process alone; 
   await dispatcher.stop();
   await bench.database.write(() => {});
   expect(bench.subscription.backlog()).toBe(0);
+});
+
+test('a tenant whose messages hang leaves a quarter of the slots to the others', async () => {
+  const bench = await new Bench().create({ pushConfig: { pushEndpoint: 'http://x' } });
+  const target = new (class extends Target {
+    override readonly slots = 8;
+    override take(): PushSlot | undefined {
+      return this.given.length < this.slots ? super.take() : undefined;
+    }
+  })();
+  await bench.publishFor('small', 'small 0');
+  const dispatcher = new PushDispatcher(bench.broker, { resolve: () => target, authorize: async () => '' });
+  dispatcher.add(bench.subscription);
+  await expect.poll(() => target.given.length).toBe(1);
+  target.given.pop()!.end({ acked: true });
+  await bench.publishFor('big', ...Array.from({ length: 20 }, (_, n) => `big ${n}`));
+  await expect.poll(() => target.given.length).toBe(6);
+  await bench.publishFor('small', 'small 1', 'small 2');
+  await expect.poll(() => target.given.length).toBe(8);
+  const of = (tenant: string) => target.given.filter(({ lease }) => lease.message.attributes.tenant === tenant);
+  expect([of('big').length, of('small').length]).toEqual([6, 2]);
+  // What one of it leaves goes to the next of its own.
+  const [first] = target.given.splice(0, 1);
+  first!.end({ acked: true });
+  await expect.poll(() => of('big').length).toBe(6);
+  for (const { end } of target.given.splice(0)) end({ acked: false, reason: 'over' });
+  await dispatcher.stop();
+});
+
+test('however many suspects wait, what else is due goes past them', async () => {
+  const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
+  await bench.publish(...Array.from({ length: 100 }, (_, n) => `suspect ${n}`), 'innocent');
+  const leased = bench.lease(101);
+  const suspects = leased.slice(0, 100).map(({ position }) => position);
+  await bench.broker.nack(bench.subscription, suspects, true);
+  await bench.broker.nack(bench.subscription, [leased[100]!.position]);
+  bench.clock.pass(1);
+  const { broker, subscription } = bench;
+  expect(broker.lease(subscription, 10, 60_000, 'company')).toMatchObject([{ attempt: 2, deaths: 0 }]);
+  expect(broker.lease(subscription, 200, 60_000, 'suspects')).toHaveLength(100);
 });
 
 test('a suspect stays one over a restart', async () => {

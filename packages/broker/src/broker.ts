@@ -54,6 +54,10 @@ export class Broker {
   /** What to add to steady time: so leases and backoffs have dates that hold over a restart, and never jump meanwhile. */
   readonly #epoch: number;
   readonly #fairBy: string | undefined;
+  /** The first seen since the start, of a message that came or waited. */
+  #lane: string | undefined;
+  /** Whether there were messages of more than one. */
+  hasSeveralLanes = false;
   readonly #log: Log;
   readonly #topics = new Map<string, TopicState>();
   readonly #subscriptions = new Map<string, SubscriptionState>();
@@ -191,6 +195,7 @@ export class Broker {
     const { position, messageId } = this.#log.append(topic.id, lane, message, this.#clock.now());
     this.#database.afterSync(() => {
       this.#log.end = Math.max(this.#log.end, position);
+      this.#noticeLane(lane);
       for (const subscription of topic.subscriptions) subscription.notice(lane, position);
       for (const subscription of topic.subscriptions) this.onAvailable(subscription);
     });
@@ -198,8 +203,14 @@ export class Broker {
   }
 
   /** Leases what can be had now, up to `max`. */
-  lease(subscription: SubscriptionState, max: number, durationMs = subscription.ackDeadlineMs, of?: LeaseOf): Lease[] {
-    const leases = subscription.lease(max, this.#time, durationMs, of);
+  lease(
+    subscription: SubscriptionState,
+    max: number,
+    durationMs = subscription.ackDeadlineMs,
+    of?: LeaseOf,
+    mayTake?: (lane: string) => boolean,
+  ): Lease[] {
+    const leases = subscription.lease(max, this.#time, durationMs, of, mayTake);
     if (leases.length > 0) this.#setAlarm(subscription);
     return leases;
   }
@@ -244,8 +255,8 @@ export class Broker {
   }
 
   /** Whether something could be leased now. */
-  available(subscription: SubscriptionState, of?: LeaseOf): boolean {
-    return subscription.available(this.#time, of);
+  available(subscription: SubscriptionState, of?: LeaseOf, mayTake?: (lane: string) => boolean): boolean {
+    return subscription.available(this.#time, of, mayTake);
   }
 
   /**
@@ -312,6 +323,11 @@ export class Broker {
     if (this.available(subscription)) this.onAvailable(subscription);
   }
 
+  #noticeLane(lane: string): void {
+    this.#lane ??= lane;
+    if (lane !== this.#lane) this.hasSeveralLanes = true;
+  }
+
   #topicState(name: string): TopicState {
     const found = this.#topics.get(name);
     if (!found) throw new BrokerError('NOT_FOUND', `there is no topic "${name}"; create it first`);
@@ -336,6 +352,7 @@ export class Broker {
   #addSubscription(id: number, config: SubscriptionConfig, cursor: number): void {
     const topic = this.#topicState(config.topic);
     const subscription = new SubscriptionState(id, topic.id, config, cursor, this.#log, this.#database);
+    for (const lane of subscription.lanes) this.#noticeLane(lane);
     this.#subscriptions.set(config.name, subscription);
     topic.subscriptions.add(subscription);
     this.#setAlarm(subscription);

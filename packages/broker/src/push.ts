@@ -27,6 +27,8 @@ export type PushOutcome =
 
 /** Where pushes go: knows how many it can take now. */
 export interface PushTarget {
+  /** How many it can take at the most. */
+  readonly slots: number;
   /**
    * A slot that is free at once, or undefined. In that case the target may wake something, and calls `onFree` when
    * asking again can help.
@@ -58,7 +60,8 @@ const deathsAlone = 3;
  * Leases only against a free slot: what an endpoint cannot take now waits in the log with no lease running.
  *
  * A pump of a subscription runs when something became available or when its target has a free slot; subscriptions that
- * share a target take turns, one message each, so that none starves the others.
+ * share a target take turns, one message each, so that none starves the others. Where there is more than one tenant, a
+ * quarter of a target's slots is beyond the reach of any one of them, however long what it has there takes.
  *
  * Of the messages that a process had when it died, one may be to blame. They are suspects, each given to a process alone
  * the next time; who outlives that is cleared, and of whom three processes die is deadly.
@@ -69,6 +72,8 @@ export class PushDispatcher {
   readonly #targets = new Map<PushTarget, SubscriptionState[]>();
   readonly #targetOf = new Map<SubscriptionState, PushTarget>();
   readonly #inFlight = new Set<Promise<void>>();
+  /** Of each target, how many of its slots each lane has. */
+  readonly #held = new Map<PushTarget, Map<string, number>>();
   #stopped = false;
 
   constructor(broker: Broker, options: PushOptions) {
@@ -85,6 +90,7 @@ export class PushDispatcher {
       const target = this.#options.resolve(pushConfig);
       if (!target) return;
       this.#targetOf.set(subscription, target);
+      if (!this.#held.has(target)) this.#held.set(target, new Map());
       const sharing = this.#targets.get(target) ?? [];
       sharing.push(subscription);
       this.#targets.set(target, sharing);
@@ -123,23 +129,39 @@ export class PushDispatcher {
     const target = this.#targetOf.get(subscription);
     // Without an endpoint it is paused: its messages wait.
     if (this.#stopped || !target || !subscription.config.pushConfig?.pushEndpoint) return false;
-    if (!this.#broker.available(subscription, of)) return false;
+    const mayTake = this.#share(target);
+    if (!this.#broker.available(subscription, of, mayTake)) return false;
     const { name } = subscription.config;
     const slot = of === 'company' ? target.take(name) : target.takeAlone(name);
     if (!slot) return false;
     let lease: Lease | undefined;
     try {
       // The slot's own time-out ends the attempt; the lease only has to outlast it.
-      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2, of);
+      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2, of, mayTake);
     } finally {
       if (!lease) slot.release();
     }
     if (!lease) return false;
-    const work = this.#push(subscription, subscription.config.pushConfig, slot, lease).finally(() =>
-      this.#inFlight.delete(work),
-    );
+    const { lane } = lease;
+    const held = this.#held.get(target)!;
+    held.set(lane, (held.get(lane) ?? 0) + 1);
+    const work = this.#push(subscription, subscription.config.pushConfig, slot, lease).finally(() => {
+      this.#inFlight.delete(work);
+      const left = held.get(lane)! - 1;
+      if (left > 0) held.set(lane, left);
+      else held.delete(lane);
+      // The slot was free before its lane had one less.
+      this.#pumpAll(this.#targets.get(target)!);
+    });
     this.#inFlight.add(work);
     return true;
+  }
+
+  /** Whether a lane may have one more of a target's slots. */
+  #share(target: PushTarget): (lane: string) => boolean {
+    const held = this.#held.get(target)!;
+    const most = this.#broker.hasSeveralLanes ? Math.max(1, target.slots - Math.ceil(target.slots / 4)) : target.slots;
+    return (lane) => (held.get(lane) ?? 0) < most;
   }
 
   async #push(subscription: SubscriptionState, to: PushConfig, slot: PushSlot, lease: Lease): Promise<void> {

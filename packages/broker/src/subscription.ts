@@ -128,19 +128,30 @@ export class SubscriptionState {
     if (!this.#lanes.has(lane)) this.#lanes.set(lane, { head: position - 1, candidates: [] });
   }
 
-  /** Whether something can be leased now. */
-  available(now: number, of: LeaseOf = 'any'): boolean {
+  /** The lanes that may have something to lease. */
+  get lanes(): Iterable<string> {
+    return this.#lanes.keys();
+  }
+
+  /** Whether something can be leased now. @param mayTake of the lanes, whether something of it is wanted */
+  available(now: number, of: LeaseOf = 'any', mayTake?: (lane: string) => boolean): boolean {
     this.#recall(now);
     if (of !== 'company' && this.#suspects.length > 0) return true;
-    return of !== 'suspects' && this.#next() !== undefined;
+    return of !== 'suspects' && this.#next(mayTake) !== undefined;
   }
 
   /** Leases up to `max` messages until `now` + `durationMs`. Memory only: a crash undoes it. */
-  lease(max: number, now: number, durationMs: number, of: LeaseOf = 'any'): Lease[] {
+  lease(
+    max: number,
+    now: number,
+    durationMs: number,
+    of: LeaseOf = 'any',
+    mayTake?: (lane: string) => boolean,
+  ): Lease[] {
     const leases: Lease[] = [];
     while (leases.length < max) {
       this.#recall(now);
-      const next = of === 'suspects' ? undefined : this.#next();
+      const next = of === 'suspects' ? undefined : this.#next(mayTake);
       const line = next?.[1].candidates ?? (of === 'company' ? [] : this.#suspects);
       const candidate = line[0];
       if (!candidate) break;
@@ -248,9 +259,10 @@ export class SubscriptionState {
   }
 
   /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
-  #next(): [string, Lane] | undefined {
+  #next(mayTake: (lane: string) => boolean = () => true): [string, Lane] | undefined {
     for (const next of this.#lanes) {
       const [name, lane] = next;
+      if (!mayTake(name)) continue;
       this.#look(name, lane);
       if (lane.candidates.length > 0) return next;
       this.#lanes.delete(name);
@@ -261,6 +273,7 @@ export class SubscriptionState {
   /** What has its backoff behind it becomes a candidate, so many at a time, the longest due first: what fails again goes behind. */
   #recall(now: number): void {
     if (this.nextDueAt > now || this.#recalled.size > 0) return;
+    let left = false;
     for (const row of this.#statements.due.iterate(now)) {
       const position = row.position as number;
       if (this.leases.has(position) || this.#settled.has(position)) continue;
@@ -268,12 +281,18 @@ export class SubscriptionState {
       const line: Candidate[] = deaths > 0 ? this.#suspects : this.#laneOf(lane).candidates;
       // Given back after it had been recalled.
       if (line.some((each) => each.position === position)) continue;
+      // Suspects go one by one: however many there are, the others pass them.
+      if (deaths > 0 && this.#suspects.length === candidatesAtATime) {
+        left = true;
+        continue;
+      }
       const suspect: Suspect = { position, attempts, deaths, lane };
       line.push(suspect);
+      if (deaths > 0) continue;
       this.#recalled.add(position);
       if (this.#recalled.size === candidatesAtATime) return;
     }
-    this.#refreshNextDue(now);
+    if (!left) this.#refreshNextDue(now);
   }
 
   /** Fills the candidates of a lane from its head on. */

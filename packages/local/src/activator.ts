@@ -84,6 +84,11 @@ export class ServicePool implements PushTarget {
     };
   }
 
+  get slots(): number {
+    const { concurrency, maxInstances } = this.#service.limits;
+    return concurrency * maxInstances;
+  }
+
   take(): PushSlot | undefined {
     if (this.#stopped || this.#held) return undefined;
     let freest: Instance | undefined;

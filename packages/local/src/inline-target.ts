@@ -29,9 +29,13 @@ export class InlineTarget implements PushTarget {
     };
   }
 
-  take(): PushSlot | undefined {
+  get slots(): number {
     const { concurrency, maxInstances } = this.service.limits;
-    if (this.#inFlight >= concurrency * maxInstances) return undefined;
+    return concurrency * maxInstances;
+  }
+
+  take(): PushSlot | undefined {
+    if (this.#inFlight >= this.slots) return undefined;
     this.#inFlight++;
     const free = () => {
       this.#inFlight--;
