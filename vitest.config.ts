@@ -1,11 +1,23 @@
 import { defineConfig } from 'vitest/config';
 
+const chaos = 'test/chaos/**/*.test.ts';
+
 export default defineConfig({
   test: {
-    include: ['{packages,apps,test,bench}/**/*.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // Whole-system tests start real processes; two cores carry two files at a time.
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'tests', include: ['{packages,apps,test,bench}/**/*.test.ts'], exclude: [chaos] },
+      },
+      {
+        extends: true,
+        // Each of them fills the machine: one at a time, when all else is over.
+        test: { name: 'chaos', include: [chaos], fileParallelism: false, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });
