@@ -129,7 +129,9 @@ test('240 requests to the broker are served, or refused in the shape of Googleâ€
       path: fc
         .constantFrom(':pull', ':acknowledge', ':modifyAckDeadline', ':modifyPushConfig')
         .map((verb) => `/subscriptions/mutated-0${verb}`),
-      body: mutatedJson([{ maxMessages: 1, ackIds: ['YWNrIDE'], ackDeadlineSeconds: 10, pushConfig: {} }]),
+      body: mutatedJson([
+        { maxMessages: 1, returnImmediately: true, ackIds: ['YWNrIDE'], ackDeadlineSeconds: 10, pushConfig: {} },
+      ]),
     }),
     fc.record({
       method: fc.constantFrom('POST', 'PUT', 'PATCH', 'DELETE'),
@@ -148,8 +150,10 @@ test('240 requests to the broker are served, or refused in the shape of Googleâ€
   const property = fc.asyncProperty(call, async ({ method, path, body }) => {
     const response = await fetch(project + path, { method, ...json(body) });
     if (response.ok) return;
-    const { error } = (await response.json()) as { error: { code: number; status: string; message: string } };
-    expect(error).toEqual({
+    const { error } = (await response.json()) as { error: { details?: { '@type': string }[] } };
+    const { details = [], ...told } = error;
+    for (const detail of details) expect(detail['@type']).toMatch(/^type\.googleapis\.com\/google\.rpc\./);
+    expect(told).toEqual({
       code: response.status,
       message: expect.stringMatching(/./),
       status: expect.stringMatching(/^[A-Z_]+$/),

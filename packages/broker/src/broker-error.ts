@@ -1,24 +1,56 @@
-const httpStatus = {
-  INVALID_ARGUMENT: 400,
-  FAILED_PRECONDITION: 400,
-  NOT_FOUND: 404,
-  ALREADY_EXISTS: 409,
-  UNIMPLEMENTED: 501,
-  INTERNAL: 500,
-  UNAVAILABLE: 503,
+/** google.rpc.Code, and the HTTP status that goes with it. Source: google/rpc/code.proto. */
+const codes = {
+  CANCELLED: [1, 499],
+  UNKNOWN: [2, 500],
+  INVALID_ARGUMENT: [3, 400],
+  DEADLINE_EXCEEDED: [4, 504],
+  NOT_FOUND: [5, 404],
+  ALREADY_EXISTS: [6, 409],
+  PERMISSION_DENIED: [7, 403],
+  RESOURCE_EXHAUSTED: [8, 429],
+  FAILED_PRECONDITION: [9, 400],
+  ABORTED: [10, 409],
+  OUT_OF_RANGE: [11, 400],
+  UNIMPLEMENTED: [12, 501],
+  INTERNAL: [13, 500],
+  UNAVAILABLE: [14, 503],
+  UNAUTHENTICATED: [16, 401],
 } as const;
 
-/** An error in Google's terms; `code` is the HTTP status that goes with it. Source: google.rpc.Code. */
+/** One of google.rpc's error details, in JSON: `@type` says which. */
+export interface ErrorDetail {
+  readonly '@type': `type.googleapis.com/google.rpc.${'BadRequest' | 'ErrorInfo'}`;
+  readonly [field: string]: unknown;
+}
+
+export interface BrokerErrorOptions extends ErrorOptions {
+  readonly details?: readonly ErrorDetail[];
+}
+
+/** An error in Google's terms; `code` is the HTTP status that goes with it, `grpcCode` the number gRPC has for it. */
 export class BrokerError extends Error {
   override readonly name = 'BrokerError';
-  readonly status: keyof typeof httpStatus;
+  readonly status: keyof typeof codes;
+  readonly details: readonly ErrorDetail[];
 
-  constructor(status: keyof typeof httpStatus, message: string, options?: ErrorOptions) {
+  constructor(status: keyof typeof codes, message: string, { details = [], ...options }: BrokerErrorOptions = {}) {
     super(message, options);
     this.status = status;
+    this.details = details;
   }
 
   get code(): number {
-    return httpStatus[this.status];
+    return codes[this.status][1];
   }
+
+  get grpcCode(): number {
+    return codes[this.status][0];
+  }
+}
+
+/** A request that says something it must not, with the field at fault. */
+export function badRequest(field: string, description: string): BrokerError {
+  return new BrokerError('INVALID_ARGUMENT', description, {
+    details: [{ '@type': 'type.googleapis.com/google.rpc.BadRequest', fieldViolations: [{ field, description }] }],
+  });
 }

@@ -313,7 +313,7 @@ test('pushes lease only against free slots, and subscriptions of one target take
   const bench = await new Bench().create();
   const other = 'projects/p/subscriptions/other';
   await bench.broker.createSubscription({ name: other, topic, pushConfig: { pushEndpoint: 'http://x' } });
-  await bench.broker.updateSubscription(reader, { pushConfig: { pushEndpoint: 'http://x' } });
+  await bench.broker.updateSubscription(reader, (config) => ({ ...config, pushConfig: { pushEndpoint: 'http://x' } }));
   await bench.publish('1', '2', '3');
   const order: string[] = [];
   const finish: ((outcome: PushOutcome) => void)[] = [];

@@ -14,15 +14,22 @@ export interface BrokerClock {
   after(durationMs: number, callback: () => void): () => void;
 }
 
+/** google.pubsub.v1 Topic: what acts here, and what is only kept. */
 export interface TopicConfig {
   readonly name: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly kmsKeyName?: string;
+  readonly ingestionDataSourceSettings?: unknown;
 }
 
 interface TopicState {
   readonly id: number;
-  readonly config: TopicConfig;
+  config: TopicConfig;
   readonly subscriptions: Set<SubscriptionState>;
 }
+
+/** What a subscription has for a topic that was deleted. Source: google.pubsub.v1 Subscription.topic. */
+export const deletedTopic = '_deleted-topic_';
 
 export interface BrokerOptions {
   /** Messages that differ in this attribute take turns on every subscription, so that no burst of one starves the others. */
@@ -38,6 +45,8 @@ const limits = {
   keyBytes: 256,
   valueBytes: 1024,
   messageBytes: 10_000_000,
+  publishBytes: 10_000_000,
+  orderingKeyBytes: 1024,
   backoffMs: 600_000,
 };
 
@@ -66,6 +75,8 @@ export class Broker {
   #closed = false;
 
   onAvailable: (subscription: SubscriptionState) => void = () => {};
+  /** A subscription was deleted or detached: it offers nothing any more. */
+  onEnded: (subscription: SubscriptionState) => void = () => {};
 
   static readonly schema = [
     `CREATE TABLE topic (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, config TEXT NOT NULL) STRICT;
@@ -76,6 +87,7 @@ export class Broker {
      ${SubscriptionState.schema[0]}`,
     Log.schema[1]!,
     SubscriptionState.schema[1]!,
+    'CREATE TABLE policy (resource TEXT PRIMARY KEY, policy TEXT NOT NULL) STRICT, WITHOUT ROWID;',
   ];
 
   constructor(database: Database, clock: BrokerClock, { fairBy }: BrokerOptions = {}) {
@@ -91,7 +103,8 @@ export class Broker {
       this.#addTopic(row.id as number, JSON.parse(row.config as string));
     }
     for (const row of database.prepare('SELECT * FROM subscription').all()) {
-      this.#addSubscription(row.id as number, JSON.parse(row.config as string), row.cursor as number);
+      const { id, topic, config, cursor } = row as unknown as SubscriptionRow;
+      this.#addSubscription(id, topic, JSON.parse(config), cursor);
     }
   }
 
@@ -105,6 +118,11 @@ export class Broker {
 
   topic(name: string): TopicConfig {
     return this.#topicState(name).config;
+  }
+
+  /** What is subscribed to a topic; what is detached is not. */
+  subscriptionsOf(topicName: string): SubscriptionState[] {
+    return [...this.#topicState(topicName).subscriptions];
   }
 
   subscription(name: string): SubscriptionState {
@@ -133,47 +151,111 @@ export class Broker {
     checkPolicy(config);
     await this.#database.write(() => {
       this.#refuseRow('subscription', config.name);
+      // Of a topic that is deleted in the same group, only its row knows it.
+      this.#configOf('topic', topic.config.name);
       const cursor = this.#log.end;
       const { lastInsertRowid } = this.#database
         .prepare('INSERT INTO subscription (name, topic, config, cursor) VALUES (?, ?, ?, ?)')
         .run(config.name, topic.id, JSON.stringify(config), cursor);
-      this.#database.afterSync(() => this.#addSubscription(Number(lastInsertRowid), config, cursor));
+      this.#database.afterSync(() => this.#addSubscription(Number(lastInsertRowid), topic.id, config, cursor));
     });
     return config;
   }
 
-  /** Changes what may change of a subscription: deadline, retries, push. Its topic, filter and name stay. */
+  /** Changes what a topic is kept with. `change` sees what the changes before it left. */
+  async updateTopic(name: string, change: (config: TopicConfig) => TopicConfig): Promise<TopicConfig> {
+    const topic = this.#topicState(name);
+    return this.#database.write(() => {
+      const config = change(this.#configOf('topic', name));
+      this.#database.prepare('UPDATE topic SET config = ? WHERE id = ?').run(JSON.stringify(config), topic.id);
+      this.#database.afterSync(() => {
+        topic.config = config;
+      });
+      return config;
+    });
+  }
+
+  /** Its subscriptions stay, with what they have not settled, and say that their topic was deleted. */
+  async deleteTopic(name: string): Promise<void> {
+    const topic = this.#topicState(name);
+    await this.#database.write(() => {
+      this.#configOf('topic', name);
+      this.#database.prepare('DELETE FROM topic WHERE id = ?').run(topic.id);
+      this.#database
+        .prepare("UPDATE subscription SET config = json_set(config, '$.topic', ?) WHERE topic = ?")
+        .run(deletedTopic, topic.id);
+      this.#forgetPolicy(name);
+      this.#database.afterSync(() => {
+        this.#topics.delete(name);
+        for (const each of topic.subscriptions) each.config = { ...each.config, topic: deletedTopic };
+      });
+    });
+  }
+
+  /** Changes what a subscription is kept with; its topic, filter and name stay. `change` sees what the changes before it left. */
   async updateSubscription(
     name: string,
-    changes: Pick<Partial<SubscriptionConfig>, 'ackDeadlineSeconds' | 'retryPolicy' | 'pushConfig'>,
+    change: (config: SubscriptionConfig) => SubscriptionConfig,
   ): Promise<SubscriptionConfig> {
     const subscription = this.subscription(name);
-    const config = { ...subscription.config, ...changes };
-    checkPolicy(config);
-    await this.#database.write(() => {
+    return this.#database.write(() => {
+      const config = change(this.#configOf('subscription', name));
+      checkPolicy(config);
       this.#database
         .prepare('UPDATE subscription SET config = ? WHERE id = ?')
         .run(JSON.stringify(config), subscription.id);
       this.#database.afterSync(() => {
         subscription.config = config;
-        this.onAvailable(subscription);
+        this.#tell(subscription);
       });
+      return config;
     });
-    return config;
   }
 
   /** Takes a subscription away, with all that it had not settled. */
   async deleteSubscription(name: string): Promise<void> {
     const subscription = this.subscription(name);
     await this.#database.write(() => {
-      this.#database.prepare('DELETE FROM exception WHERE subscription = ?').run(subscription.id);
+      this.#configOf('subscription', name);
       this.#database.prepare('DELETE FROM subscription WHERE id = ?').run(subscription.id);
+      this.#database.prepare('DELETE FROM exception WHERE subscription = ?').run(subscription.id);
+      this.#forgetPolicy(name);
+      this.#database.afterSync(() => this.#endSubscription(subscription));
+    });
+  }
+
+  /** Drops what it has not settled, for good; it stays as a name that offers nothing. */
+  async detachSubscription(name: string): Promise<void> {
+    const subscription = this.subscription(name);
+    if (subscription.config.detached) return;
+    await this.#database.write(() => {
+      const config = { ...this.#configOf<SubscriptionConfig>('subscription', name), detached: true };
+      const cursor = this.#log.end;
+      // Of no topic, so that no message is ever its.
+      this.#database
+        .prepare('UPDATE subscription SET topic = 0, cursor = ?, config = ? WHERE id = ?')
+        .run(cursor, JSON.stringify(config), subscription.id);
+      this.#database.prepare('DELETE FROM exception WHERE subscription = ?').run(subscription.id);
       this.#database.afterSync(() => {
-        this.#subscriptions.delete(name);
-        this.#topicState(subscription.config.topic).subscriptions.delete(subscription);
-        this.#alarms.get(subscription)?.cancel();
-        this.#alarms.delete(subscription);
+        this.#endSubscription(subscription);
+        this.#addSubscription(subscription.id, 0, config, cursor);
       });
+    });
+  }
+
+  /** The IAM policy of a resource; undefined where none was set. */
+  policy(resource: string): unknown {
+    const row = this.#database.prepare('SELECT policy FROM policy WHERE resource = ?').get(resource);
+    return row && JSON.parse(row.policy as string);
+  }
+
+  async setPolicy<T>(resource: string, change: (policy: unknown) => T): Promise<T> {
+    return this.#database.write(() => {
+      const policy = change(this.policy(resource));
+      this.#database
+        .prepare('INSERT OR REPLACE INTO policy (resource, policy) VALUES (?, ?)')
+        .run(resource, JSON.stringify(policy));
+      return policy;
     });
   }
 
@@ -197,20 +279,21 @@ export class Broker {
       this.#log.end = Math.max(this.#log.end, position);
       this.#noticeLane(lane);
       for (const subscription of topic.subscriptions) subscription.notice(lane, position);
-      for (const subscription of topic.subscriptions) this.onAvailable(subscription);
+      for (const subscription of topic.subscriptions) this.#tell(subscription);
     });
     return messageId;
   }
 
-  /** Leases what can be had now, up to `max`. */
+  /** Leases what can be had now, up to `max`, and no more once there are `maxBytes`. */
   lease(
     subscription: SubscriptionState,
     max: number,
     durationMs = subscription.ackDeadlineMs,
     of?: LeaseOf,
     mayTake?: (lane: string) => boolean,
+    maxBytes?: number,
   ): Lease[] {
-    const leases = subscription.lease(max, this.#time, durationMs, of, mayTake);
+    const leases = subscription.lease(max, this.#time, durationMs, of, mayTake, maxBytes);
     if (leases.length > 0) this.#setAlarm(subscription);
     return leases;
   }
@@ -254,6 +337,33 @@ export class Broker {
     this.#setAlarm(subscription);
   }
 
+  /**
+   * Leases as `lease` does, and where there is nothing waits for it, so long at most. Stops waiting when the caller is gone
+   * or the subscription is.
+   */
+  async leaseOrWait(
+    subscription: SubscriptionState,
+    max: number,
+    waitMs: number,
+    signal: AbortSignal | undefined,
+    maxBytes?: number,
+  ): Promise<Lease[]> {
+    const waitUntil = this.#clock.steady() + waitMs;
+    for (;;) {
+      if (signal?.aborted) return [];
+      const leases = this.lease(subscription, max, subscription.ackDeadlineMs, 'any', undefined, maxBytes);
+      const leftMs = waitUntil - this.#clock.steady();
+      if (leases.length > 0 || leftMs <= 0 || subscription.ended || this.#closed) return leases;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const cancel = this.#clock.after(leftMs, resolve);
+      subscription.waiting.add(resolve);
+      signal?.addEventListener('abort', () => resolve(), { once: true });
+      await promise;
+      subscription.waiting.delete(resolve);
+      cancel();
+    }
+  }
+
   /** Whether something could be leased now. */
   available(subscription: SubscriptionState, of?: LeaseOf, mayTake?: (lane: string) => boolean): boolean {
     return subscription.available(this.#time, of, mayTake);
@@ -285,6 +395,7 @@ export class Broker {
     for (const { cancel } of this.#alarms.values()) cancel();
     this.#alarms.clear();
     this.onAvailable = () => {};
+    for (const { waiting } of this.#subscriptions.values()) for (const each of waiting) each();
   }
 
   /** Of leases and backoffs. */
@@ -320,7 +431,12 @@ export class Broker {
     }
     if (this.#closed) return;
     this.#setAlarm(subscription);
-    if (this.available(subscription)) this.onAvailable(subscription);
+    if (this.available(subscription)) this.#tell(subscription);
+  }
+
+  #tell(subscription: SubscriptionState): void {
+    this.onAvailable(subscription);
+    for (const each of [...subscription.waiting]) each();
   }
 
   #noticeLane(lane: string): void {
@@ -345,18 +461,46 @@ export class Broker {
     }
   }
 
+  /** Only inside a write. @throws BrokerError NOT_FOUND where it was deleted meanwhile */
+  #configOf<T>(table: 'topic' | 'subscription', name: string): T {
+    const row = this.#database.prepare(`SELECT config FROM ${table} WHERE name = ?`).get(name);
+    if (!row) throw new BrokerError('NOT_FOUND', `there is no ${table} "${name}"`);
+    return JSON.parse(row.config as string);
+  }
+
+  #forgetPolicy(resource: string): void {
+    this.#database.prepare('DELETE FROM policy WHERE resource = ?').run(resource);
+  }
+
+  #endSubscription(subscription: SubscriptionState): void {
+    this.#subscriptions.delete(subscription.config.name);
+    this.#topics.get(subscription.config.topic)?.subscriptions.delete(subscription);
+    this.#alarms.get(subscription)?.cancel();
+    this.#alarms.delete(subscription);
+    subscription.end();
+    this.onEnded(subscription);
+    for (const each of [...subscription.waiting]) each();
+  }
+
   #addTopic(id: number, config: TopicConfig): void {
     this.#topics.set(config.name, { id, config, subscriptions: new Set() });
   }
 
-  #addSubscription(id: number, config: SubscriptionConfig, cursor: number): void {
-    const topic = this.#topicState(config.topic);
-    const subscription = new SubscriptionState(id, topic.id, config, cursor, this.#log, this.#database);
+  /** Its topic may be gone, or not its any more. */
+  #addSubscription(id: number, topicId: number, config: SubscriptionConfig, cursor: number): void {
+    const subscription = new SubscriptionState(id, topicId, config, cursor, this.#log, this.#database);
     for (const lane of subscription.lanes) this.#noticeLane(lane);
     this.#subscriptions.set(config.name, subscription);
-    topic.subscriptions.add(subscription);
+    if (!config.detached) this.#topics.get(config.topic)?.subscriptions.add(subscription);
     this.#setAlarm(subscription);
   }
+}
+
+interface SubscriptionRow {
+  readonly id: number;
+  readonly topic: number;
+  readonly config: string;
+  readonly cursor: number;
 }
 
 function checkPolicy({ name, filter, ackDeadlineSeconds = 0, retryPolicy = {} }: SubscriptionConfig): void {
@@ -390,11 +534,21 @@ function checkMessages(messages: readonly PubsubMessage[]): void {
   if (messages.length === 0 || messages.length > limits.messagesAPublish) {
     refuse(`a publish takes 1 to ${limits.messagesAPublish} messages, got ${messages.length}`);
   }
-  for (const [index, { data, attributes }] of messages.entries()) {
+  let bytes = 0;
+  for (const [index, { data, attributes, orderingKey = '' }] of messages.entries()) {
     const entries = Object.entries(attributes);
     const where = `messages[${index}]`;
     if (data === '' && entries.length === 0) refuse(`${where} has neither data nor attributes; give it one of them`);
     if (data.length * 0.75 > limits.messageBytes) refuse(`${where}: data is over ${limits.messageBytes} bytes`);
+    if (Buffer.byteLength(orderingKey) > limits.orderingKeyBytes)
+      refuse(`${where}: the ordering key is over ${limits.orderingKeyBytes} bytes`);
+    if (orderingKey !== (messages[0]!.orderingKey ?? '')) {
+      throw new BrokerError(
+        'FAILED_PRECONDITION',
+        `${where}: in a single publish request, all messages must have no ordering key or all the same`,
+      );
+    }
+    bytes += data.length * 0.75;
     if (entries.length > limits.attributes)
       refuse(`${where} has ${entries.length} attributes; at most ${limits.attributes} are allowed`);
     for (const [key, value] of entries) {
@@ -402,6 +556,11 @@ function checkMessages(messages: readonly PubsubMessage[]): void {
         refuse(`${where}: an attribute key must have 1 to ${limits.keyBytes} bytes`);
       if (Buffer.byteLength(value) > limits.valueBytes)
         refuse(`${where}: attribute "${key}" is over ${limits.valueBytes} bytes`);
+      // Clients keep traces and schemas in attributes of theirs.
+      if (/^goog(?!client_)/.test(key)) refuse(`${where}: attribute "${key}" must not begin with "goog"`);
+      bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
     }
   }
+  if (bytes > limits.publishBytes)
+    refuse(`the messages have ${Math.ceil(bytes)} bytes; at most ${limits.publishBytes} are allowed`);
 }

@@ -1,7 +1,7 @@
 import { BrokerError } from './broker-error.ts';
 
 /** `projects/p/topics/t` → its parts. @throws BrokerError INVALID_ARGUMENT. Source: google.pubsub.v1 Topic.name. */
-export function checkResourceName(kind: 'topics' | 'subscriptions', name: string): void {
+export function checkResourceName(kind: 'topics' | 'subscriptions' | 'snapshots' | 'schemas', name: string): void {
   const [projects, project, kinds, id, ...rest] = name.split('/');
   const good =
     projects === 'projects' &&

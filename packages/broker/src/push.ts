@@ -80,6 +80,7 @@ export class PushDispatcher {
     this.#broker = broker;
     this.#options = options;
     broker.onAvailable = (subscription) => this.add(subscription);
+    broker.onEnded = (subscription) => this.#forget(subscription);
   }
 
   /** Pushes what a subscription has for its endpoint, from now on. Nothing happens while it has none. */
@@ -109,6 +110,14 @@ export class PushDispatcher {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#inFlight);
+  }
+
+  #forget(subscription: SubscriptionState): void {
+    const target = this.#targetOf.get(subscription);
+    if (!target) return;
+    this.#targetOf.delete(subscription);
+    const sharing = this.#targets.get(target)!;
+    sharing.splice(sharing.indexOf(subscription), 1);
   }
 
   #pumpAll(sharing: SubscriptionState[]): void {

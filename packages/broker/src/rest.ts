@@ -1,30 +1,42 @@
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
+import { Api } from './api/api.ts';
 import type { Broker } from './broker.ts';
-import { BrokerError } from './broker-error.ts';
+import { BrokerError, badRequest } from './broker-error.ts';
 import { DatabaseError } from './database-error.ts';
-import type { PubsubMessage } from './log.ts';
-import type { SubscriptionConfig, SubscriptionState } from './subscription.ts';
-import { readSubscription } from './subscription-fields.ts';
+import { type Json, readMessage, writeMessage } from './wire/json.ts';
+import { type Route, routeOf } from './wire/routes.ts';
+import type { Field, MessageType } from './wire/wire.ts';
 
 const maxBodyBytes = 15_000_000;
 
-/**
- * Pub/Sub v1 over REST. Errors in Google's shape. Source: google/pubsub/v1/pubsub.proto.
- * Served so far: topics (create, get, list), subscriptions (create, get, list, update, delete, modifyPushConfig), publish, pull,
- * acknowledge, modifyAckDeadline; the rest answers UNIMPLEMENTED.
- */
+/** Pub/Sub v1 over REST, by the http rules of its description. Errors in Google's shape. */
 export function createRestApi(broker: Broker): (request: Request) => Promise<Response> {
+  const api = new Api(broker);
   return async (request) => {
     try {
       refuseBrowsers(request);
-      return Response.json(await route(broker, request));
+      const url = new URL(request.url);
+      const route = routeOf(request.method, url.pathname);
+      const call = { signal: request.signal };
+      const answer = await api.call(route.method, await readRequest(request, route, url.searchParams), call);
+      const enumsAsNumbers = /\benum-encoding=int\b/.test(url.searchParams.get('$alt') ?? '');
+      return Response.json(writeMessage(route.method.response, answer, { enumsAsNumbers }));
     } catch (error) {
-      const status = error instanceof DatabaseError ? 'UNAVAILABLE' : 'INTERNAL';
-      const known =
-        error instanceof BrokerError ? error : new BrokerError(status, (error as Error).message, { cause: error });
-      const { code, message } = known;
-      return Response.json({ error: { code, message, status: known.status } }, { status: code });
+      const { code, message, status, details } = brokerErrorOf(error);
+      return Response.json(
+        { error: { code, message, status, ...(details.length > 0 && { details }) } },
+        { status: code },
+      );
     }
   };
+}
+
+/** Whatever was thrown, in Google's terms. */
+export function brokerErrorOf(error: unknown): BrokerError {
+  if (error instanceof BrokerError) return error;
+  const status = error instanceof DatabaseError ? 'UNAVAILABLE' : 'INTERNAL';
+  return new BrokerError(status, (error as Error).message, { cause: error });
 }
 
 /**
@@ -46,78 +58,21 @@ function refuseBrowsers({ headers, method, url }: Request): void {
   }
 }
 
-async function route(broker: Broker, request: Request): Promise<unknown> {
-  const path = readPath(request.url);
-  const match = /^\/v1\/(projects\/[^/]+)\/(topics|subscriptions)(?:\/([^/:]+))?(?::(\w+))?$/.exec(path);
-  if (!match) throw new BrokerError('NOT_FOUND', `there is nothing at ${path}`);
-  const [, project, kind, id, verb] = match;
-  const name = `${project}/${kind}/${id}`;
-  const call = `${request.method} ${kind}${id ? '/*' : ''}${verb ? `:${verb}` : ''}`;
-  const body = request.method === 'GET' ? {} : await readBody(request);
-  const ofProject = (resource: { name: string }) => resource.name.startsWith(`${project}/`);
-  switch (call) {
-    case 'PUT topics/*':
-      return broker.createTopic({ name });
-    case 'GET topics/*':
-      return broker.topic(name);
-    case 'GET topics':
-      return { topics: broker.topics.filter(ofProject) };
-    case 'POST topics/*:publish':
-      return { messageIds: await broker.publish(name, readMessages(body.messages)) };
-    case 'PUT subscriptions/*':
-      return broker.createSubscription({ topic: '', ...readSubscription(body), name });
-    case 'GET subscriptions/*':
-      return broker.subscription(name).config;
-    case 'GET subscriptions':
-      return { subscriptions: broker.subscriptions.map(({ config }) => config).filter(ofProject) };
-    case 'DELETE subscriptions/*':
-      await broker.deleteSubscription(name);
-      return {};
-    case 'POST subscriptions/*:modifyPushConfig':
-      await broker.updateSubscription(name, { pushConfig: {}, ...readSubscription({ pushConfig: body.pushConfig }) });
-      return {};
-    case 'PATCH subscriptions/*':
-      return broker.updateSubscription(name, readUpdate(body));
-    case 'POST subscriptions/*:pull':
-      return pull(broker, broker.subscription(name), body.maxMessages);
-    case 'POST subscriptions/*:acknowledge': {
-      const subscription = broker.subscription(name);
-      for (const ackId of readAckIds(body.ackIds)) broker.ack(subscription, ackId);
-      return {};
-    }
-    case 'POST subscriptions/*:modifyAckDeadline': {
-      const subscription = broker.subscription(name);
-      const seconds = body.ackDeadlineSeconds ?? 0;
-      if (!Number.isInteger(seconds) || seconds < 0 || seconds > 600) {
-        throw new BrokerError('INVALID_ARGUMENT', `ackDeadlineSeconds must be 0 to 600, got ${shown(seconds)}`);
-      }
-      const positions = readAckIds(body.ackIds);
-      if (seconds === 0) await broker.nack(subscription, positions);
-      else for (const position of positions) broker.extend(subscription, position, seconds * 1000);
-      return {};
-    }
-    default:
-      throw new BrokerError('UNIMPLEMENTED', `${request.method} ${path} is not served by this broker`);
+/** The message that path, query and body make up together. */
+async function readRequest(request: Request, route: Route, query: URLSearchParams): Promise<Json> {
+  const type = route.method.request;
+  const given: Record<string, unknown> = {};
+  if (route.body === '*') Object.assign(given, await readBody(request));
+  else {
+    for (const [path, value] of query) bindQuery(type, given, path.split('.'), value);
+    if (route.body !== undefined) given[route.body] = await readBody(request);
   }
+  for (const [path, value] of Object.entries(route.variables)) bindPath(type, given, path, value);
+  return readMessage(type, given);
 }
 
-function readPath(url: string): string {
-  const { pathname } = new URL(url);
-  try {
-    return decodeURIComponent(pathname);
-  } catch (cause) {
-    throw new BrokerError('INVALID_ARGUMENT', `the path ${pathname} is not percent-encoded UTF-8`, { cause });
-  }
-}
-
-/** For a message: what is no text or number may be of any size, and even have a toString that is none. */
-function shown(value: unknown): string {
-  return ['string', 'number'].includes(typeof value) ? `"${String(value).slice(0, 100)}"` : typeof value;
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: the wire's JSON, checked field by field where it is used
-async function readBody(request: Request): Promise<any> {
-  const text = await request.text();
+async function readBody(request: Request): Promise<Record<string, unknown>> {
+  const text = await readText(request);
   if (text.length > maxBodyBytes)
     throw new BrokerError('INVALID_ARGUMENT', `a request is at most ${maxBodyBytes} bytes`);
   try {
@@ -129,73 +84,54 @@ async function readBody(request: Request): Promise<any> {
   throw new BrokerError('INVALID_ARGUMENT', 'the body must be a JSON object');
 }
 
-const updatable = ['ackDeadlineSeconds', 'retryPolicy', 'pushConfig'] as const;
+async function readText(request: Request): Promise<string> {
+  const encoding = request.headers.get('content-encoding') ?? 'identity';
+  if (encoding === 'identity') return request.text();
+  if (encoding.toLowerCase() !== 'gzip') {
+    throw new BrokerError('INVALID_ARGUMENT', `the content encoding must be gzip or none, got "${encoding}"`);
+  }
+  try {
+    const body = await promisify(gunzip)(await request.arrayBuffer(), { maxOutputLength: maxBodyBytes });
+    return body.toString();
+  } catch (cause) {
+    throw new BrokerError('INVALID_ARGUMENT', `the body is no gzip of at most ${maxBodyBytes} bytes`, { cause });
+  }
+}
 
-function readUpdate(body: { subscription?: unknown; updateMask?: unknown }): Partial<SubscriptionConfig> {
-  const given: Record<string, unknown> = readSubscription(body.subscription ?? {});
-  const fields = (typeof body.updateMask === 'string' ? body.updateMask : '')
-    .split(',')
-    .filter(Boolean)
-    .map((field) => field.replace(/_(\w)/g, (_all, letter) => letter.toUpperCase()));
-  if (fields.length === 0) throw new BrokerError('INVALID_ARGUMENT', 'updateMask must name the fields to change');
-  const changes: Record<string, unknown> = {};
-  for (const field of fields) {
-    if (!(updatable as readonly string[]).includes(field)) {
-      throw new BrokerError(
-        'INVALID_ARGUMENT',
-        `updateMask: "${field}" cannot be changed here; ${updatable.join(', ')} can`,
-      );
+/** A field by its path, `options.requestedPolicyVersion`. What is no field is for the transport, or for nobody. */
+function bindQuery(type: MessageType, target: Record<string, unknown>, [name, ...rest]: string[], value: string): void {
+  const field = type.byName.get(name!);
+  if (!field) return;
+  if (rest.length > 0) {
+    if (typeof field.type === 'string' || field.type.kind === 'enum' || field.map || field.repeated) return;
+    target[field.name] ??= {};
+    bindQuery(field.type, target[field.name] as Record<string, unknown>, rest, value);
+  } else if (field.repeated) {
+    target[field.name] = [...((target[field.name] as unknown[]) ?? []), queryValue(field, value)];
+  } else target[field.name] = queryValue(field, value);
+}
+
+function queryValue({ type }: Field, value: string): unknown {
+  if (type === 'bool' && (value === 'true' || value === 'false')) return value === 'true';
+  return value;
+}
+
+/** The path names the resource; a body may say the same, and nothing else. */
+function bindPath(type: MessageType, target: Record<string, unknown>, path: string, value: string): void {
+  const [name, ...rest] = path.split('.') as [string, ...string[]];
+  const field = type.byName.get(name)!;
+  const key = [field.name, field.snakeName].find((each) => each in target) ?? field.name;
+  if (rest.length > 0) {
+    target[key] ??= {};
+    if (typeof target[key] === 'object' && typeof field.type === 'object' && field.type.kind === 'message') {
+      target[key] = { ...target[key] };
+      bindPath(field.type, target[key] as Record<string, unknown>, rest.join('.'), value);
     }
-    changes[field] = given[field];
+    return;
   }
-  return changes;
-}
-
-function readMessages(messages: unknown): PubsubMessage[] {
-  if (!Array.isArray(messages)) throw new BrokerError('INVALID_ARGUMENT', 'messages must be a list');
-  return messages.map((message, index) => {
-    const { data = '', attributes = {}, orderingKey = '' } = message ?? {};
-    const good = typeof data === 'string' && typeof orderingKey === 'string' && isStrings(attributes);
-    if (!good)
-      throw new BrokerError(
-        'INVALID_ARGUMENT',
-        `messages[${index}]: data and orderingKey must be strings, attributes an object of strings`,
-      );
-    return { data, attributes, ...(orderingKey !== '' && { orderingKey }) };
-  });
-}
-
-function isStrings(value: unknown): value is Record<string, string> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    !Array.isArray(value) &&
-    Object.values(value).every((each) => typeof each === 'string')
-  );
-}
-
-function pull(broker: Broker, subscription: SubscriptionState, maxMessages: unknown): unknown {
-  if (!Number.isInteger(maxMessages) || (maxMessages as number) < 1) {
-    throw new BrokerError('INVALID_ARGUMENT', `maxMessages must be a whole number from 1, got ${shown(maxMessages)}`);
+  const said = target[key];
+  if (said !== undefined && said !== null && said !== '' && said !== value) {
+    throw badRequest(field.snakeName, `the body says ${field.name} ${JSON.stringify(said)}, the path "${value}"`);
   }
-  const receivedMessages = broker.lease(subscription, Math.min(maxMessages as number, 1000)).map(({ message }) => {
-    const { position, ...rest } = message;
-    return { ackId: ackIdOf(position), message: rest };
-  });
-  return receivedMessages.length > 0 ? { receivedMessages } : {};
-}
-
-function ackIdOf(position: number): string {
-  return Buffer.from(`ack ${position}`).toString('base64url');
-}
-
-function readAckIds(ackIds: unknown): number[] {
-  if (!Array.isArray(ackIds) || ackIds.length === 0)
-    throw new BrokerError('INVALID_ARGUMENT', 'ackIds must be a list that is not empty');
-  return ackIds.map((ackId) => {
-    const text = typeof ackId === 'string' ? Buffer.from(ackId, 'base64url').toString() : '';
-    const position = /^ack (\d+)$/.exec(text)?.[1];
-    if (!position) throw new BrokerError('INVALID_ARGUMENT', `${shown(ackId)} is no ack id of this broker`);
-    return Number(position);
-  });
+  target[key] = value;
 }

@@ -3,7 +3,7 @@ import type { Database } from './database.ts';
 import { type Filter, parseFilter } from './filter.ts';
 import type { Log, StoredMessage } from './log.ts';
 
-/** google.pubsub.v1 Subscription, the fields that act here. Durations as in its JSON: `"10s"`. */
+/** google.pubsub.v1 Subscription: what acts here, and what is only kept. Durations as in its JSON: `"10s"`. */
 export interface SubscriptionConfig {
   readonly name: string;
   readonly topic: string;
@@ -11,11 +11,18 @@ export interface SubscriptionConfig {
   readonly ackDeadlineSeconds?: number;
   readonly filter?: string;
   readonly retryPolicy?: { readonly minimumBackoff?: string; readonly maximumBackoff?: string };
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly expirationPolicy?: unknown;
+  readonly detached?: boolean;
+  readonly bigqueryConfig?: unknown;
+  readonly cloudStorageConfig?: unknown;
+  readonly bigtableConfig?: unknown;
 }
 
 export interface PushConfig {
   readonly pushEndpoint?: string;
   readonly oidcToken?: { readonly serviceAccountEmail?: string; readonly audience?: string };
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 export interface Lease {
@@ -26,6 +33,8 @@ export interface Lease {
   readonly deaths: number;
   readonly lane: string;
   expiresAt: number;
+  /** Acked, nacked, expired, released, or its subscription gone. */
+  onEnd?: () => void;
 }
 
 /** A message that may be leased: its place, and how often it has been. */
@@ -89,6 +98,9 @@ export class SubscriptionState {
   readonly #settled = new Map<number, Lease>();
   /** The earliest that a waiting message becomes due, as far as known; Infinity where none waits. */
   nextDueAt = Number.POSITIVE_INFINITY;
+  /** Told when there may be something to lease, and when it ends. */
+  readonly waiting = new Set<() => void>();
+  #ended = false;
 
   static readonly schema = [
     `CREATE TABLE exception (
@@ -112,6 +124,20 @@ export class SubscriptionState {
     this.#statements = prepare(database, id, topicId);
     for (const { lane } of this.#statements.lanes.all(cursor)) this.notice(lane as string, cursor + 1);
     this.#refreshNextDue();
+  }
+
+  /** Deleted or detached: it offers nothing any more. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#lanes.clear();
+    this.#suspects.length = 0;
+    this.#settled.clear();
+    this.nextDueAt = Number.POSITIVE_INFINITY;
+    for (const position of [...this.leases.keys()]) this.#endLease(position);
   }
 
   /** Something can be leased without another look into the log. */
@@ -140,16 +166,18 @@ export class SubscriptionState {
     return of !== 'suspects' && this.#next(mayTake) !== undefined;
   }
 
-  /** Leases up to `max` messages until `now` + `durationMs`. Memory only: a crash undoes it. */
+  /** Leases up to `max` messages until `now` + `durationMs`, and no more once there are `maxBytes`. Memory only: a crash undoes it. */
   lease(
     max: number,
     now: number,
     durationMs: number,
     of: LeaseOf = 'any',
     mayTake?: (lane: string) => boolean,
+    maxBytes = Number.POSITIVE_INFINITY,
   ): Lease[] {
     const leases: Lease[] = [];
-    while (leases.length < max) {
+    let bytes = 0;
+    while (leases.length < max && bytes < maxBytes) {
       this.#recall(now);
       const next = of === 'suspects' ? undefined : this.#next(mayTake);
       const line = next?.[1].candidates ?? (of === 'company' ? [] : this.#suspects);
@@ -167,9 +195,10 @@ export class SubscriptionState {
         this.#lanes.set(lane, next[1]);
       }
       if (!message) continue;
-      const lease = { message, attempt: attempts + 1, deaths, lane, expiresAt: now + durationMs };
+      const lease: Lease = { message, attempt: attempts + 1, deaths, lane, expiresAt: now + durationMs };
       this.leases.set(position, lease);
       leases.push(lease);
+      bytes += bytesOf(message);
     }
     return leases;
   }
@@ -178,7 +207,7 @@ export class SubscriptionState {
   release(position: number): void {
     const lease = this.leases.get(position);
     if (!lease) return;
-    this.leases.delete(position);
+    this.#endLease(position);
     const { attempt, deaths, lane } = lease;
     const candidate = { position, attempts: attempt - 1, deaths };
     if (deaths > 0) this.#suspects.unshift({ ...candidate, lane });
@@ -189,7 +218,7 @@ export class SubscriptionState {
   ack(position: number): boolean {
     const lease = this.leases.get(position);
     if (!lease) return false;
-    this.leases.delete(position);
+    this.#endLease(position);
     this.#settled.set(position, lease);
     return true;
   }
@@ -206,8 +235,9 @@ export class SubscriptionState {
     const dueAt = now + backoffMs;
     this.#statements.except.run(this.id, position, lease.attempt, lease.deaths + (died ? 1 : 0), dueAt);
     this.#database.afterSync(() => {
+      if (this.#ended) return;
       // Of two nacks under way, the first may have let it be leased again.
-      if (this.leases.get(position) === lease) this.leases.delete(position);
+      if (this.leases.get(position) === lease) this.#endLease(position);
       this.nextDueAt = Math.min(this.nextDueAt, dueAt);
     });
   }
@@ -256,6 +286,12 @@ export class SubscriptionState {
   /** Backlog as a monitor would see it: not settled, whether leased, waiting or unseen. Counts rows; not for hot paths. */
   backlog(): number {
     return Number(this.#statements.backlog.get(this.#cursor)?.count ?? 0);
+  }
+
+  #endLease(position: number): void {
+    const lease = this.leases.get(position);
+    this.leases.delete(position);
+    lease?.onEnd?.();
   }
 
   /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
@@ -326,6 +362,13 @@ export class SubscriptionState {
     const maxMs = maximumBackoff ? Number.parseFloat(maximumBackoff) * 1000 : defaultBackoff.maxMs;
     return Math.min(maxMs, minMs * 2 ** Math.min(attempt - 1, 30));
   }
+}
+
+/** Of data, attributes and ordering key, as limits and flow control count. */
+export function bytesOf({ data, attributes, orderingKey = '' }: StoredMessage): number {
+  let bytes = Math.floor(data.length * 0.75) + Buffer.byteLength(orderingKey);
+  for (const [key, value] of Object.entries(attributes)) bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+  return bytes;
 }
 
 interface Statements {

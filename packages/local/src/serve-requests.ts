@@ -3,11 +3,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 /** More than any request of ours: Pub/Sub's publish takes 10 MB, in base64. */
 const maxBodyBytes = 15_000_000;
 
-/** Runs a plain `Request -> Response` function behind Node's HTTP server. Whatever comes in, it answers or hangs up. */
+/**
+ * Runs a plain `Request -> Response` function behind Node's HTTP server. Whatever comes in, it answers or hangs up. The
+ * request's signal aborts when its sender is gone.
+ */
 export function serveRequests(handle: (request: Request) => Promise<Response>) {
   return async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     try {
-      const request = await requestOf(incoming);
+      const gone = new AbortController();
+      outgoing.on('close', () => gone.abort());
+      const request = await requestOf(incoming, gone.signal);
       if (typeof request === 'number') {
         outgoing.writeHead(request, { connection: 'close' }).end();
         return;
@@ -24,7 +29,7 @@ export function serveRequests(handle: (request: Request) => Promise<Response>) {
 }
 
 /** The request, or the status that refuses it. */
-async function requestOf(incoming: IncomingMessage): Promise<Request | 400 | 413> {
+async function requestOf(incoming: IncomingMessage, signal: AbortSignal): Promise<Request | 400 | 413> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of incoming as AsyncIterable<Buffer>) {
@@ -37,6 +42,7 @@ async function requestOf(incoming: IncomingMessage): Promise<Request | 400 | 413
     return new Request(new URL(url, `http://${headers.host ?? 'localhost'}`), {
       method,
       headers: headers as Record<string, string>,
+      signal,
       ...(method !== 'GET' && method !== 'HEAD' && { body: Buffer.concat(chunks) }),
     });
   } catch {

@@ -242,7 +242,10 @@ export class Story implements AsyncDisposable {
     const subscription = `projects/${project}/subscriptions/tap-${topic}-${++this.#taps}`;
     await this.#broker('PUT', subscription, { topic: `projects/${project}/topics/${topic}` });
     return async () => {
-      const pulled = await this.#broker<Pulled>('POST', `${subscription}:pull`, { maxMessages: 1000 });
+      const pulled = await this.#broker<Pulled>('POST', `${subscription}:pull`, {
+        maxMessages: 1000,
+        returnImmediately: true,
+      });
       const received = pulled.receivedMessages ?? [];
       const ackIds = received.map(({ ackId }) => ackId);
       if (ackIds.length > 0) await this.#broker('POST', `${subscription}:acknowledge`, { ackIds });

@@ -1,0 +1,41 @@
+import { BrokerError } from '../broker-error.ts';
+import type { Json } from '../wire/json.ts';
+
+/** Says no where a policy would have to act that this broker does not know yet: none is taken and then ignored. */
+export function notYet(what: string): BrokerError {
+  return new BrokerError('UNIMPLEMENTED', `${what} is not implemented by this broker yet`);
+}
+
+const ofTopics: Readonly<Record<string, string>> = {
+  schemaSettings: 'validation by a schema (schemaSettings)',
+  messageRetentionDuration: 'retention by a topic (messageRetentionDuration)',
+  messageTransforms: 'transforming messages (messageTransforms)',
+  tags: 'binding tags (tags)',
+};
+
+const ofSubscriptions: Readonly<Record<string, string>> = {
+  enableMessageOrdering: 'ordered delivery (enableMessageOrdering)',
+  enableExactlyOnceDelivery: 'exactly-once delivery (enableExactlyOnceDelivery)',
+  deadLetterPolicy: 'forwarding to a dead-letter topic (deadLetterPolicy)',
+  messageRetentionDuration: 'retention by a subscription (messageRetentionDuration)',
+  retainAckedMessages: 'retaining acked messages (retainAckedMessages)',
+  messageTransforms: 'transforming messages (messageTransforms)',
+  tags: 'binding tags (tags)',
+};
+
+/** @throws BrokerError UNIMPLEMENTED */
+export function refuseNotYet(kind: 'topic' | 'subscription', { name, ...config }: Json): void {
+  const fields = kind === 'topic' ? ofTopics : ofSubscriptions;
+  for (const [field, what] of Object.entries(fields)) {
+    if (isSet(config[field])) throw notYet(`${kind} "${name}": ${what}`);
+  }
+  const { expirationPolicy, pushConfig } = config as { expirationPolicy?: Json; pushConfig?: Json };
+  // An empty policy says that it never expires, which is what happens.
+  if (expirationPolicy?.ttl !== undefined) throw notYet(`${kind} "${name}": expiry (expirationPolicy.ttl)`);
+  if (pushConfig?.noWrapper !== undefined) throw notYet(`${kind} "${name}": push without wrapper (noWrapper)`);
+}
+
+function isSet(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return Boolean(value);
+  return Object.keys(value).length > 0;
+}

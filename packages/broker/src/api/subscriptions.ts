@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto';
+import type { Broker } from '../broker.ts';
+import { badRequest } from '../broker-error.ts';
+import { checkResourceName } from '../names.ts';
+import type { PushConfig, SubscriptionConfig } from '../subscription.ts';
+import type { Json } from '../wire/json.ts';
+import { durationOf } from '../wire/time.ts';
+import { messageType } from '../wire/wire.ts';
+import { checkLabels } from './labels.ts';
+import { applyMask } from './mask.ts';
+import { refuseNotYet } from './not-yet.ts';
+import { type PageRequest, pageOf } from './page.ts';
+
+const changeable = [
+  'labels',
+  'pushConfig',
+  'bigqueryConfig',
+  'cloudStorageConfig',
+  'bigtableConfig',
+  'ackDeadlineSeconds',
+  'retainAckedMessages',
+  'messageRetentionDuration',
+  'expirationPolicy',
+  'deadLetterPolicy',
+  'retryPolicy',
+  'enableExactlyOnceDelivery',
+  'messageTransforms',
+];
+
+/** Of these at most one: a subscription delivers one way. */
+const ways = ['bigqueryConfig', 'cloudStorageConfig', 'bigtableConfig'] as const;
+const defaultAckDeadlineSeconds = 10;
+const pushVersions = ['v1', 'v1beta1', 'v1beta2'];
+
+/** The part of google.pubsub.v1.Subscriber that keeps subscriptions, and Publisher.DetachSubscription. */
+export function subscriptions(broker: Broker) {
+  return {
+    async createSubscription(request: SubscriptionConfig): Promise<Json> {
+      const { topic = '' } = request;
+      checkResourceName('topics', topic);
+      // Only over gRPC: in a path there is always a name.
+      const name = request.name || `${topic.split('/topics/')[0]}/subscriptions/s-${randomUUID()}`;
+      checkResourceName('subscriptions', name);
+      return shown(await broker.createSubscription(checked({ ...request, name })));
+    },
+
+    async getSubscription({ subscription = '' }): Promise<Json> {
+      return shown(broker.subscription(subscription).config);
+    },
+
+    async updateSubscription(request: { subscription?: SubscriptionConfig; updateMask?: string }): Promise<Json> {
+      const { subscription: given, updateMask = '' } = request;
+      const type = messageType('google.pubsub.v1.Subscription');
+      const change = (kept: SubscriptionConfig) =>
+        checked(applyMask(type, { ...kept }, { ...given }, updateMask, changeable) as unknown as SubscriptionConfig);
+      return shown(await broker.updateSubscription(given?.name ?? '', change));
+    },
+
+    async modifyPushConfig(request: { subscription?: string; pushConfig?: PushConfig }): Promise<Json> {
+      const { subscription = '', pushConfig = {} } = request;
+      await broker.updateSubscription(subscription, (kept) => checked({ ...kept, pushConfig }));
+      return {};
+    },
+
+    async listSubscriptions({ project = '', ...request }: { project?: string } & PageRequest): Promise<Json> {
+      const all = broker.subscriptions.filter(({ config }) => config.name.startsWith(`${project}/`));
+      const { page, ...rest } = pageOf(all, ({ config }) => config.name, request);
+      return { subscriptions: page.map(({ config }) => shown(config)), ...rest };
+    },
+
+    async deleteSubscription({ subscription = '' }): Promise<Json> {
+      await broker.deleteSubscription(subscription);
+      return {};
+    },
+
+    async detachSubscription({ subscription = '' }): Promise<Json> {
+      await broker.detachSubscription(subscription);
+      return {};
+    },
+  };
+}
+
+/** As it is kept, with what Google fills in. @throws BrokerError */
+function checked(config: SubscriptionConfig): SubscriptionConfig {
+  checkLabels(config.labels);
+  const { tags, state, topicMessageRetentionDuration, analyticsHubSubscriptionInfo, ...kept } =
+    config as SubscriptionConfig & Record<string, unknown>;
+  refuseNotYet('subscription', { ...kept, tags });
+  const { name, ackDeadlineSeconds, pushConfig = {}, retryPolicy } = kept;
+  checkPush(name, pushConfig);
+  const exports = ways.filter((way) => kept[way] !== undefined);
+  if (exports.length + (pushConfig.pushEndpoint ? 1 : 0) > 1) {
+    throw badRequest(
+      'subscription',
+      `subscription "${name}" delivers in one way; it has ${[pushConfig.pushEndpoint && 'pushConfig', ...exports].filter(Boolean).join(' and ')}`,
+    );
+  }
+  return {
+    ...kept,
+    pushConfig,
+    ackDeadlineSeconds: ackDeadlineSeconds || defaultAckDeadlineSeconds,
+    ...(retryPolicy && { retryPolicy: completed(name, retryPolicy) }),
+  };
+}
+
+function completed(
+  name: string,
+  { minimumBackoff = '10s', maximumBackoff = '600s' }: NonNullable<SubscriptionConfig['retryPolicy']>,
+) {
+  const [least, most] = [durationOf(minimumBackoff), durationOf(maximumBackoff)];
+  if (least && most && Number(least.seconds) + least.nanos / 1e9 > Number(most.seconds) + most.nanos / 1e9) {
+    throw badRequest(
+      'retry_policy',
+      `subscription "${name}": retryPolicy.minimumBackoff ${minimumBackoff} is more than maximumBackoff ${maximumBackoff}`,
+    );
+  }
+  return { minimumBackoff, maximumBackoff };
+}
+
+function checkPush(name: string, { pushEndpoint = '', attributes = {} }: PushConfig): void {
+  if (pushEndpoint !== '' && !/^https?:$/.test(URL.parse(pushEndpoint)?.protocol ?? '')) {
+    throw badRequest(
+      'push_config.push_endpoint',
+      `subscription "${name}": pushEndpoint must be an http or https address, got "${pushEndpoint}"`,
+    );
+  }
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === 'x-goog-version' && pushVersions.includes(value)) continue;
+    throw badRequest(
+      'push_config.attributes',
+      `subscription "${name}": the one attribute of a pushConfig is x-goog-version, of ${pushVersions.join(', ')}; got "${key}": "${value}"`,
+    );
+  }
+}
+
+function shown(config: SubscriptionConfig): Json {
+  // Nothing is exported from here, and the subscription says so.
+  const exporting = ways.some((way) => config[way] !== undefined);
+  return { ...config, state: exporting ? 'RESOURCE_ERROR' : 'ACTIVE' };
+}

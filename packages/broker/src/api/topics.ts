@@ -1,0 +1,81 @@
+import type { Broker, TopicConfig } from '../broker.ts';
+import { checkResourceName } from '../names.ts';
+import type { Json } from '../wire/json.ts';
+import { messageType } from '../wire/wire.ts';
+import { checkLabels } from './labels.ts';
+import { applyMask } from './mask.ts';
+import type { PublishedMessage } from './message.ts';
+import { notYet, refuseNotYet } from './not-yet.ts';
+import { type PageRequest, pageOf } from './page.ts';
+
+const changeable = [
+  'labels',
+  'messageStoragePolicy',
+  'schemaSettings',
+  'messageRetentionDuration',
+  'ingestionDataSourceSettings',
+  'messageTransforms',
+];
+
+/** google.pubsub.v1.Publisher, but for DetachSubscription. */
+export function topics(broker: Broker) {
+  return {
+    async createTopic(request: TopicConfig): Promise<Json> {
+      checkResourceName('topics', request.name);
+      return shown(await broker.createTopic(checked(request)));
+    },
+
+    async getTopic({ topic = '' }): Promise<Json> {
+      return shown(broker.topic(topic));
+    },
+
+    async updateTopic({ topic, updateMask = '' }: { topic: TopicConfig; updateMask?: string }): Promise<Json> {
+      const type = messageType('google.pubsub.v1.Topic');
+      const change = (kept: TopicConfig) =>
+        checked(applyMask(type, { ...kept }, { ...topic }, updateMask, changeable) as unknown as TopicConfig);
+      return shown(await broker.updateTopic(topic?.name ?? '', change));
+    },
+
+    async deleteTopic({ topic = '' }): Promise<Json> {
+      await broker.deleteTopic(topic);
+      return {};
+    },
+
+    async listTopics({ project = '', ...request }: { project?: string } & PageRequest): Promise<Json> {
+      const all = broker.topics.filter(({ name }) => name.startsWith(`${project}/`));
+      const { page, ...rest } = pageOf(all, ({ name }) => name, request);
+      return { topics: page.map(shown), ...rest };
+    },
+
+    async listTopicSubscriptions({ topic = '', ...request }: { topic?: string } & PageRequest): Promise<Json> {
+      const names = broker.subscriptionsOf(topic).map(({ config }) => config.name);
+      const { page, ...rest } = pageOf(names, (name) => name, request);
+      return { subscriptions: page, ...rest };
+    },
+
+    async publish({ topic = '', messages = [] }: { topic?: string; messages?: PublishedMessage[] }): Promise<Json> {
+      const { name, kmsKeyName } = broker.topic(topic);
+      if (kmsKeyName) throw notYet(`topic "${name}": encryption by a key of Cloud KMS (kmsKeyName)`);
+      const complete = messages.map(({ data = '', attributes = {}, orderingKey = '' }) => ({
+        data,
+        attributes,
+        ...(orderingKey !== '' && { orderingKey }),
+      }));
+      return { messageIds: await broker.publish(topic, complete) };
+    },
+  };
+}
+
+/** As it is kept. @throws BrokerError */
+function checked(config: TopicConfig): TopicConfig {
+  checkLabels(config.labels);
+  const { tags, state, satisfiesPzs, ...kept } = config as TopicConfig & Record<string, unknown>;
+  refuseNotYet('topic', { ...kept, tags });
+  return kept;
+}
+
+function shown(config: TopicConfig): Json {
+  // Nothing is fetched from elsewhere here, and the topic says so.
+  const state = config.ingestionDataSourceSettings === undefined ? 'ACTIVE' : 'INGESTION_RESOURCE_ERROR';
+  return { ...config, state };
+}

@@ -1,0 +1,178 @@
+import { badRequest } from '../broker-error.ts';
+import { durationOf, timestampOf } from './time.ts';
+import type { EnumType, Field, MessageType } from './wire.ts';
+
+/** A message in proto-JSON: camelCase, bytes in base64, int64 and durations as strings, enums by name. */
+export type Json = Readonly<Record<string, unknown>>;
+
+/** Deeper than any message of the wire; a body that nests deeper would end in a stack overflow. */
+const maxDepth = 60;
+
+/**
+ * Reads a message from its JSON form as lenient as Google does: fields in camelCase or snake_case, enums by name or number,
+ * numbers in strings, null for absent, base64 of either alphabet. What comes out is in one form only.
+ * @throws BrokerError INVALID_ARGUMENT in Google's words, naming the path: unknown fields, wrong types
+ */
+export function readMessage(type: MessageType, value: unknown, path = '', depth = 0): Json {
+  if (type.name === 'google.protobuf.Struct') return readStruct(value, path);
+  if (!isObject(value)) throw invalid(path, type.name, value);
+  if (depth > maxDepth) throw badRequest(path, `Invalid JSON payload received. "${path}" nests too deep.`);
+  const message: Record<string, unknown> = {};
+  const oneofs = new Map<string, string>();
+  for (const [name, given] of Object.entries(value)) {
+    const field = type.byName.get(name);
+    if (!field) {
+      const at = path === '' ? '' : ` at '${path}'`;
+      throw badRequest(path, `Invalid JSON payload received. Unknown name "${name}"${at}: Cannot find field.`);
+    }
+    if (given === null) continue;
+    const at = path === '' ? field.snakeName : `${path}.${field.snakeName}`;
+    if (field.oneof !== undefined) {
+      const other = oneofs.get(field.oneof);
+      if (other !== undefined) {
+        throw badRequest(
+          at,
+          `Invalid value at '${path}' (oneof), oneof field '${field.oneof}' is already set. Cannot set '${field.name}' beside '${other}'`,
+        );
+      }
+      oneofs.set(field.oneof, field.name);
+    }
+    message[field.name] = readField(field, given, at, depth);
+  }
+  return message;
+}
+
+function readField(field: Field, value: unknown, path: string, depth: number): unknown {
+  if (field.map) {
+    if (!isObject(value)) throw invalid(path, 'Map', value);
+    const entries = Object.entries(value).map(([key, each]) => [
+      key,
+      readValue(field.type, each, `${path}[${key}].value`, depth),
+    ]);
+    // As entries, so that a key "__proto__" is one like any other.
+    return Object.fromEntries(entries);
+  }
+  if (field.repeated) {
+    if (!Array.isArray(value)) throw invalid(path, typeName(field.type), value);
+    return value.map((each, index) => readValue(field.type, each, `${path}[${index}]`, depth));
+  }
+  return readValue(field.type, value, path, depth);
+}
+
+function readValue(type: Field['type'], value: unknown, path: string, depth: number): unknown {
+  switch (type) {
+    case 'string':
+      if (typeof value === 'string') return value;
+      break;
+    case 'bool':
+      if (typeof value === 'boolean') return value;
+      break;
+    case 'bytes':
+      if (typeof value === 'string' && /^[A-Za-z0-9+/_-]*={0,2}$/.test(value)) return base64Of(value);
+      break;
+    case 'int32': {
+      const number = typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value;
+      if (Number.isInteger(number) && Math.abs(number as number) <= 0x7fffffff) return number;
+      break;
+    }
+    case 'int64':
+      if (Number.isSafeInteger(value)) return String(value);
+      if (
+        typeof value === 'string' &&
+        /^-?\d{1,19}$/.test(value) &&
+        BigInt.asIntN(64, BigInt(value)) === BigInt(value)
+      ) {
+        return String(BigInt(value));
+      }
+      break;
+    case 'double':
+      if (typeof value === 'number') return value;
+      break;
+    default:
+      if (type.kind === 'enum') return readEnum(type, value, path);
+      if (type.name === 'google.protobuf.Duration') {
+        if (typeof value === 'string' && durationOf(value)) return value;
+      } else if (type.name === 'google.protobuf.Timestamp') {
+        if (typeof value === 'string' && timestampOf(value)) return value;
+      } else if (type.name === 'google.protobuf.FieldMask') {
+        if (typeof value === 'string') return value;
+      } else return readMessage(type, value, path, depth + 1);
+  }
+  throw invalid(path, typeName(type), value);
+}
+
+function readEnum(type: EnumType, value: unknown, path: string): string {
+  if (typeof value === 'string' && type.numbers.has(value)) return value;
+  const name = type.names.get(Number(value));
+  if ((typeof value === 'number' || (typeof value === 'string' && /^\d+$/.test(value))) && name !== undefined) {
+    return name;
+  }
+  throw invalid(path, type.name, value);
+}
+
+/** @throws BrokerError where a struct holds what JSON cannot, or nests without end */
+function readStruct(value: unknown, path: string): Json {
+  if (!isObject(value)) throw invalid(path, 'Struct', value);
+  const check = (each: unknown, depth: number): void => {
+    if (depth > maxDepth) throw badRequest(path, `Invalid JSON payload received. "${path}" nests too deep.`);
+    if (typeof each === 'object' && each !== null) for (const inner of Object.values(each)) check(inner, depth + 1);
+  };
+  check(value, 0);
+  return value;
+}
+
+/** What is default is left out, as Google does; of what is set all stays, in the order of the wire's description. */
+export function writeMessage(type: MessageType, message: Json, { enumsAsNumbers = false } = {}): Json {
+  if (type.name === 'google.protobuf.Struct') return message;
+  const written: Record<string, unknown> = {};
+  const write = (of: Field['type'], value: unknown): unknown => {
+    if (typeof of === 'string') return value;
+    if (of.kind === 'enum') return enumsAsNumbers ? of.numbers.get(value as string) : value;
+    return isObject(value) ? writeMessage(of, value, { enumsAsNumbers }) : value;
+  };
+  for (const { name, type: of, repeated, map } of type.fields) {
+    const value = message[name];
+    if (value === undefined || value === '' || value === 0 || value === false || value === '0') continue;
+    if (map) {
+      if (Object.keys(value as object).length > 0) {
+        written[name] = Object.fromEntries(
+          Object.entries(value as object).map(([key, each]) => [key, write(of, each)]),
+        );
+      }
+    } else if (repeated) {
+      if ((value as unknown[]).length > 0) written[name] = (value as unknown[]).map((each) => write(of, each));
+    } else if (typeof of === 'string' || of.kind !== 'enum' || of.numbers.get(value as string) !== 0) {
+      written[name] = write(of, value);
+    }
+  }
+  return written;
+}
+
+export function base64Of(text: string): string {
+  const length = text.replace(/=+$/, '').length;
+  if (length % 4 === 0 && !/[-_=]/.test(text)) return text;
+  return Buffer.from(text, 'base64').toString('base64');
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const googleNames: Record<string, string> = {
+  string: 'TYPE_STRING',
+  bytes: 'TYPE_BYTES',
+  bool: 'TYPE_BOOL',
+  int32: 'TYPE_INT32',
+  int64: 'TYPE_INT64',
+  double: 'TYPE_DOUBLE',
+};
+
+function typeName(type: Field['type']): string {
+  return typeof type === 'string' ? googleNames[type]! : `type.googleapis.com/${type.name}`;
+}
+
+function invalid(path: string, type: string, value: unknown) {
+  const shown = typeof value === 'object' ? (Array.isArray(value) ? 'a list' : 'an object') : JSON.stringify(value);
+  const short = shown && shown.length > 100 ? `${shown.slice(0, 100)}…` : shown;
+  return badRequest(path, `Invalid value at '${path}' (${type}), ${short}`);
+}
