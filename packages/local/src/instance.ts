@@ -286,7 +286,8 @@ export class Instance {
 }
 
 function pause(forMs: number): Promise<false> {
-  return new Promise((resolve) => setTimeout(resolve, forMs, false));
+  // Nothing is kept alive for it.
+  return new Promise((resolve) => setTimeout(resolve, forMs, false).unref());
 }
 
 function accepts(port: number): Promise<boolean> {
