@@ -184,10 +184,11 @@ describe.concurrent('where a statement may not be fetched from', () => {
 });
 
 test('the trace shows a dead letter’s own way, from the service where it died to admin', async () => {
-  const fault = { target: 'counterparties', mode: 'status', status: 400, times: 1 };
+  const fault = { target: 'counterparties', mode: 'status', status: 400 };
   await fetch(`${system.url}/sandbox/faults`, { method: 'PUT', body: JSON.stringify(fault) });
   const id = await system.open(caseRequest({ statement: { inline: smallStatement() } }));
   await system.reaches(id, 'escalated');
+  await fetch(`${system.url}/sandbox/faults`, { method: 'DELETE' });
   const rows = await system.trace(id);
   expect(rows.find(({ topic }) => topic === 'document.submit')).toMatchObject({ status: 'dead-lettered', attempts: 1 });
   expect(rows.find(({ topic }) => topic === 'dead.letter')).toMatchObject({

@@ -4,7 +4,7 @@ import type { Trace } from '@dormouse/console';
 import type { FileRef, Problem } from '@dormouse/core';
 import { readInput } from './case-input.ts';
 import type { Command } from './command-line.ts';
-import type { ConsoleClient } from './console-client.ts';
+import { type ConsoleClient, HostAway } from './console-client.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { paint, span } from './paint.ts';
 import {
@@ -143,8 +143,8 @@ async function follow(
       if (finalStatuses.has(status) || signal.aborted)
         return { ...(await resultOf(client, workflowId, folder)), events };
     } catch (error) {
-      // What fetch throws where the other side went away.
-      if (!(error instanceof TypeError)) throw error;
+      // What fetch throws where the other side went away; or it is about to go.
+      if (!(error instanceof TypeError || error instanceof HostAway)) throw error;
     } finally {
       if (process.stdout.isTTY && !quiet) process.stdout.write('\r\u001b[K');
     }

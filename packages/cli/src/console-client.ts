@@ -49,7 +49,7 @@ export class ConsoleClient {
   /** @throws UsageError with the problem the console names */
   async get<T>(path: string): Promise<T> {
     const response = await this.#fetch(path, {});
-    if (!response.ok) throw new UsageError((await problemOf(response)).detail);
+    if (!response.ok) throw await refusalOf(response);
     return (await response.json()) as T;
   }
 
@@ -84,7 +84,7 @@ export class ConsoleClient {
       headers: { accept: 'text/event-stream' },
       signal,
     });
-    if (!response.ok) throw new UsageError((await problemOf(response)).detail);
+    if (!response.ok) throw await refusalOf(response);
     let rest = '';
     for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
       const blocks = (rest + chunk).split('\n\n');
@@ -113,6 +113,14 @@ export class ConsoleClient {
       },
     });
   }
+}
+
+/** The host takes no work now: it is about to stop, or its store does not answer. */
+export class HostAway extends UsageError {}
+
+async function refusalOf(response: Response): Promise<UsageError> {
+  const { detail } = await problemOf(response);
+  return response.status === 503 ? new HostAway(detail) : new UsageError(detail);
 }
 
 async function problemOf(response: Response): Promise<{ readonly detail: string }> {
