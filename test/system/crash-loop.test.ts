@@ -5,7 +5,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import { dormouse } from './program.ts';
 import { RunningSystem } from './running-system.ts';
-import { SmallSystem } from './small-system.ts';
+import { SmallSystem, take } from './small-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
@@ -35,11 +35,6 @@ async function failing(system: RunningSystem, name: string, times: number) {
     const status = (await system.services()).find((service) => service.name === name);
     return status?.state === 'failing' && status.failing!.failures >= times && status.failing;
   });
-}
-
-async function take(system: RunningSystem, text: string): Promise<string> {
-  const response = await system.fetch('/api/notes', { method: 'POST', body: text });
-  return ((await response.json()) as { id: string }).id;
 }
 
 for (const [way, { before, reason, output }] of Object.entries(ways)) {
@@ -75,8 +70,10 @@ for (const [way, { before, reason, output }] of Object.entries(ways)) {
       await until(`${id} is seen`, async () => (await system.get<{ seen?: string }>(`/api/workflows/${id}`)).seen);
       expect((await system.trace(id))[0]).toMatchObject({ status: 'done', attempts: 1, errors: [] });
     }
-    const after = (await system.services()).find(({ name }) => name === 'scribe')!;
-    expect(after).not.toHaveProperty('failing');
+    const scribe = async () => (await system.services()).find(({ name }) => name === 'scribe')!;
+    // A note is seen when its step commits, a moment before its push is acked.
+    await until('its push is acked', async () => !('failing' in (await scribe())));
+    expect(await scribe()).not.toHaveProperty('failing');
     const { stderr } = await system.stop();
     const lines = stripVTControlCharacters(stderr).trim().split('\n');
     expect(lines, 'one line when it fails first, one when it works again').toHaveLength(2);

@@ -1,16 +1,11 @@
 // Real: processes that die of a message. Takes as long as the backoff between their deaths.
 import { expect, test } from 'vitest';
 import { RunningSystem } from './running-system.ts';
-import { SmallSystem } from './small-system.ts';
+import { SmallSystem, take } from './small-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
 const folder = temporaryFolder();
-
-async function take(system: RunningSystem, text: string): Promise<string> {
-  const response = await system.fetch('/api/notes', { method: 'POST', body: text });
-  return ((await response.json()) as { id: string }).id;
-}
 
 test('a message that kills its process takes no other with it, and is dead-lettered with the cause', async () => {
   const small = SmallSystem.in(folder, "scribe: './scribe.ts'");

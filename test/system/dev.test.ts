@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { kill } from './process-family.ts';
 import { Program, root } from './program.ts';
 import { RunningSystem } from './running-system.ts';
-import { SmallSystem } from './small-system.ts';
+import { SmallSystem, take } from './small-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
@@ -27,12 +27,6 @@ async function develop(services = "scribe: './scribe.ts'", ...args: string[]): P
   });
   await system.program.shows(/Ctrl-C/);
   return { small, system };
-}
-
-async function take(system: RunningSystem, text: string): Promise<string> {
-  const response = await system.fetch('/api/notes', { method: 'POST', body: text });
-  expect(response.status).toBe(201);
-  return ((await response.json()) as { id: string }).id;
 }
 
 function seen(system: RunningSystem, id: string): Promise<string> {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { caseRequest } from './case-request.ts';
 import { dormouse, Program } from './program.ts';
 import { RunningSystem } from './running-system.ts';
-import { SmallSystem } from './small-system.ts';
+import { SmallSystem, take as takeOn } from './small-system.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
@@ -39,10 +39,8 @@ beforeAll(async () => {
 });
 afterAll(() => system?.destroy());
 
-async function take(text: string): Promise<string> {
-  const response = await system.fetch('/api/notes', { method: 'POST', body: text });
-  expect(response.status).toBe(201);
-  return ((await response.json()) as { id: string }).id;
+function take(text: string): Promise<string> {
+  return takeOn(system, text);
 }
 
 async function handled(id: string): Promise<string> {

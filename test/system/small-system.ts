@@ -1,6 +1,8 @@
 import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { expect } from 'vitest';
 import { root } from './program.ts';
+import type { RunningSystem } from './running-system.ts';
 
 /**
  * A system of one topic and one command in a folder of its own, whose sources a test writes as it likes. `POST /api/notes`
@@ -53,6 +55,13 @@ ${body}
 `,
     );
   }
+}
+
+/** Takes a note on a small system that runs, and answers the id of its workflow. */
+export async function take(system: RunningSystem, text: string): Promise<string> {
+  const response = await system.fetch('/api/notes', { method: 'POST', body: text });
+  expect(response.status).toBe(201);
+  return ((await response.json()) as { id: string }).id;
 }
 
 const note = `import { topic, workflow } from '@dormouse/core';

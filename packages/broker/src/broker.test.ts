@@ -462,8 +462,8 @@ test('however many suspects wait, what else is due goes past them', async () => 
   await bench.broker.nack(bench.subscription, [leased[100]!.position]);
   bench.clock.pass(1);
   const { broker, subscription } = bench;
-  expect(broker.lease(subscription, 10, 60_000, 'company')).toMatchObject([{ attempt: 2, deaths: 0 }]);
-  expect(broker.lease(subscription, 200, 60_000, 'suspects')).toHaveLength(100);
+  expect(broker.lease(subscription, 10, 60_000, { of: 'company' })).toMatchObject([{ attempt: 2, deaths: 0 }]);
+  expect(broker.lease(subscription, 200, 60_000, { of: 'suspects' })).toHaveLength(100);
 });
 
 test('a suspect stays one over a restart', async () => {
@@ -473,9 +473,11 @@ test('a suspect stays one over a restart', async () => {
   await bench.broker.nack(bench.subscription, [leased!.position], true);
   await bench.reopen();
   bench.clock.pass(1);
-  expect(bench.broker.available(bench.subscription, 'company')).toBe(false);
-  expect(bench.broker.available(bench.subscription, 'suspects')).toBe(true);
-  expect(bench.broker.lease(bench.subscription, 1, 1_000, 'suspects')).toMatchObject([{ attempt: 2, deaths: 1 }]);
+  expect(bench.broker.available(bench.subscription, { of: 'company' })).toBe(false);
+  expect(bench.broker.available(bench.subscription, { of: 'suspects' })).toBe(true);
+  expect(bench.broker.lease(bench.subscription, 1, 1_000, { of: 'suspects' })).toMatchObject([
+    { attempt: 2, deaths: 1 },
+  ]);
 });
 
 test('property: nothing acked comes back, nothing else is lost, over any course of events and restarts', async () => {

@@ -3,7 +3,7 @@ import type { Database } from './database.ts';
 import { FilterError, parseFilter } from './filter.ts';
 import { Log, type PubsubMessage } from './log.ts';
 import { checkResourceName } from './names.ts';
-import { type Lease, type LeaseOf, type SubscriptionConfig, SubscriptionState } from './subscription.ts';
+import { type Lease, type SubscriptionConfig, SubscriptionState, type Wanted } from './subscription.ts';
 
 /** Time as the broker needs it. */
 export interface BrokerClock {
@@ -284,16 +284,14 @@ export class Broker {
     return messageId;
   }
 
-  /** Leases what can be had now, up to `max`, and no more once there are `maxBytes`. */
+  /** Leases what can be had now, up to `max`. */
   lease(
     subscription: SubscriptionState,
     max: number,
     durationMs = subscription.ackDeadlineMs,
-    of?: LeaseOf,
-    mayTake?: (lane: string) => boolean,
-    maxBytes?: number,
+    wanted?: Wanted,
   ): Lease[] {
-    const leases = subscription.lease(max, this.#time, durationMs, of, mayTake, maxBytes);
+    const leases = subscription.lease(max, this.#time, durationMs, wanted);
     if (leases.length > 0) this.#setAlarm(subscription);
     return leases;
   }
@@ -346,12 +344,12 @@ export class Broker {
     max: number,
     waitMs: number,
     signal: AbortSignal | undefined,
-    maxBytes?: number,
+    wanted?: Wanted,
   ): Promise<Lease[]> {
     const waitUntil = this.#clock.steady() + waitMs;
     for (;;) {
       if (signal?.aborted) return [];
-      const leases = this.lease(subscription, max, subscription.ackDeadlineMs, 'any', undefined, maxBytes);
+      const leases = this.lease(subscription, max, subscription.ackDeadlineMs, wanted);
       const leftMs = waitUntil - this.#clock.steady();
       if (leases.length > 0 || leftMs <= 0 || subscription.ended || this.#closed) return leases;
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -365,8 +363,8 @@ export class Broker {
   }
 
   /** Whether something could be leased now. */
-  available(subscription: SubscriptionState, of?: LeaseOf, mayTake?: (lane: string) => boolean): boolean {
-    return subscription.available(this.#time, of, mayTake);
+  available(subscription: SubscriptionState, wanted?: Wanted): boolean {
+    return subscription.available(this.#time, wanted);
   }
 
   /**

@@ -139,14 +139,14 @@ export class PushDispatcher {
     // Without an endpoint it is paused: its messages wait.
     if (this.#stopped || !target || !subscription.config.pushConfig?.pushEndpoint) return false;
     const mayTake = this.#share(target);
-    if (!this.#broker.available(subscription, of, mayTake)) return false;
+    if (!this.#broker.available(subscription, { of, mayTake })) return false;
     const { name } = subscription.config;
     const slot = of === 'company' ? target.take(name) : target.takeAlone(name);
     if (!slot) return false;
     let lease: Lease | undefined;
     try {
       // The slot's own time-out ends the attempt; the lease only has to outlast it.
-      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2, of, mayTake);
+      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2, { of, mayTake });
     } finally {
       if (!lease) slot.release();
     }
@@ -156,11 +156,12 @@ export class PushDispatcher {
     held.set(lane, (held.get(lane) ?? 0) + 1);
     const work = this.#push(subscription, subscription.config.pushConfig, slot, lease).finally(() => {
       this.#inFlight.delete(work);
+      const hadItsShare = !this.#share(target)(lane);
       const left = held.get(lane)! - 1;
       if (left > 0) held.set(lane, left);
       else held.delete(lane);
-      // The slot was free before its lane had one less.
-      this.#pumpAll(this.#targets.get(target)!);
+      // The slot was free before its lane had one less, and was offered to it in vain.
+      if (hadItsShare) this.#pumpAll(this.#targets.get(target)!);
     });
     this.#inFlight.add(work);
     return true;

@@ -52,6 +52,15 @@ interface Suspect extends Candidate {
 /** Which messages a lease is for: those that go with others, the suspects, or both. */
 export type LeaseOf = 'company' | 'suspects' | 'any';
 
+export interface Wanted {
+  /** Default any. */
+  readonly of?: LeaseOf;
+  /** Of the lanes, whether something of it is wanted. Default all. */
+  readonly mayTake?: (lane: string) => boolean;
+  /** No more is leased once there is as much. Default without limit. */
+  readonly maxBytes?: number;
+}
+
 /** The messages that take turns with those of other lanes: a tenant's. */
 interface Lane {
   /** Looked at up to here. */
@@ -159,22 +168,16 @@ export class SubscriptionState {
     return this.#lanes.keys();
   }
 
-  /** Whether something can be leased now. @param mayTake of the lanes, whether something of it is wanted */
-  available(now: number, of: LeaseOf = 'any', mayTake?: (lane: string) => boolean): boolean {
+  /** Whether something can be leased now. */
+  available(now: number, { of = 'any', mayTake }: Wanted = {}): boolean {
     this.#recall(now);
     if (of !== 'company' && this.#suspects.length > 0) return true;
     return of !== 'suspects' && this.#next(mayTake) !== undefined;
   }
 
-  /** Leases up to `max` messages until `now` + `durationMs`, and no more once there are `maxBytes`. Memory only: a crash undoes it. */
-  lease(
-    max: number,
-    now: number,
-    durationMs: number,
-    of: LeaseOf = 'any',
-    mayTake?: (lane: string) => boolean,
-    maxBytes = Number.POSITIVE_INFINITY,
-  ): Lease[] {
+  /** Leases up to `max` messages until `now` + `durationMs`. Memory only: a crash undoes it. */
+  lease(max: number, now: number, durationMs: number, wanted: Wanted = {}): Lease[] {
+    const { of = 'any', mayTake, maxBytes = Number.POSITIVE_INFINITY } = wanted;
     const leases: Lease[] = [];
     let bytes = 0;
     while (leases.length < max && bytes < maxBytes) {

@@ -7,17 +7,7 @@ import type { Command } from './command-line.ts';
 import { type ConsoleClient, HostAway } from './console-client.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { paint, span } from './paint.ts';
-import {
-  accessOf,
-  consoleOptions,
-  dataFolder,
-  durationOption,
-  hostOptions,
-  inlineOption,
-  projectInReach,
-  projectOf,
-  retentionOf,
-} from './settings.ts';
+import { accessOf, consoleOptions, dataFolder, durationOption, hostOptions, hostOptionsOf } from './settings.ts';
 import { SystemInReach } from './system-in-reach.ts';
 import { finalStatuses, timelineOf } from './timeline.ts';
 import { UsageError } from './usage-error.ts';
@@ -59,17 +49,7 @@ export const caseCommand: Command = {
     if (input.kind === 'statement') {
       process.stderr.write('a bare statement: with a client, consent and payment of the sandbox, to try it out\n');
     }
-    const system = new SystemInReach(
-      {
-        systemFile: projectOf().systemFile,
-        dataFolder: dataFolder(options),
-        port: 0,
-        idleMs: durationOption(options, 'idle', '10s'),
-        retention: retentionOf(projectInReach()),
-        inline: inlineOption(options),
-      },
-      accessOf(options),
-    );
+    const system = new SystemInReach(hostOptionsOf(undefined, options), accessOf(options));
     const over = new AbortController();
     const timer = setTimeout(() => over.abort('deadline'), deadlineMs);
     void untilInterrupted().then(() => over.abort('interrupted'));

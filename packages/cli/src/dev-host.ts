@@ -3,8 +3,8 @@ import type { FromHost, HostToStart, ToHost } from './development-host.ts';
 import { Host } from './host.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { developmentLine } from './log-line.ts';
-import { dataFolder } from './settings.ts';
-import { hostOptionsOf, present } from './start.ts';
+import { dataFolder, hostOptionsOf } from './settings.ts';
+import { present } from './start.ts';
 import { plainErrors } from './usage-error.ts';
 
 const disconnected = new Promise<void>((resolve) => process.once('disconnect', resolve));

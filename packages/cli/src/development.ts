@@ -5,9 +5,8 @@ import type { Options } from './command-line.ts';
 import { DevelopmentHost } from './development-host.ts';
 import { bundlesIn, type HostOptions } from './host.ts';
 import { paint, span, stamp } from './paint.ts';
-import { userFolder } from './settings.ts';
+import { hostOptionsOf, userFolder } from './settings.ts';
 import { SourceWatcher } from './source-watcher.ts';
-import { hostOptionsOf } from './start.ts';
 import { TypeChecker } from './type-checker.ts';
 
 export interface DevelopmentOptions {

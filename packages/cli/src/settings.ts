@@ -4,6 +4,7 @@ import { type Duration, durationMs } from '@dormouse/core';
 import type { RetentionSettings } from '@dormouse/local';
 import type { OptionSpec, Options } from './command-line.ts';
 import type { Access } from './console-client.ts';
+import type { HostOptions } from './host.ts';
 import { Listening } from './listening.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -151,4 +152,18 @@ export function spareOption(options: Options): number {
 export function inlineOption(options: Options): 'all' | string[] {
   if (options.inline === undefined) return [];
   return options.inline === 'all' ? 'all' : String(options.inline).split(',');
+}
+
+/** The host that the options ask for, of a system's file or of the project's. @throws UsageError */
+export function hostOptionsOf(file: string | undefined, options: Options): HostOptions {
+  return {
+    systemFile: file === undefined ? projectOf().systemFile : resolve(userFolder(), file),
+    dataFolder: dataFolder(options),
+    port: portOption(options),
+    listening: listeningOption(options),
+    idleMs: durationOption(options, 'idle', '10s'),
+    spare: spareOption(options),
+    retention: retentionOf(projectInReach()),
+    inline: inlineOption(options),
+  };
 }

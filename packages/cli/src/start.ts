@@ -1,24 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import type { Command, Options } from './command-line.ts';
+import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
-import { Host, type HostOptions } from './host.ts';
+import { Host } from './host.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { warningOf } from './log-line.ts';
 import { paint, span } from './paint.ts';
-import {
-  dataFolder,
-  durationOption,
-  hostOptions,
-  inlineOption,
-  listeningOption,
-  portOption,
-  projectInReach,
-  projectOf,
-  retentionOf,
-  spareOption,
-  userFolder,
-} from './settings.ts';
+import { dataFolder, hostOptions, hostOptionsOf } from './settings.ts';
 import { finalStatuses, timelineOf } from './timeline.ts';
 
 export const start: Command = {
@@ -56,20 +43,6 @@ export const start: Command = {
     return 0;
   },
 };
-
-/** What `start` and `dev` run, from what the user typed. @throws UsageError */
-export function hostOptionsOf(file: string | undefined, options: Options): HostOptions {
-  return {
-    systemFile: file === undefined ? projectOf().systemFile : resolve(userFolder(), file),
-    dataFolder: dataFolder(options),
-    port: portOption(options),
-    listening: listeningOption(options),
-    idleMs: durationOption(options, 'idle', '10s'),
-    spare: spareOption(options),
-    retention: retentionOf(projectInReach()),
-    inline: inlineOption(options),
-  };
-}
 
 /** Says what runs and where; on a new data directory shows a sample first, until it is over or the system is. */
 export async function present(

@@ -6,6 +6,7 @@ import {
   deliveryOf,
   type EndpointPorts,
   handlerPolicy,
+  serviceOf,
 } from '@dormouse/core';
 import type { Manifest } from './manifest.ts';
 
@@ -20,7 +21,7 @@ export function settleDeadly(
   return async (subscription, { message, attempt }, reason) => {
     const delivery = deliveryOf(subscription, message);
     const { subscription: name } = delivery;
-    const service = services.find(({ subscriptions }) => subscriptions.some((each) => each.name === name));
+    const service = services.find((each) => each.name === serviceOf(name));
     const plan = service?.subscriptions.find((each) => each.name === name);
     if (!service || !plan?.dormouse) return false;
     const version = topics.find((each) => each.name === plan.topic)?.version ?? 1;

@@ -25,7 +25,7 @@ export function delivering(broker: Broker) {
       if (maxMessages < 1) throw badRequest('max_messages', `maxMessages must be 1 or more, got ${maxMessages}`);
       const waitMs = returnImmediately ? 0 : pullWaitMs;
       const most = Math.min(maxMessages, maxPulled);
-      const leases = await broker.leaseOrWait(subscription, most, waitMs, signal, maxPulledBytes);
+      const leases = await broker.leaseOrWait(subscription, most, waitMs, signal, { maxBytes: maxPulledBytes });
       if (subscription.ended) pulled(broker, name);
       return { receivedMessages: leases.map((lease) => receivedMessage(subscription, lease)) } as Json;
     },
