@@ -294,8 +294,10 @@ function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     socket.on('connect', () => {
+      // Where nobody listens, a connection can meet itself: the machine may call from this very port (seen after 14,182 tries).
+      const isItself = socket.localPort === port;
       socket.destroy();
-      resolve(true);
+      resolve(!isItself);
     });
     socket.on('error', () => resolve(false));
   });
