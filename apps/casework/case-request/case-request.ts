@@ -1,3 +1,4 @@
+import { mailAddress } from '../mail-address.ts';
 import { Fields, shown } from '../statement/fields.ts';
 import { type Problem, Problems } from '../statement/problems.ts';
 import { checkStatement, type Period, readPeriod, type Statement } from '../statement/statement.ts';
@@ -97,7 +98,7 @@ function readRequest(fields: Fields, problems: Problems): CaseRequest | undefine
 function readClient(client: Fields | undefined): Client {
   return {
     name: client?.text('name') ?? '',
-    email: client?.matching('email', /^[^\s@]+@[^\s@]+$/, 'an email address, name@host') ?? '',
+    email: client?.matching('email', mailAddress, 'an email address, name@host') ?? '',
     phone: client?.matching('phone', /^\+[1-9]\d{6,14}$/, 'a phone number as + and 7 to 15 digits (E.164)') ?? '',
   };
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Clock, systemClock } from '@dormouse/core';
+import { mailAddress } from '../../mail-address.ts';
 import { OutsideError } from '../../outside/http.ts';
 import { timeLimit } from '../../outside/time-limit.ts';
 
@@ -37,7 +38,7 @@ export async function sendMail(
   signal?.throwIfAborted();
   const who = `mail server at ${new URL(config.url).host}`;
   // One address and no more: nodemailer would take a comma or a line end for the beginning of another.
-  if (!/^[^\s@,;:<>"()[\]\\]+@[^\s@,;:<>"()[\]\\]+$/.test(to)) {
+  if (!mailAddress.test(to)) {
     throw new OutsideError(`${who}: the recipient is no bare mail address; correct the client's contact`, {
       permanent: true,
     });
