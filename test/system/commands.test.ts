@@ -17,6 +17,7 @@ const commands = [
   'token',
   'validate',
   'version',
+  'broker',
   'backup',
   'restore',
   'doctor',

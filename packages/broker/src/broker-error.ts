@@ -1,3 +1,5 @@
+import { DatabaseError } from './database-error.ts';
+
 /** google.rpc.Code, and the HTTP status that goes with it. Source: google/rpc/code.proto. */
 const codes = {
   CANCELLED: [1, 499],
@@ -53,4 +55,11 @@ export function badRequest(field: string, description: string): BrokerError {
   return new BrokerError('INVALID_ARGUMENT', description, {
     details: [{ '@type': 'type.googleapis.com/google.rpc.BadRequest', fieldViolations: [{ field, description }] }],
   });
+}
+
+/** Whatever was thrown, in Google's terms. */
+export function brokerErrorOf(error: unknown): BrokerError {
+  if (error instanceof BrokerError) return error;
+  const status = error instanceof DatabaseError ? 'UNAVAILABLE' : 'INTERNAL';
+  return new BrokerError(status, (error as Error).message, { cause: error });
 }

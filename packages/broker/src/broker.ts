@@ -34,6 +34,8 @@ export const deletedTopic = '_deleted-topic_';
 export interface BrokerOptions {
   /** Messages that differ in this attribute take turns on every subscription, so that no burst of one starves the others. */
   readonly fairBy?: string;
+  /** Whether somebody pushes. Default true; where nobody does, endpoints are refused rather than kept and forgotten. */
+  readonly pushes?: boolean;
 }
 
 const alarmRetryMs = 1_000;
@@ -63,6 +65,7 @@ export class Broker {
   /** What to add to steady time: so leases and backoffs have dates that hold over a restart, and never jump meanwhile. */
   readonly #epoch: number;
   readonly #fairBy: string | undefined;
+  readonly pushes: boolean;
   /** The first seen since the start, of a message that came or waited. */
   #lane: string | undefined;
   /** Whether there were messages of more than one. */
@@ -90,12 +93,13 @@ export class Broker {
     'CREATE TABLE policy (resource TEXT PRIMARY KEY, policy TEXT NOT NULL) STRICT, WITHOUT ROWID;',
   ];
 
-  constructor(database: Database, clock: BrokerClock, { fairBy }: BrokerOptions = {}) {
+  constructor(database: Database, clock: BrokerClock, { fairBy, pushes = true }: BrokerOptions = {}) {
     database.migrate('broker', Broker.schema);
     this.#database = database;
     this.#clock = clock;
     this.#epoch = clock.now() - clock.steady();
     this.#fairBy = fairBy;
+    this.pushes = pushes;
     this.#log = new Log(database);
     // No backoff is longer: one that ends later was set before the machine's clock went back.
     database.prepare('UPDATE exception SET due_at = ?1 WHERE due_at > ?1').run(this.#time + limits.backoffMs);

@@ -2,8 +2,7 @@ import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { Api } from './api/api.ts';
 import type { Broker } from './broker.ts';
-import { BrokerError, badRequest } from './broker-error.ts';
-import { DatabaseError } from './database-error.ts';
+import { BrokerError, badRequest, brokerErrorOf } from './broker-error.ts';
 import { type Json, readMessage, writeMessage } from './wire/json.ts';
 import { type Route, routeOf } from './wire/routes.ts';
 import type { Field, MessageType } from './wire/wire.ts';
@@ -30,13 +29,6 @@ export function createRestApi(broker: Broker): (request: Request) => Promise<Res
       );
     }
   };
-}
-
-/** Whatever was thrown, in Google's terms. */
-export function brokerErrorOf(error: unknown): BrokerError {
-  if (error instanceof BrokerError) return error;
-  const status = error instanceof DatabaseError ? 'UNAVAILABLE' : 'INTERNAL';
-  return new BrokerError(status, (error as Error).message, { cause: error });
 }
 
 /**

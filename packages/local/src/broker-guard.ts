@@ -1,15 +1,20 @@
 import { timingSafeEqual } from 'node:crypto';
+import type { Admits } from '@dormouse/broker';
 
 type Fetch = (request: Request) => Promise<Response>;
 
-/**
- * The broker's REST for those with a token: one of the services, which find `own` in their environment, or one that
- * `admits` knows. Refusals in Google's shape.
- */
-export function guarded(restApi: Fetch, own: string, admits: (token: string | undefined) => Promise<boolean>): Fetch {
+/** Lets in one of the services, which find `own` in their environment, or whoever has a token that `admits` knows. */
+export function admission(own: string, admits: (token: string | undefined) => Promise<boolean>): Admits {
+  return async (authorization) => {
+    const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+    return (token !== undefined && equal(token, own)) || admits(token);
+  };
+}
+
+/** The broker's REST for those who are let in. Refusals in Google's shape. */
+export function guarded(restApi: Fetch, admits: Admits): Fetch {
   return async (request) => {
-    const token = /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
-    if ((token !== undefined && equal(token, own)) || (await admits(token))) return restApi(request);
+    if (await admits(request.headers.get('authorization') ?? undefined)) return restApi(request);
     const message =
       'this broker needs a token: the house’s, or DORMOUSE_BROKER_TOKEN of a service; send it as a bearer';
     return Response.json({ error: { code: 401, message, status: 'UNAUTHENTICATED' } }, { status: 401 });

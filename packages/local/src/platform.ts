@@ -10,6 +10,7 @@ import {
   createRestApi,
   Database,
   type DatabaseOptions,
+  OnePort,
   PushDispatcher,
   type PushTarget,
   type TopicConfig,
@@ -32,7 +33,7 @@ import {
 } from '@dormouse/core';
 import { ServicePool, type ServiceStatus } from './activator.ts';
 import { FileBlobStore } from './blob-store.ts';
-import { guarded } from './broker-guard.ts';
+import { admission, guarded } from './broker-guard.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { settleDeadly } from './deadly.ts';
 import { logAbout } from './host-log.ts';
@@ -163,7 +164,7 @@ export class LocalPlatform {
     await provision(client, store, manifest);
     const brokerToken = randomBytes(24).toString('base64url');
     const { brokerAdmits } = options;
-    const door = brokerAdmits ? guarded(restApi, brokerToken, brokerAdmits) : restApi;
+    const admits = brokerAdmits && admission(brokerToken, brokerAdmits);
     const undeclared = new UndeclaredSubscriptions({
       broker,
       database,
@@ -178,9 +179,13 @@ export class LocalPlatform {
       // Its service may live on, and would be woken again and again by what it does not know.
       await client.modifyPushConfig(name, {});
     }
-    const brokerServer = createServer(serveRequests(door));
+    const brokerServer = createServer(serveRequests(admits ? guarded(restApi, admits) : restApi));
+    const onePort = new OnePort(brokerServer, broker, { ...(admits && { admits }) });
     const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
-    undo.push(() => close(brokerServer));
+    undo.push(() => {
+      close(brokerServer);
+      return onePort.close();
+    });
 
     const socketFolder = makeSocketFolder(directory.path);
     undo.push(() => rmSync(socketFolder, { recursive: true, force: true }));

@@ -1,21 +1,12 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { createRestApi } from '@dormouse/broker';
-import { serveRequests } from '@dormouse/local';
-import { LocalStores } from './local-stores.ts';
-import { pubsubSuite } from './pubsub-suite.ts';
-import { overRest } from './pubsub-wire.ts';
+import { BrokerServer } from './broker-server.ts';
+import { overGrpc } from './pubsub-grpc.ts';
+import { type PubsubServer, pubsubSuite } from './pubsub-suite.ts';
+import { overRest, type PubsubWire } from './pubsub-wire.ts';
 
-pubsubSuite('our broker over REST', async () => {
-  const stores = LocalStores.onDisk();
-  const server = createServer(serveRequests(createRestApi(stores.broker)));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    wire: overRest(`http://127.0.0.1:${(server.address() as AddressInfo).port}`),
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-      await stores[Symbol.asyncDispose]();
-    },
-  };
-});
+async function open(wireOf: (address: string) => PubsubWire): Promise<PubsubServer> {
+  const server = await BrokerServer.open();
+  return { wire: wireOf(server.address), [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+pubsubSuite('our broker over REST', () => open((address) => overRest(`http://${address}`)));
+pubsubSuite('our broker over gRPC', () => open((address) => overGrpc(address)));

@@ -8,7 +8,7 @@ import { durationOf } from '../wire/time.ts';
 import { messageType } from '../wire/wire.ts';
 import { checkLabels } from './labels.ts';
 import { applyMask } from './mask.ts';
-import { refuseNotYet } from './not-yet.ts';
+import { notYet, refuseNotYet } from './not-yet.ts';
 import { type PageRequest, pageOf } from './page.ts';
 
 const changeable = [
@@ -41,7 +41,7 @@ export function subscriptions(broker: Broker) {
       // Only over gRPC: in a path there is always a name.
       const name = request.name || `${topic.split('/topics/')[0]}/subscriptions/s-${randomUUID()}`;
       checkResourceName('subscriptions', name);
-      return shown(await broker.createSubscription(checked({ ...request, name })));
+      return shown(await broker.createSubscription(checked(broker, { ...request, name })));
     },
 
     async getSubscription({ subscription = '' }): Promise<Json> {
@@ -52,13 +52,16 @@ export function subscriptions(broker: Broker) {
       const { subscription: given, updateMask = '' } = request;
       const type = messageType('google.pubsub.v1.Subscription');
       const change = (kept: SubscriptionConfig) =>
-        checked(applyMask(type, { ...kept }, { ...given }, updateMask, changeable) as unknown as SubscriptionConfig);
+        checked(
+          broker,
+          applyMask(type, { ...kept }, { ...given }, updateMask, changeable) as unknown as SubscriptionConfig,
+        );
       return shown(await broker.updateSubscription(given?.name ?? '', change));
     },
 
     async modifyPushConfig(request: { subscription?: string; pushConfig?: PushConfig }): Promise<Json> {
       const { subscription = '', pushConfig = {} } = request;
-      await broker.updateSubscription(subscription, (kept) => checked({ ...kept, pushConfig }));
+      await broker.updateSubscription(subscription, (kept) => checked(broker, { ...kept, pushConfig }));
       return {};
     },
 
@@ -81,13 +84,15 @@ export function subscriptions(broker: Broker) {
 }
 
 /** As it is kept, with what Google fills in. @throws BrokerError */
-function checked(config: SubscriptionConfig): SubscriptionConfig {
+function checked(broker: Broker, config: SubscriptionConfig): SubscriptionConfig {
   checkLabels(config.labels);
   const { tags, state, topicMessageRetentionDuration, analyticsHubSubscriptionInfo, ...kept } =
     config as SubscriptionConfig & Record<string, unknown>;
   refuseNotYet('subscription', { ...kept, tags });
   const { name, ackDeadlineSeconds, pushConfig = {}, retryPolicy } = kept;
   checkPush(name, pushConfig);
+  if (pushConfig.pushEndpoint && !broker.pushes)
+    throw notYet(`subscription "${name}": pushing (pushConfig.pushEndpoint)`);
   const exports = ways.filter((way) => kept[way] !== undefined);
   if (exports.length + (pushConfig.pushEndpoint ? 1 : 0) > 1) {
     throw badRequest(

@@ -130,22 +130,24 @@ export function writeMessage(type: MessageType, message: Json, { enumsAsNumbers 
     if (of.kind === 'enum') return enumsAsNumbers ? of.numbers.get(value as string) : value;
     return isObject(value) ? writeMessage(of, value, { enumsAsNumbers }) : value;
   };
-  for (const { name, type: of, repeated, map } of type.fields) {
-    const value = message[name];
-    if (value === undefined || value === '' || value === 0 || value === false || value === '0') continue;
-    if (map) {
-      if (Object.keys(value as object).length > 0) {
-        written[name] = Object.fromEntries(
-          Object.entries(value as object).map(([key, each]) => [key, write(of, each)]),
-        );
-      }
-    } else if (repeated) {
-      if ((value as unknown[]).length > 0) written[name] = (value as unknown[]).map((each) => write(of, each));
-    } else if (typeof of === 'string' || of.kind !== 'enum' || of.numbers.get(value as string) !== 0) {
-      written[name] = write(of, value);
-    }
+  for (const field of type.fields) {
+    const value = message[field.name];
+    if (value === undefined || isDefault(field, value)) continue;
+    if (field.map) {
+      const entries = Object.entries(value as Json).map(([key, each]) => [key, write(field.type, each)]);
+      written[field.name] = Object.fromEntries(entries);
+    } else if (field.repeated) written[field.name] = (value as unknown[]).map((each) => write(field.type, each));
+    else written[field.name] = write(field.type, value);
   }
   return written;
+}
+
+/** What neither wire writes: a set message is never default, whatever is in it. */
+export function isDefault({ type, map, repeated }: Field, value: unknown): boolean {
+  if (map) return Object.keys(value as Json).length === 0;
+  if (repeated) return (value as unknown[]).length === 0;
+  if (typeof type === 'object' && type.kind === 'enum') return type.numbers.get(value as string) === 0;
+  return value === '' || value === 0 || value === false || (type === 'int64' && value === '0');
 }
 
 export function base64Of(text: string): string {

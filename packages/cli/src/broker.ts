@@ -1,0 +1,114 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { resolve } from 'node:path';
+import { Broker, createRestApi, Database, OnePort } from '@dormouse/broker';
+import { systemClock } from '@dormouse/core';
+import { DataDirectory, serveRequests } from '@dormouse/local';
+import { type BrokerConfig, type Declared, readBrokerConfig } from './broker-config.ts';
+import type { Command, Options } from './command-line.ts';
+import { untilInterrupted } from './interrupt.ts';
+import { paint } from './paint.ts';
+import { portOption, userFolder } from './settings.ts';
+import { UsageError } from './usage-error.ts';
+
+/** Where Google's emulator listens as well. */
+const defaultPort = '8085';
+
+export const broker: Command = {
+  summary: 'A Pub/Sub server alone, for any client, durable: REST and gRPC on one port.',
+  usage: '[options]',
+  maxArguments: 0,
+  options: {
+    port: {
+      type: 'string',
+      value: 'N',
+      description: `port of REST and gRPC (default ${defaultPort}; 0 for a free one)`,
+    },
+    data: { type: 'string', value: 'DIR', description: 'where messages are kept (default .dormouse-broker)' },
+    memory: { type: 'boolean', description: 'keep nothing on disk' },
+    config: {
+      type: 'string',
+      value: 'FILE',
+      description: 'topics and subscriptions to make: {"topics": [{"name": …, "subscriptions": [{"name": …}]}]}',
+    },
+    project: { type: 'string', value: 'ID', description: 'of the short names in the config (default dormouse)' },
+  },
+  async run(_arguments, options) {
+    if (options.memory && options.data !== undefined) {
+      throw new UsageError('--memory keeps nothing, --data DIR says where to keep it; use one of them');
+    }
+    const interrupted = untilInterrupted();
+    const port = portOption({ port: options.port ?? defaultPort });
+    const config = configOf(options);
+    const folder = resolve(userFolder(), String(options.data ?? '.dormouse-broker'));
+    const directory = options.memory ? undefined : DataDirectory.open(folder);
+    const failed = Promise.withResolvers<never>();
+    const database = new Database(directory?.join('dormouse.db') ?? ':memory:', { onFailure: failed.reject });
+    const broker = new Broker(database, systemClock, { pushes: false });
+    const restApi = createRestApi(broker);
+    const server = createServer(serveRequests(restApi));
+    const onePort = new OnePort(server, broker);
+    try {
+      const made = config ? await provision(restApi, config, String(options.config)) : 0;
+      const address = `127.0.0.1:${await listen(server, port)}`;
+      const say = (text: string) => process.stdout.write(`${text}\n`);
+      say(`${paint('bold', 'dormouse · broker')} at http://${address}`);
+      say(`  data      ${directory?.path ?? 'in memory only'}`);
+      say(
+        `  topics    ${broker.topics.length}, subscriptions ${broker.subscriptions.length}${made ? `, ${made} new` : ''}`,
+      );
+      say(`PUBSUB_EMULATOR_HOST=${address}`);
+      say('Ctrl-C stops it.');
+      await Promise.race([interrupted, failed.promise]);
+      return 0;
+    } finally {
+      server.close();
+      server.closeAllConnections();
+      await onePort.close();
+      broker.close();
+      await database.close();
+      directory?.close();
+    }
+  },
+};
+
+function configOf({ config, project = 'dormouse' }: Options): BrokerConfig | undefined {
+  return config === undefined ? undefined : readBrokerConfig(resolve(userFolder(), String(config)), String(project));
+}
+
+/** What is there already stays as it is. Answers how much is new. */
+async function provision(
+  restApi: (request: Request) => Promise<Response>,
+  { topics, subscriptions }: BrokerConfig,
+  file: string,
+): Promise<number> {
+  let made = 0;
+  const make = async ({ name, fields }: Declared) => {
+    const response = await restApi(
+      new Request(`http://localhost/v1/${name}`, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(fields),
+      }),
+    );
+    if (response.ok) made++;
+    else if (response.status !== 409) {
+      const { error } = (await response.json()) as { error: { message: string } };
+      throw new UsageError(`${file}: "${name}": ${error.message}`);
+    }
+  };
+  for (const topic of topics) await make(topic);
+  for (const subscription of subscriptions) await make(subscription);
+  return made;
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') return reject(error);
+      const why = error.code === 'EACCES' ? 'may not be used by this user' : 'is in use';
+      reject(new UsageError(`--port: ${port} ${why}; use another, or 0 for a free one`));
+    });
+    server.listen(port, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+  });
+}

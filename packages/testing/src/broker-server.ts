@@ -1,0 +1,63 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Admits, Broker, createRestApi, Database, OnePort } from '@dormouse/broker';
+import { systemClock } from '@dormouse/core';
+import { serveRequests } from '@dormouse/local';
+
+export interface BrokerServerOptions {
+  /** Default: a file of its own, which goes with it. */
+  readonly path?: string;
+  /** Default: a free one. */
+  readonly port?: number;
+  readonly admits?: Admits;
+  readonly silentMs?: number;
+}
+
+/** A broker on a port, for both wires. */
+export class BrokerServer implements AsyncDisposable {
+  readonly broker: Broker;
+  readonly port: number;
+  readonly #close: () => Promise<void>;
+
+  private constructor(broker: Broker, port: number, close: () => Promise<void>) {
+    this.broker = broker;
+    this.port = port;
+    this.#close = close;
+  }
+
+  static async open({ path, port = 0, ...options }: BrokerServerOptions = {}): Promise<BrokerServer> {
+    const folder = path === undefined ? mkdtempSync(join(tmpdir(), 'dormouse-broker-')) : undefined;
+    const database = new Database(path ?? join(folder!, 'broker.db'));
+    const broker = new Broker(database, systemClock);
+    const server = createServer(serveRequests(createRestApi(broker)));
+    const onePort = new OnePort(server, broker, options);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, '127.0.0.1', resolve);
+    });
+    return new BrokerServer(broker, (server.address() as AddressInfo).port, async () => {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await onePort.close();
+      await closed;
+      broker.close();
+      await database.close();
+      if (folder) rmSync(folder, { recursive: true });
+    });
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  get url(): string {
+    return `http://${this.address}`;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#close();
+  }
+}

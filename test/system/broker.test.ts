@@ -1,0 +1,132 @@
+// Real: `dormouse broker` as a process, reached as any client reaches it.
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { PubSub, v1 } from '@google-cloud/pubsub';
+import { credentials, status } from '@grpc/grpc-js';
+import { expect, onTestFinished, test } from 'vitest';
+import { dormouse, Program, type ProgramOptions } from './program.ts';
+import { temporaryFolder } from './temporary-folder.ts';
+
+const folder = temporaryFolder();
+// Google's client looks for a machine of Google's otherwise.
+process.env.METADATA_SERVER_DETECTION = 'none';
+
+/** A broker on a free port, and where it is. */
+async function start(options: ProgramOptions, ...args: string[]): Promise<{ broker: Program; address: string }> {
+  const broker = Program.dormouse(['broker', '--port', '0', ...args], options);
+  onTestFinished(() => broker.kill());
+  const [, address] = await broker.shows(/^PUBSUB_EMULATOR_HOST=(\S+)$/m);
+  return { broker, address: address! };
+}
+
+function clientOf(address: string): PubSub {
+  process.env.PUBSUB_EMULATOR_HOST = address;
+  onTestFinished(() => {
+    delete process.env.PUBSUB_EMULATOR_HOST;
+  });
+  return new PubSub({ projectId: 'shop' });
+}
+
+async function publish(address: string, text: string): Promise<number> {
+  const body = JSON.stringify({ messages: [{ data: Buffer.from(text).toString('base64') }] });
+  const headers = { 'content-type': 'application/json' };
+  const topic = `http://${address}/v1/projects/shop/topics/orders`;
+  return (await fetch(`${topic}:publish`, { method: 'POST', headers, body })).status;
+}
+
+test('what one client publishes over REST another receives over gRPC, also after kill -9 of the broker; Ctrl-C ends it', async () => {
+  const data = join(folder, 'kept');
+  const config = join(folder, 'topics.json');
+  const subscriptions = [{ name: 'billing', ackDeadlineSeconds: 30 }];
+  writeFileSync(config, JSON.stringify({ project: 'shop', topics: [{ name: 'orders', subscriptions }] }));
+  const first = await start({}, '--data', data, '--config', config);
+  expect(await publish(first.address, 'kept')).toBe(200);
+  first.broker.kill();
+  await first.broker.exited;
+
+  const { broker, address } = await start({}, '--data', data, '--config', config);
+  const client = clientOf(address);
+  const subscription = client.subscription('billing');
+  expect((await subscription.getMetadata())[0]).toMatchObject({ ackDeadlineSeconds: 30 });
+  const received: string[] = [];
+  subscription.on('message', (message) => {
+    received.push(message.data.toString());
+    message.ack();
+  });
+  await expect.poll(() => received, { timeout: 30_000 }).toEqual(['kept']);
+  await subscription.close();
+  await client.close();
+  broker.interrupt();
+  expect(await broker.finished()).toMatchObject({ code: 0, stderr: '' });
+});
+
+test('a stream that is open is told and does not hold up Ctrl-C; --memory keeps nothing on disk', async () => {
+  const empty = join(folder, 'empty');
+  mkdirSync(empty);
+  const { broker, address } = await start({ folder: empty }, '--memory');
+  const client = clientOf(address);
+  const [topic] = await client.createTopic('orders');
+  await topic.createSubscription('billing');
+  const [servicePath, port] = address.split(':') as [string, string];
+  const sslCreds = credentials.createInsecure();
+  const subscriber = new v1.SubscriberClient({ servicePath, port: Number(port), sslCreds, projectId: 'shop' });
+  const stream = subscriber.streamingPull({});
+  const ended = new Promise((resolve) => stream.on('error', resolve));
+  const received = new Promise((resolve) => stream.on('data', resolve));
+  stream.write({ subscription: 'projects/shop/subscriptions/billing', streamAckDeadlineSeconds: 10 });
+  expect(await publish(address, 'seen')).toBe(200);
+  expect(await received).toMatchObject({ receivedMessages: [{ message: { data: Buffer.from('seen') } }] });
+  broker.interrupt();
+  expect(await ended).toMatchObject({ code: status.UNAVAILABLE });
+  expect(await broker.finished(10_000)).toMatchObject({ code: 0, stderr: '' });
+  expect(readdirSync(empty)).toEqual([]);
+  await subscriber.close();
+  await client.close();
+});
+
+test('what it cannot push it does not accept', async () => {
+  const { address } = await start({}, '--memory');
+  const client = clientOf(address);
+  const [topic] = await client.createTopic('orders');
+  const pushed = topic.createSubscription('billing', { pushEndpoint: 'http://127.0.0.1:9/' });
+  await expect(pushed).rejects.toMatchObject({ code: 12, message: expect.stringContaining('pushEndpoint') });
+  await client.close();
+});
+
+test('a mistake is one clear line', async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void taken.close());
+  const { port } = taken.address() as { port: number };
+  const files: Record<string, string> = {
+    broken: '{',
+    odd: '{"topcis": []}',
+    nameless: '{"topics": [{}]}',
+    wrong: '{"topics": [{"name": "orders", "subscriptions": [{"name": "billing", "ackDeadline": 30}]}]}',
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, `${name}.json`), text);
+  const config = (name: string) => ['--memory', '--port', '0', '--config', join(folder, `${name}.json`)];
+  for (const [args, because] of [
+    [['--memory', '--port', String(port)], `${port} is in use`],
+    [['--port', 'many'], '"many" is no port'],
+    [['--memory', '--data', folder], 'use one of them'],
+    [config('missing'), 'missing.json: cannot be read'],
+    [config('broken'), 'broken.json: cannot be read'],
+    [config('odd'), '"topcis"'],
+    [config('nameless'), 'topics[0] needs a name'],
+    [
+      config('wrong'),
+      '"projects/dormouse/subscriptions/billing": Invalid JSON payload received. Unknown name "ackDeadline"',
+    ],
+  ] as const) {
+    const { code, stderr, stdout } = await dormouse(['broker', ...args]);
+    expect({ args, code, stdout, stderr }).toEqual({
+      args,
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining(because),
+    });
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  }
+});
