@@ -149,7 +149,7 @@ export class StreamingPull {
   #sendSome(subscription: SubscriptionState): boolean {
     const most = Math.min(messagesAResponse, this.#maxMessages - this.#messages);
     const mostBytes = Math.min(bytesAResponse, this.#maxBytes - this.#bytes);
-    const leases = this.#broker.lease(subscription, most, this.#deadlineMs, 'any', undefined, mostBytes);
+    const leases = this.#broker.lease(subscription, most, this.#deadlineMs, { maxBytes: mostBytes });
     if (leases.length === 0) return false;
     for (const lease of leases) {
       const bytes = bytesOf(lease.message);
