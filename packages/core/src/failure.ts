@@ -61,7 +61,7 @@ export function retryPolicy(what: string, options: RetryOptions, defaults: Retry
 }
 
 export type Decision =
-  | { readonly kind: 'retry'; readonly code: ErrorCode; readonly at: number; readonly countsAsFailure: boolean }
+  | { readonly kind: 'retry'; readonly code: ErrorCode; readonly afterMs: number; readonly countsAsFailure: boolean }
   | { readonly kind: 'dead-letter'; readonly code: ErrorCode };
 
 const permanentCodes: ReadonlySet<ErrorCode> = new Set([
@@ -87,23 +87,23 @@ const contendedDelayMs = 1_000;
  * @param failures how often it failed so far under this policy, this time included
  * @param random in [0, 1): spreads retries over the upper half of their backoff, so that what failed together does not return together
  */
-export function decide(error: unknown, failures: number, policy: RetryPolicy, now: number, random: number): Decision {
+export function decide(error: unknown, failures: number, policy: RetryPolicy, random: number): Decision {
   if (error instanceof PermanentError) return { kind: 'dead-letter', code: 'step.permanent' };
   if (error instanceof RetryLaterError) {
-    return { kind: 'retry', code: 'step.retry-later', at: now + error.afterMs, countsAsFailure: false };
+    return { kind: 'retry', code: 'step.retry-later', afterMs: error.afterMs, countsAsFailure: false };
   }
   const code = error instanceof DormouseError ? error.code : 'step.failed';
   if (permanentCodes.has(code)) return { kind: 'dead-letter', code };
   if (code === 'event.newer-version') {
-    return { kind: 'retry', code, at: now + newerVersionDelayMs, countsAsFailure: false };
+    return { kind: 'retry', code, afterMs: newerVersionDelayMs, countsAsFailure: false };
   }
   // Others were faster: no fault of the handler's.
   if (code === 'store.contended') {
-    return { kind: 'retry', code, at: Math.round(now + contendedDelayMs * (0.5 + random)), countsAsFailure: false };
+    return { kind: 'retry', code, afterMs: Math.round(contendedDelayMs * (0.5 + random)), countsAsFailure: false };
   }
   if (failures >= policy.attempts) return { kind: 'dead-letter', code };
   const backoffMs = Math.min(policy.maxBackoffMs, policy.minBackoffMs * 2 ** (failures - 1));
-  return { kind: 'retry', code, at: Math.round(now + backoffMs * (0.5 + random / 2)), countsAsFailure: true };
+  return { kind: 'retry', code, afterMs: Math.round(backoffMs * (0.5 + random / 2)), countsAsFailure: true };
 }
 
 /** Where a handler threw: up to three places, innermost first, without those in packages, in Node, and of who called it. */

@@ -328,7 +328,7 @@ class DeliveryRun {
     // Attempts that asked to be run later are attempts, but no failures.
     const counter = ofActivity ? 'outages' : 'failures';
     const failures = ((inbox.data?.[counter] as number | undefined) ?? 0) + 1;
-    const decision = decide(error, failures, ofActivity ?? retry, now, random.fraction());
+    const decision = decide(error, failures, ofActivity ?? retry, random.fraction());
     const workflow = workflowOf(subject ?? '');
     const cause = causeOf(error);
     // The same for every attempt at this event, as the inbox's.
@@ -342,14 +342,15 @@ class DeliveryRun {
     const published: PublishedEvent[] = [];
 
     if (decision.kind === 'retry') {
+      const { afterMs } = decision;
       const retry: Timer = {
         name: `retry of ${name}`,
-        dueAt: decision.at,
+        dueAt: now + afterMs,
         message: addressed(message, name, this.#attempt + 1),
       };
       writes.push(
         { ref: inbox.ref, data: { ...record, [counter]: failures - (decision.countsAsFailure ? 0 : 1) } },
-        { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...retry }, dueAt: decision.at },
+        { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...retry }, dueAfterMs: afterMs },
       );
     } else {
       const told = {
@@ -390,7 +391,8 @@ class DeliveryRun {
       unit: derivedId(key, this.#attempt),
       cause: this.#cause(id),
       error: { code: decision.code, message: cause },
-      decision: decision.kind === 'retry' ? { kind: 'retry', at: decision.at } : { kind: 'dead-letter', id: key },
+      decision:
+        decision.kind === 'retry' ? { kind: 'retry', at: now + decision.afterMs } : { kind: 'dead-letter', id: key },
       published,
       startedAt: this.#startedAt,
       durationMs: Math.round(clock.steady() - this.#begunAt),

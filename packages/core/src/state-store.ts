@@ -23,6 +23,8 @@ export interface Write {
   readonly data: Record<string, unknown> | null;
   /** When the scheduler must look at this document: it is a timer. Epoch milliseconds. */
   readonly dueAt?: number;
+  /** The same, counted from the commit: whatever the clock was set to meanwhile, it is not longer than this. */
+  readonly dueAfterMs?: number;
   /** Since when only a repeat of what is done would ask for it: retention may remove it. Epoch milliseconds. */
   readonly settledAt?: number;
 }

@@ -10,7 +10,7 @@ export interface Timer {
   readonly name: string;
   /** Id of the event it will publish, new each time the timer is set. A retry's timer has none: its attempt tells it apart. */
   readonly generation?: string;
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds. Of a retry, which waits for a duration and for no date: as it was when that was decided. */
   readonly dueAt: number;
   readonly message: Message;
   /** A commit took its message in. The mark stays, since every subscription of the topic takes the same message. */

@@ -299,7 +299,7 @@ export class LocalPlatform {
       stop,
     );
     store.onCommitted = (notice) => {
-      if (notice.dueAt !== undefined) scheduler.wake(notice.dueAt);
+      if (notice.dueAt !== undefined) scheduler.wake(notice.dueAt, notice.at);
       platform.onCommitted(notice);
     };
     return platform;

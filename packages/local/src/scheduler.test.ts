@@ -46,10 +46,12 @@ let clock: SetClock;
 let database: Database;
 let store: SqliteStateStore;
 let scheduler: Scheduler;
+let whileSyncing: () => void;
 
 beforeEach(async () => {
   clock = new SetClock();
-  database = new Database(':memory:');
+  whileSyncing = () => {};
+  database = new Database(':memory:', { sync: async () => whileSyncing() });
   const broker = new Broker(database, clock);
   await broker.createTopic({ name: 'projects/test/topics/news' });
   const topicName = (topic: string) => `projects/test/topics/${topic}`;
@@ -64,16 +66,17 @@ afterEach(async () => {
 function start(): void {
   const log = { info() {}, warn() {}, error() {} };
   scheduler = new Scheduler(database, store, clock, log);
-  store.onCommitted = ({ dueAt }) => dueAt !== undefined && scheduler.wake(dueAt);
+  store.onCommitted = ({ dueAt, at }) => dueAt !== undefined && scheduler.wake(dueAt, at);
   scheduler.start();
 }
 
-/** A timer of a handler's has a generation; a retry's has none. */
+/** A timer of a handler's has a generation, and a date. A retry's has none, and a duration. */
 async function wait(name: string, ms: number, generation?: string): Promise<void> {
   const dueAt = clock.now() + ms;
   const message = { topic: 'news', attributes: { name }, data: '' };
   const data = { name, dueAt, message, ...(generation !== undefined && { generation }) };
-  const writes = [{ ref: `timers/WF-1/named/${name}`, data, dueAt }];
+  const due = generation === undefined ? { dueAfterMs: ms } : { dueAt };
+  const writes = [{ ref: `timers/WF-1/named/${name}`, data, ...due }];
   await store.commit({ tenant: 'default', reads: [], writes, entries: [], journal: [], publish: [] });
 }
 
@@ -107,6 +110,17 @@ test('neither does one where a deadline is set meanwhile that comes earlier by i
   expect(await fired()).toEqual(['retry']);
   clock.pass(day / 2);
   expect(await fired()).toEqual(['retry', 'deadline']);
+});
+
+test('neither does one where the clock goes back while a retry is synced, however long nothing was looked at', async () => {
+  clock.pass(2 * day);
+  whileSyncing = () => {
+    whileSyncing = () => {};
+    clock.set(-day);
+  };
+  await wait('retry', 10 * second);
+  clock.pass(10 * second);
+  expect(await fired()).toEqual(['retry']);
 });
 
 test('a clock set back while nothing ran holds up no backoff either', async () => {

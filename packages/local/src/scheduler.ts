@@ -30,10 +30,11 @@ export class Scheduler {
     this.#log = log;
   }
 
-  /** Makes sure that it is awake by then. */
-  wake(at: number): void {
+  /** Makes sure that it is awake by then. @param saidAt the date when that was said: the clock may have gone back since */
+  wake(at: number, saidAt: number): void {
     if (this.#stopped) return;
     const now = this.#clock.now();
+    this.#latest = Math.max(this.#latest, saidAt);
     if (now < this.#latest) {
       // Set back: what was the earliest is not any more.
       this.#awake();
@@ -84,7 +85,7 @@ export class Scheduler {
       const failed = fired.find(({ status }) => status === 'rejected');
       if (failed) throw (failed as PromiseRejectedResult).reason;
       const next = this.#store.nextDueAt();
-      if (next !== undefined) this.wake(next);
+      if (next !== undefined) this.wake(next, now);
     } catch (error) {
       if (this.#stopped) return;
       this.#log.error('timer.failed', { cause: causeOf(error), retryAfterMs });

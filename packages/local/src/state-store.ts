@@ -41,6 +41,8 @@ export interface StateStoreOptions {
 export interface CommitNotice {
   /** Workflows whose log or journal grew. */
   readonly workflows: readonly Ref[];
+  /** When, by the clock as it was. */
+  readonly at: number;
   /** The earliest timer set, if one was. */
   readonly dueAt: number | undefined;
 }
@@ -156,7 +158,8 @@ export class SqliteStateStore implements StateStore {
     const now = this.#options.now();
 
     const { tenant } = unit;
-    const versions = unit.writes.map(({ ref, data, dueAt, settledAt }) => {
+    let earliest: number | undefined;
+    const versions = unit.writes.map(({ ref, data, settledAt, ...write }) => {
       if (data === null) {
         const { changes } = this.#sql.remove.run(ref, tenant);
         if (changes === 0 && this.#read(ref).version !== null) throw taken(ref);
@@ -166,6 +169,8 @@ export class SqliteStateStore implements StateStore {
       const collection = collectionOf(ref);
       const over = collection === workflows && closedStatuses.includes(data.status as string);
       const settled = settledAt ?? (over ? now : null);
+      const dueAt = write.dueAfterMs === undefined ? write.dueAt : now + write.dueAfterMs;
+      if (dueAt !== undefined) earliest = Math.min(dueAt, earliest ?? dueAt);
       const row = [ref, collection, tenant, version, now, dueAt ?? null, settled, JSON.stringify(data)];
       if (this.#sql.write.run(...row).changes === 0) throw taken(ref);
       return String(version);
@@ -200,16 +205,17 @@ export class SqliteStateStore implements StateStore {
     }
     for (const message of unit.publish) broker.append(topicName(message.topic), message);
 
-    const due = unit.writes.flatMap(({ dueAt }) => dueAt ?? []);
-    const dueAt = due.length > 0 ? Math.min(...due) : undefined;
-    if (touched.size > 0 || dueAt !== undefined) {
-      database.afterSync(() => this.onCommitted({ workflows: [...touched], dueAt }));
+    if (touched.size > 0 || earliest !== undefined) {
+      const notice = { workflows: [...touched], at: now, dueAt: earliest };
+      database.afterSync(() => this.onCommitted(notice));
     }
     return { versions };
   }
 
   #refuseUndeclared({ publish, writes }: UnitOfWork): void {
-    const held = writes.flatMap(({ data, dueAt }) => (dueAt === undefined ? [] : [data!.message as Message]));
+    const held = writes.flatMap(({ data, dueAt, dueAfterMs }) =>
+      dueAt === undefined && dueAfterMs === undefined ? [] : [data!.message as Message],
+    );
     for (const { topic } of [...publish, ...held]) {
       if (this.#options.broker.hasTopic(this.#options.topicName(topic))) continue;
       throw new DormouseError('topic.undeclared', `the system declares no topic "${topic}"; add it to its \`topics\``);

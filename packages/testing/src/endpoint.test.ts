@@ -244,6 +244,24 @@ test('ids of published events are the same in every run for the same event', asy
   expect(new Set(ids).size).toBe(2);
 });
 
+test('a retry decided right before the clock goes back, and committed right after, waits no longer than its backoff', async () => {
+  await using bench = await Bench.with(
+    async () => {
+      throw new Error('not yet');
+    },
+    { retry: { minBackoff: '10s' } },
+  );
+  bench.ports.random.fraction = () => {
+    bench.clock.advance(-86_400_000);
+    return 1;
+  };
+  await bench.deliver(event('E1'));
+  bench.clock.advance(9_999);
+  expect(bench.stores.store.due(bench.clock.now(), 10)).toEqual([]);
+  bench.clock.advance(1);
+  expect(bench.stores.store.due(bench.clock.now(), 10)).toHaveLength(1);
+});
+
 test('a handler that throws is run again by an addressed message after its backoff, which doubles', async () => {
   await using bench = await Bench.with(
     async () => {
