@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { parseFilter } from './filter.ts';
 import { shortName } from './names.ts';
-import type { SubscriptionConfig } from './subscription.ts';
+import type { SubscriptionConfig } from './subscription-config.ts';
 
 export interface Backlog {
   readonly subscription: string;

@@ -1,9 +1,15 @@
 import { BrokerError } from './broker-error.ts';
 import type { Database } from './database.ts';
-import { FilterError, parseFilter } from './filter.ts';
+import { deadLetterOf } from './dead-letter.ts';
+import { Exceptions } from './exceptions.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { Log, type PubsubMessage } from './log.ts';
+import { checkMessages } from './message-limits.ts';
 import { checkResourceName } from './names.ts';
-import { type Lease, type SubscriptionConfig, SubscriptionState, type Wanted } from './subscription.ts';
+import { Policies } from './policies.ts';
+import { Snapshots } from './snapshots.ts';
+import { type Lease, SubscriptionState, type Wanted } from './subscription.ts';
+import { bounds, millisecondsOf, retentionOf, type SubscriptionConfig, ttlOf } from './subscription-config.ts';
 
 /** Time as the broker needs it. */
 export interface BrokerClock {
@@ -18,6 +24,8 @@ export interface BrokerClock {
 export interface TopicConfig {
   readonly name: string;
   readonly labels?: Readonly<Record<string, string>>;
+  /** How long every message is kept, whoever acked it. */
+  readonly messageRetentionDuration?: string;
   readonly kmsKeyName?: string;
   readonly ingestionDataSourceSettings?: unknown;
 }
@@ -34,23 +42,24 @@ export const deletedTopic = '_deleted-topic_';
 export interface BrokerOptions {
   /** Messages that differ in this attribute take turns on every subscription, so that no burst of one starves the others. */
   readonly fairBy?: string;
+  /**
+   * Whether messages past their retention and subscriptions idle for too long go, and what is settled is removed, as on Google.
+   * Default true; otherwise `prune` is the owner's to call, and what nobody acked is kept for ever.
+   */
+  readonly tidies?: boolean;
   /** Whether somebody pushes. Default true; where nobody does, endpoints are refused rather than kept and forgotten. */
   readonly pushes?: boolean;
 }
 
-const alarmRetryMs = 1_000;
+/** A delivery, as its ack id names it. */
+export interface Delivery {
+  readonly position: number;
+  readonly attempt: number;
+}
 
-/** Source of the limits: google.pubsub.v1 and its quotas. */
-const limits = {
-  messagesAPublish: 1000,
-  attributes: 100,
-  keyBytes: 256,
-  valueBytes: 1024,
-  messageBytes: 10_000_000,
-  publishBytes: 10_000_000,
-  orderingKeyBytes: 1024,
-  backoffMs: 600_000,
-};
+const alarmRetryMs = 1_000;
+/** What a subscription was last used for is written down when it is so much older than what is there. */
+const activeEveryMs = 3_600_000;
 
 /**
  * Topics, subscriptions, publishing and leasing over one database.
@@ -66,6 +75,12 @@ export class Broker {
   readonly #epoch: number;
   readonly #fairBy: string | undefined;
   readonly pushes: boolean;
+  readonly policies: Policies;
+  readonly snapshots: Snapshots;
+  readonly #tidies: boolean;
+  readonly #housekeeping: Housekeeping | undefined;
+  /** Subscriptions that are asked again in the next turn of the loop. */
+  readonly #looking = new Set<SubscriptionState>();
   /** The first seen since the start, of a message that came or waited. */
   #lane: string | undefined;
   /** Whether there were messages of more than one. */
@@ -87,29 +102,38 @@ export class Broker {
        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, topic INTEGER NOT NULL, config TEXT NOT NULL, cursor INTEGER NOT NULL
      ) STRICT;
      ${Log.schema[0]}
-     ${SubscriptionState.schema[0]}`,
+     ${Exceptions.schema[0]}`,
     Log.schema[1]!,
-    SubscriptionState.schema[1]!,
-    'CREATE TABLE policy (resource TEXT PRIMARY KEY, policy TEXT NOT NULL) STRICT, WITHOUT ROWID;',
+    Exceptions.schema[1]!,
+    Policies.schema,
+    `${Log.schema[2]}
+     ${Exceptions.schema[2]}
+     ${Snapshots.schema}
+     ALTER TABLE subscription ADD COLUMN seeks INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE subscription ADD COLUMN begin INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE subscription ADD COLUMN active_at INTEGER;`,
   ];
 
-  constructor(database: Database, clock: BrokerClock, { fairBy, pushes = true }: BrokerOptions = {}) {
+  constructor(database: Database, clock: BrokerClock, { fairBy, pushes = true, tidies = true }: BrokerOptions = {}) {
     database.migrate('broker', Broker.schema);
     this.#database = database;
     this.#clock = clock;
     this.#epoch = clock.now() - clock.steady();
     this.#fairBy = fairBy;
     this.pushes = pushes;
+    this.#tidies = tidies;
     this.#log = new Log(database);
+    this.policies = new Policies(database);
+    this.snapshots = new Snapshots(database, this.#log, clock.now);
     // No backoff is longer: one that ends later was set before the machine's clock went back.
-    database.prepare('UPDATE exception SET due_at = ?1 WHERE due_at > ?1').run(this.#time + limits.backoffMs);
+    database.prepare('UPDATE exception SET due_at = ?1 WHERE due_at > ?1').run(this.#time + bounds.backoffMs.most);
     for (const row of database.prepare('SELECT * FROM topic').all()) {
       this.#addTopic(row.id as number, JSON.parse(row.config as string));
     }
     for (const row of database.prepare('SELECT * FROM subscription').all()) {
-      const { id, topic, config, cursor } = row as unknown as SubscriptionRow;
-      this.#addSubscription(id, topic, JSON.parse(config), cursor);
+      this.#addSubscription(row as unknown as SubscriptionRow);
     }
+    this.#housekeeping = tidies ? new Housekeeping(this, clock) : undefined;
   }
 
   get topics(): TopicConfig[] {
@@ -152,16 +176,23 @@ export class Broker {
     checkResourceName('subscriptions', config.name);
     this.#refuseExisting(this.#subscriptions, config.name);
     const topic = this.#topicState(config.topic);
-    checkPolicy(config);
     await this.#database.write(() => {
       this.#refuseRow('subscription', config.name);
       // Of a topic that is deleted in the same group, only its row knows it.
       this.#configOf('topic', topic.config.name);
       const cursor = this.#log.end;
       const { lastInsertRowid } = this.#database
-        .prepare('INSERT INTO subscription (name, topic, config, cursor) VALUES (?, ?, ?, ?)')
-        .run(config.name, topic.id, JSON.stringify(config), cursor);
-      this.#database.afterSync(() => this.#addSubscription(Number(lastInsertRowid), topic.id, config, cursor));
+        .prepare('INSERT INTO subscription (name, topic, config, cursor, begin, active_at) VALUES (?, ?, ?, ?, ?, ?)')
+        .run(config.name, topic.id, JSON.stringify(config), cursor, cursor, this.#clock.now());
+      const row = {
+        id: Number(lastInsertRowid),
+        topic: topic.id,
+        config: JSON.stringify(config),
+        cursor,
+        begin: cursor,
+        seeks: 0,
+      };
+      this.#database.afterSync(() => this.#addSubscription(row));
     });
     return config;
   }
@@ -188,7 +219,7 @@ export class Broker {
       this.#database
         .prepare("UPDATE subscription SET config = json_set(config, '$.topic', ?) WHERE topic = ?")
         .run(deletedTopic, topic.id);
-      this.#forgetPolicy(name);
+      this.policies.forget(name);
       this.#database.afterSync(() => {
         this.#topics.delete(name);
         for (const each of topic.subscriptions) each.config = { ...each.config, topic: deletedTopic };
@@ -204,7 +235,6 @@ export class Broker {
     const subscription = this.subscription(name);
     return this.#database.write(() => {
       const config = change(this.#configOf('subscription', name));
-      checkPolicy(config);
       this.#database
         .prepare('UPDATE subscription SET config = ? WHERE id = ?')
         .run(JSON.stringify(config), subscription.id);
@@ -223,7 +253,7 @@ export class Broker {
       this.#configOf('subscription', name);
       this.#database.prepare('DELETE FROM subscription WHERE id = ?').run(subscription.id);
       this.#database.prepare('DELETE FROM exception WHERE subscription = ?').run(subscription.id);
-      this.#forgetPolicy(name);
+      this.policies.forget(name);
       this.#database.afterSync(() => this.#endSubscription(subscription));
     });
   }
@@ -242,24 +272,9 @@ export class Broker {
       this.#database.prepare('DELETE FROM exception WHERE subscription = ?').run(subscription.id);
       this.#database.afterSync(() => {
         this.#endSubscription(subscription);
-        this.#addSubscription(subscription.id, 0, config, cursor);
+        const { id, begin, seeks } = subscription;
+        this.#addSubscription({ id, topic: 0, config: JSON.stringify(config), cursor, begin, seeks });
       });
-    });
-  }
-
-  /** The IAM policy of a resource; undefined where none was set. */
-  policy(resource: string): unknown {
-    const row = this.#database.prepare('SELECT policy FROM policy WHERE resource = ?').get(resource);
-    return row && JSON.parse(row.policy as string);
-  }
-
-  async setPolicy<T>(resource: string, change: (policy: unknown) => T): Promise<T> {
-    return this.#database.write(() => {
-      const policy = change(this.policy(resource));
-      this.#database
-        .prepare('INSERT OR REPLACE INTO policy (resource, policy) VALUES (?, ?)')
-        .run(resource, JSON.stringify(policy));
-      return policy;
     });
   }
 
@@ -284,19 +299,36 @@ export class Broker {
       this.#noticeLane(lane);
       for (const subscription of topic.subscriptions) subscription.notice(lane, position);
       for (const subscription of topic.subscriptions) this.#tell(subscription);
+      this.#housekeeping?.notice();
     });
     return messageId;
   }
 
-  /** Leases what can be had now, up to `max`. */
+  /**
+   * Leases what can be had now, up to `max`. Where a lease has a `written`, its message is to be shown to nobody before that
+   * has resolved; where it rejects, the lease has ended.
+   */
   lease(
     subscription: SubscriptionState,
     max: number,
     durationMs = subscription.ackDeadlineMs,
     wanted?: Wanted,
   ): Lease[] {
-    const leases = subscription.lease(max, this.#time, durationMs, wanted);
-    if (leases.length > 0) this.#setAlarm(subscription);
+    subscription.activeAt = this.#clock.now();
+    const all = subscription.lease(max, this.#time, durationMs, wanted);
+    this.#lookOn(subscription);
+    if (all.length === 0) return all;
+    this.#setAlarm(subscription);
+    // Delivered that often already, and the process died before its last failure was written down.
+    const [spent, leases] = partition(all, (lease) => this.#isSpent(subscription, lease.attempt - 1));
+    if (spent.length > 0) void this.#setAside(subscription, spent);
+    if (leases.length > 0 && subscription.writesLeases) {
+      const written = this.#database.write(() => subscription.writeLeases(leases));
+      written.catch(() => {
+        for (const { message } of leases) subscription.release(message.position);
+      });
+      for (const lease of leases) lease.written = written;
+    }
     return leases;
   }
 
@@ -310,25 +342,61 @@ export class Broker {
           this.#flushing = false;
           for (const each of this.#subscriptions.values()) each.flush();
         })
+        .then(() => this.#housekeeping?.notice())
         // An ack that could not be written comes again after a restart, as an ordinary ack may.
         .catch(() => {
           this.#flushing = false;
         });
+      // With another of its key.
+      if (subscription.waiting.size > 0 && subscription.hasCandidates) this.#tell(subscription);
     }
     return held;
   }
 
+  /** Acks that are durable when they are answered, and hold for good. Answers those whose lease was gone, which are not acked. */
+  async ackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
+    const acked: Lease[] = [];
+    try {
+      const gone = await this.#database.write(() => {
+        const gone: Delivery[] = [];
+        for (const delivery of deliveries) {
+          const lease = subscription.held(delivery.position, delivery.attempt, this.#time);
+          if (!lease) {
+            gone.push(delivery);
+            continue;
+          }
+          subscription.ackNow(lease);
+          acked.push(lease);
+        }
+        subscription.flush();
+        return gone;
+      });
+      this.#housekeeping?.notice();
+      if (subscription.hasCandidates) this.#tell(subscription);
+      return gone;
+    } catch (error) {
+      for (const lease of acked) subscription.undoAck(lease);
+      throw error;
+    }
+  }
+
   /** @param died whoever had them died meanwhile */
   async nack(subscription: SubscriptionState, positions: readonly number[], died = false): Promise<void> {
-    await this.#database.write(() => {
-      for (const position of positions) subscription.nack(position, this.#time, died);
-    });
-    this.#setAlarm(subscription);
+    const leases = positions.flatMap((position) => subscription.leases.get(position) ?? []);
+    await this.#setAside(subscription, leases, died);
+  }
+
+  /** Nacks as durably as `ackExactly` acks. Answers those whose lease was gone. */
+  async nackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
+    const [held, gone] = this.#held(subscription, deliveries);
+    await this.#setAside(subscription, held);
+    return gone;
   }
 
   /** Nobody saw the message: it may be leased again at once, and the attempt does not count. */
   release(subscription: SubscriptionState, position: number): void {
     subscription.release(position);
+    if (subscription.waiting.size > 0) this.#tell(subscription);
   }
 
   /** Lets a lease run until so long from now. A lease that is gone stays gone. */
@@ -337,6 +405,43 @@ export class Broker {
     if (!lease) return;
     lease.expiresAt = this.#time + durationMs;
     this.#setAlarm(subscription);
+  }
+
+  /** Extends as durably as `ackExactly` acks. Answers those whose lease was gone. */
+  async extendExactly(
+    subscription: SubscriptionState,
+    deliveries: readonly Delivery[],
+    durationMs: number,
+  ): Promise<Delivery[]> {
+    const [held, gone] = this.#held(subscription, deliveries);
+    const expiresAt = this.#time + durationMs;
+    await this.#database.write(() => {
+      for (const lease of held) {
+        if (subscription.leases.get(lease.message.position) !== lease || lease.acking) continue;
+        subscription.writeExtension(lease, expiresAt);
+        lease.expiresAt = expiresAt;
+      }
+    });
+    this.#setAlarm(subscription);
+    return gone;
+  }
+
+  /**
+   * Everything published before a time is acked, and everything since is not, as far as it is retained: by the topic, or by the
+   * subscription for what was acked. What was delivered before has no say any more.
+   */
+  async seekTime(name: string, time: number): Promise<void> {
+    await this.#seek(name, (subscription, now) => {
+      const cursor = this.#log.lastBefore(time);
+      const from = this.#retainedFrom(subscription, now);
+      if (from === undefined) subscription.seek(Math.max(cursor, subscription.cursor), 'same', this.#time);
+      else subscription.seek(Math.max(cursor, from), 'none', this.#time);
+    });
+  }
+
+  /** As the snapshot has it. @throws BrokerError NOT_FOUND, or INVALID_ARGUMENT where it is of another topic */
+  async seekSnapshot(name: string, snapshot: string): Promise<void> {
+    await this.#seek(name, (subscription) => this.snapshots.seek(snapshot, subscription, this.#time));
   }
 
   /**
@@ -354,6 +459,7 @@ export class Broker {
     for (;;) {
       if (signal?.aborted) return [];
       const leases = this.lease(subscription, max, subscription.ackDeadlineMs, wanted);
+      await leases[0]?.written;
       const leftMs = waitUntil - this.#clock.steady();
       if (leases.length > 0 || leftMs <= 0 || subscription.ended || this.#closed) return leases;
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -368,7 +474,9 @@ export class Broker {
 
   /** Whether something could be leased now. */
   available(subscription: SubscriptionState, wanted?: Wanted): boolean {
-    return subscription.available(this.#time, wanted);
+    const available = subscription.available(this.#time, wanted);
+    if (!available) this.#lookOn(subscription);
+    return available;
   }
 
   /**
@@ -384,16 +492,39 @@ export class Broker {
   }
 
   /**
-   * Removes messages that were published before a time and that every subscription of their topic has settled, looking
-   * at so many from a position on. Answers how many went, and where to go on; undefined at the end.
+   * Removes messages that nobody can have any more, of those published before a time, so many at most: past the cursor
+   * of every subscription and snapshot, and the retention of all of them. Answers how many went.
    */
-  prune(after: number, publishedBefore: number, looks: number): Promise<{ removed: number; next: number | undefined }> {
-    return this.#database.write(() => this.#log.prune(after, publishedBefore, looks));
+  prune(most: number, publishedBefore = Number.POSITIVE_INFINITY): Promise<number> {
+    return this.#database.write(() => {
+      let removed = 0;
+      for (const topicId of this.#log.topicIds()) {
+        if (removed >= most) break;
+        removed += this.#log.prune(topicId, this.#lastPrunable(topicId), publishedBefore, most - removed);
+      }
+      return removed;
+    });
+  }
+
+  /** Snapshots whose time is over, and subscriptions that nobody used for their time to live. */
+  async removeExpired(): Promise<void> {
+    const now = this.#clock.now();
+    await this.#database.write(() => this.snapshots.removeExpired());
+    for (const subscription of [...this.#subscriptions.values()]) {
+      const ttlMs = ttlOf(subscription.config);
+      if (ttlMs === undefined) continue;
+      const row = this.#database.prepare('SELECT active_at FROM subscription WHERE id = ?').get(subscription.id);
+      const activeAt = Math.max((row?.active_at as number | null) ?? now, subscription.activeAt ?? 0);
+      if (subscription.waiting.size > 0 || now - activeAt < ttlMs)
+        await this.#noteActive(subscription, now, row?.active_at);
+      else await this.deleteSubscription(subscription.config.name);
+    }
   }
 
   /** Sets no alarm and tells nobody any more. The database stays open. */
   close(): void {
     this.#closed = true;
+    this.#housekeeping?.stop();
     for (const { cancel } of this.#alarms.values()) cancel();
     this.#alarms.clear();
     this.onAvailable = () => {};
@@ -421,19 +552,121 @@ export class Broker {
   async #onAlarm(subscription: SubscriptionState): Promise<void> {
     this.#alarms.delete(subscription);
     const now = this.#time;
-    const expired = [...subscription.leases]
-      .filter(([, { expiresAt }]) => expiresAt <= now)
-      .map(([position]) => position);
+    const expired = [...subscription.leases.values()].filter(({ expiresAt }) => expiresAt <= now);
     try {
-      if (expired.length > 0) await this.nack(subscription, expired);
+      if (expired.length > 0) await this.#setAside(subscription, expired);
     } catch {
       // The disk would not take it: the leases stand, and are looked at again shortly.
-      for (const position of expired) this.extend(subscription, position, alarmRetryMs);
+      for (const { message } of expired) this.extend(subscription, message.position, alarmRetryMs);
       return;
     }
     if (this.#closed) return;
     this.#setAlarm(subscription);
     if (this.available(subscription)) this.#tell(subscription);
+  }
+
+  /** Waits out its backoff, or has failed as often as its policy allows and goes to the dead-letter topic in the same write. */
+  async #setAside(subscription: SubscriptionState, leases: readonly Lease[], died = false): Promise<void> {
+    const forwarded: Lease[] = [];
+    try {
+      await this.#database.write(() => {
+        for (const lease of leases) {
+          if (!this.#isSpent(subscription, lease.attempt)) subscription.nack(lease, this.#time, died);
+          else if (subscription.leases.get(lease.message.position) === lease && !lease.acking) {
+            this.append(
+              subscription.config.deadLetterPolicy!.deadLetterTopic!,
+              deadLetterOf(subscription.config, lease),
+            );
+            subscription.ackNow(lease);
+            forwarded.push(lease);
+          }
+        }
+        if (forwarded.length > 0) subscription.flush();
+      });
+    } catch (error) {
+      for (const lease of forwarded) subscription.undoAck(lease);
+      throw error;
+    }
+    this.#setAlarm(subscription);
+    if (subscription.waiting.size > 0 && this.available(subscription)) this.#tell(subscription);
+  }
+
+  /** Whether so many attempts are all that its policy allows. Without its topic a message stays where it is. */
+  #isSpent({ config: { deadLetterPolicy } }: SubscriptionState, attempts: number): boolean {
+    if (!deadLetterPolicy) return false;
+    const { deadLetterTopic = '', maxDeliveryAttempts = bounds.attempts.unset } = deadLetterPolicy;
+    return attempts >= maxDeliveryAttempts && this.#topics.has(deadLetterTopic);
+  }
+
+  #held(subscription: SubscriptionState, deliveries: readonly Delivery[]): [Lease[], Delivery[]] {
+    const held: Lease[] = [];
+    const gone: Delivery[] = [];
+    for (const delivery of deliveries) {
+      const lease = subscription.held(delivery.position, delivery.attempt, this.#time);
+      if (lease) held.push(lease);
+      else gone.push(delivery);
+    }
+    return [held, gone];
+  }
+
+  async #seek(name: string, seek: (subscription: SubscriptionState, now: number) => void): Promise<void> {
+    const subscription = this.subscription(name);
+    try {
+      await this.#database.write(() => {
+        this.#configOf('subscription', name);
+        seek(subscription, this.#clock.now());
+        this.#database.prepare('UPDATE subscription SET seeks = seeks + 1 WHERE id = ?').run(subscription.id);
+      });
+    } catch (error) {
+      subscription.seekFailed();
+      throw error;
+    }
+    this.#setAlarm(subscription);
+    this.#tell(subscription);
+  }
+
+  /** The last position that can't be had again; undefined where nothing acked is retained. */
+  #retainedFrom({ begin, config }: SubscriptionState, now: number): number | undefined {
+    const ofTopicMs = millisecondsOf(this.#topics.get(config.topic)?.config.messageRetentionDuration);
+    const ofTopic = ofTopicMs === undefined ? undefined : this.#log.lastBefore(now - ofTopicMs);
+    if (!config.retainAckedMessages) return ofTopic;
+    const ofSubscription = Math.max(begin, this.#log.lastBefore(now - retentionOf(config)));
+    return Math.min(ofTopic ?? Number.POSITIVE_INFINITY, ofSubscription);
+  }
+
+  /** Up to where nobody can have what is in a topic's log. */
+  #lastPrunable(topicId: number): number {
+    const now = this.#clock.now();
+    let last = this.#log.end;
+    const topic = [...this.#topics.values()].find(({ id }) => id === topicId);
+    const ofTopicMs = millisecondsOf(topic?.config.messageRetentionDuration);
+    if (ofTopicMs !== undefined) last = Math.min(last, this.#log.lastBefore(now - ofTopicMs));
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.topicId !== topicId) continue;
+      const { config, cursor, begin } = subscription;
+      const past = this.#log.lastBefore(now - retentionOf(config));
+      const acked = config.retainAckedMessages ? Math.max(begin, Math.min(cursor, past)) : cursor;
+      last = Math.min(last, this.#tidies ? Math.max(acked, past) : acked);
+    }
+    return Math.min(last, this.snapshots.lowestCursor(topicId));
+  }
+
+  async #noteActive({ id, activeAt }: SubscriptionState, now: number, written: unknown): Promise<void> {
+    const at = activeAt ?? now;
+    if (written !== null && at - (written as number) < activeEveryMs) return;
+    await this.#database.write(() =>
+      this.#database.prepare('UPDATE subscription SET active_at = ? WHERE id = ?').run(at, id),
+    );
+  }
+
+  /** Asks again in the next turn of the loop, where a subscription has much to pass over. */
+  #lookOn(subscription: SubscriptionState): void {
+    if (!subscription.isLooking || this.#looking.has(subscription)) return;
+    this.#looking.add(subscription);
+    setImmediate(() => {
+      this.#looking.delete(subscription);
+      if (!this.#closed && !subscription.ended) this.#tell(subscription);
+    });
   }
 
   #tell(subscription: SubscriptionState): void {
@@ -470,10 +703,6 @@ export class Broker {
     return JSON.parse(row.config as string);
   }
 
-  #forgetPolicy(resource: string): void {
-    this.#database.prepare('DELETE FROM policy WHERE resource = ?').run(resource);
-  }
-
   #endSubscription(subscription: SubscriptionState): void {
     this.#subscriptions.delete(subscription.config.name);
     this.#topics.get(subscription.config.topic)?.subscriptions.delete(subscription);
@@ -489,8 +718,16 @@ export class Broker {
   }
 
   /** Its topic may be gone, or not its any more. */
-  #addSubscription(id: number, topicId: number, config: SubscriptionConfig, cursor: number): void {
-    const subscription = new SubscriptionState(id, topicId, config, cursor, this.#log, this.#database);
+  #addSubscription({ topic: topicId, config: text, ...row }: SubscriptionRow): void {
+    const config: SubscriptionConfig = JSON.parse(text);
+    const subscription = new SubscriptionState({
+      ...row,
+      topicId,
+      config,
+      log: this.#log,
+      database: this.#database,
+      retainedSince: (of) => (this.#tidies ? this.#clock.now() - retentionOf(of) : Number.NEGATIVE_INFINITY),
+    });
     for (const lane of subscription.lanes) this.#noticeLane(lane);
     this.#subscriptions.set(config.name, subscription);
     if (!config.detached) this.#topics.get(config.topic)?.subscriptions.add(subscription);
@@ -503,66 +740,11 @@ interface SubscriptionRow {
   readonly topic: number;
   readonly config: string;
   readonly cursor: number;
+  readonly begin: number;
+  readonly seeks: number;
 }
 
-function checkPolicy({ name, filter, ackDeadlineSeconds = 0, retryPolicy = {} }: SubscriptionConfig): void {
-  try {
-    parseFilter(filter ?? '');
-  } catch (error) {
-    if (!(error instanceof FilterError)) throw error;
-    throw new BrokerError('INVALID_ARGUMENT', `subscription "${name}": filter: ${error.message}`, { cause: error });
-  }
-  if (ackDeadlineSeconds !== 0 && !(ackDeadlineSeconds >= 10 && ackDeadlineSeconds <= 600)) {
-    throw new BrokerError(
-      'INVALID_ARGUMENT',
-      `subscription "${name}": ackDeadlineSeconds must be 10 to 600, got ${ackDeadlineSeconds}`,
-    );
-  }
-  for (const [field, value] of Object.entries(retryPolicy)) {
-    const seconds = Number(/^(\d+(?:\.\d+)?)s$/.exec(String(value))?.[1] ?? Number.NaN);
-    if (!(seconds >= 0 && seconds * 1000 <= limits.backoffMs)) {
-      throw new BrokerError(
-        'INVALID_ARGUMENT',
-        `subscription "${name}": retryPolicy.${field} must be "0s" to "600s", got "${value}"`,
-      );
-    }
-  }
-}
-
-function checkMessages(messages: readonly PubsubMessage[]): void {
-  const refuse = (what: string) => {
-    throw new BrokerError('INVALID_ARGUMENT', what);
-  };
-  if (messages.length === 0 || messages.length > limits.messagesAPublish) {
-    refuse(`a publish takes 1 to ${limits.messagesAPublish} messages, got ${messages.length}`);
-  }
-  let bytes = 0;
-  for (const [index, { data, attributes, orderingKey = '' }] of messages.entries()) {
-    const entries = Object.entries(attributes);
-    const where = `messages[${index}]`;
-    if (data === '' && entries.length === 0) refuse(`${where} has neither data nor attributes; give it one of them`);
-    if (data.length * 0.75 > limits.messageBytes) refuse(`${where}: data is over ${limits.messageBytes} bytes`);
-    if (Buffer.byteLength(orderingKey) > limits.orderingKeyBytes)
-      refuse(`${where}: the ordering key is over ${limits.orderingKeyBytes} bytes`);
-    if (orderingKey !== (messages[0]!.orderingKey ?? '')) {
-      throw new BrokerError(
-        'FAILED_PRECONDITION',
-        `${where}: in a single publish request, all messages must have no ordering key or all the same`,
-      );
-    }
-    bytes += data.length * 0.75;
-    if (entries.length > limits.attributes)
-      refuse(`${where} has ${entries.length} attributes; at most ${limits.attributes} are allowed`);
-    for (const [key, value] of entries) {
-      if (key === '' || Buffer.byteLength(key) > limits.keyBytes)
-        refuse(`${where}: an attribute key must have 1 to ${limits.keyBytes} bytes`);
-      if (Buffer.byteLength(value) > limits.valueBytes)
-        refuse(`${where}: attribute "${key}" is over ${limits.valueBytes} bytes`);
-      // Clients keep traces and schemas in attributes of theirs.
-      if (/^goog(?!client_)/.test(key)) refuse(`${where}: attribute "${key}" must not begin with "goog"`);
-      bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
-    }
-  }
-  if (bytes > limits.publishBytes)
-    refuse(`the messages have ${Math.ceil(bytes)} bytes; at most ${limits.publishBytes} are allowed`);
+function partition<T>(all: readonly T[], test: (each: T) => boolean): [T[], T[]] {
+  const { yes = [], no = [] } = Object.groupBy(all, (each) => (test(each) ? 'yes' : 'no'));
+  return [yes, no];
 }

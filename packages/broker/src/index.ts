@@ -19,4 +19,5 @@ export {
   pushBody,
 } from './push.ts';
 export { createRestApi } from './rest.ts';
-export type { Lease, PushConfig, SubscriptionConfig, SubscriptionState } from './subscription.ts';
+export type { Lease, SubscriptionState } from './subscription.ts';
+export type { PushConfig, SubscriptionConfig } from './subscription-config.ts';

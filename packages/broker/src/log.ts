@@ -13,6 +13,8 @@ export interface StoredMessage extends PubsubMessage {
   readonly position: number;
   readonly messageId: string;
   readonly publishTime: string;
+  /** Epoch milliseconds: the same. */
+  readonly publishedAt: number;
 }
 
 /**
@@ -23,7 +25,9 @@ export class Log {
   readonly #append: StatementSync;
   readonly #message: StatementSync;
   readonly #oldest: StatementSync;
-  readonly #settledUpTo: StatementSync;
+  readonly #from: StatementSync;
+  readonly #topicIds: StatementSync;
+  readonly #lanes: StatementSync;
   readonly #remove: StatementSync;
   readonly #idPrefix = BigInt(`0x${randomBytes(5).toString('hex')}`);
 
@@ -41,6 +45,7 @@ export class Log {
     `ALTER TABLE message ADD COLUMN lane TEXT NOT NULL DEFAULT '';
      DROP INDEX message_by_topic;
      CREATE INDEX message_by_lane ON message (topic, lane, position);`,
+    'CREATE INDEX message_by_key ON message (topic, ordering_key, position) WHERE ordering_key IS NOT NULL;',
   ];
 
   constructor(database: Database) {
@@ -49,9 +54,23 @@ export class Log {
     );
     this.#message = database.prepare('SELECT * FROM message WHERE position = ?');
     this.#oldest = database.prepare(
-      'SELECT position, topic, published_at AS at FROM message WHERE position > ? ORDER BY position LIMIT ?',
+      'SELECT position, published_at AS at FROM message WHERE topic = ? AND lane = ? AND position <= ? ORDER BY position LIMIT ?',
     );
-    this.#settledUpTo = database.prepare('SELECT topic, min(cursor) AS position FROM subscription GROUP BY topic');
+    this.#from = database.prepare(
+      'SELECT position, published_at AS at FROM message WHERE position >= ? ORDER BY position LIMIT 1',
+    );
+    this.#topicIds = database.prepare(
+      `WITH RECURSIVE topics (topic) AS (
+         SELECT min(topic) FROM message
+         UNION ALL SELECT (SELECT min(topic) FROM message WHERE message.topic > topics.topic) FROM topics WHERE topic IS NOT NULL
+       ) SELECT topic FROM topics WHERE topic IS NOT NULL`,
+    );
+    this.#lanes = database.prepare(
+      `WITH RECURSIVE lanes (lane) AS (
+         SELECT min(lane) FROM message WHERE topic = $topic
+         UNION ALL SELECT (SELECT min(lane) FROM message WHERE topic = $topic AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
+       ) SELECT lane FROM lanes WHERE lane IS NOT NULL`,
+    );
     this.#remove = database.prepare('DELETE FROM message WHERE position = ?');
     const last = database.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'message'").get();
     this.end = (last?.seq as number | undefined) ?? 0;
@@ -83,21 +102,37 @@ export class Log {
     return { position: Number(lastInsertRowid), messageId };
   }
 
-  /** Only inside a write. */
-  prune(after: number, publishedBefore: number, looks: number): { removed: number; next: number | undefined } {
-    const rows = this.#oldest.all(after, looks) as unknown as { position: number; topic: number; at: number }[];
-    const settled = new Map(
-      this.#settledUpTo.all().map(({ topic, position }) => [topic as number, position as number]),
-    );
-    let removed = 0;
-    for (const { position, topic, at } of rows) {
-      // Positions grow with time, but for a clock that was set: what is left behind goes the next time.
-      if (at >= publishedBefore) return { removed, next: undefined };
-      if (position > (settled.get(topic) ?? Number.POSITIVE_INFINITY)) continue;
-      this.#remove.run(position);
-      removed++;
+  /** The topics that have messages, also those that were deleted. */
+  topicIds(): number[] {
+    return this.#topicIds.all().map(({ topic }) => topic as number);
+  }
+
+  /** The last position of what was published before a time. Times grow with positions, but for a clock that was set. */
+  lastBefore(time: number): number {
+    let [low, high] = [0, this.end];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      const row = this.#from.get(middle);
+      // Nothing is there any more, or what is next is too late.
+      if (!row || (row.position as number) > high || (row.at as number) >= time) high = middle - 1;
+      else low = row.position as number;
     }
-    return { removed, next: rows.length < looks ? undefined : rows.at(-1)!.position };
+    return low;
+  }
+
+  /** Only inside a write: removes the oldest of a topic up to a position, so many at most. Answers how many went. */
+  prune(topic: number, last: number, publishedBefore: number, most: number): number {
+    let removed = 0;
+    for (const { lane } of this.#lanes.all({ topic })) {
+      const rows = this.#oldest.all(topic, lane!, last, most - removed);
+      for (const { position, at } of rows) {
+        if ((at as number) >= publishedBefore) break;
+        this.#remove.run(position!);
+        removed++;
+      }
+      if (removed >= most) break;
+    }
+    return removed;
   }
 
   read(position: number): StoredMessage | undefined {
@@ -107,6 +142,7 @@ export class Log {
       position,
       messageId: row.id as string,
       publishTime: new Date(row.published_at as number).toISOString(),
+      publishedAt: row.published_at as number,
       attributes: JSON.parse(row.attributes as string),
       data: Buffer.from(row.data as Uint8Array).toString('base64'),
       ...(row.ordering_key !== null && { orderingKey: row.ordering_key as string }),

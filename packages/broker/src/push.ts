@@ -1,5 +1,6 @@
 import type { Broker } from './broker.ts';
-import type { Lease, LeaseOf, PushConfig, SubscriptionState } from './subscription.ts';
+import type { Lease, LeaseOf, SubscriptionState } from './subscription.ts';
+import type { PushConfig } from './subscription-config.ts';
 
 /** One free place at an endpoint. It is used once: `push`, or `release`. */
 export interface PushSlot {

@@ -1,29 +1,9 @@
-import type { StatementSync } from 'node:sqlite';
 import type { Database } from './database.ts';
+import { Exceptions, type Unsettled } from './exceptions.ts';
 import { type Filter, parseFilter } from './filter.ts';
 import type { Log, StoredMessage } from './log.ts';
-
-/** google.pubsub.v1 Subscription: what acts here, and what is only kept. Durations as in its JSON: `"10s"`. */
-export interface SubscriptionConfig {
-  readonly name: string;
-  readonly topic: string;
-  readonly pushConfig?: PushConfig;
-  readonly ackDeadlineSeconds?: number;
-  readonly filter?: string;
-  readonly retryPolicy?: { readonly minimumBackoff?: string; readonly maximumBackoff?: string };
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly expirationPolicy?: unknown;
-  readonly detached?: boolean;
-  readonly bigqueryConfig?: unknown;
-  readonly cloudStorageConfig?: unknown;
-  readonly bigtableConfig?: unknown;
-}
-
-export interface PushConfig {
-  readonly pushEndpoint?: string;
-  readonly oidcToken?: { readonly serviceAccountEmail?: string; readonly audience?: string };
-  readonly attributes?: Readonly<Record<string, string>>;
-}
+import { OrderedKeys } from './ordered-keys.ts';
+import { bounds, millisecondsOf, type SubscriptionConfig } from './subscription-config.ts';
 
 export interface Lease {
   readonly message: StoredMessage;
@@ -33,6 +13,12 @@ export interface Lease {
   readonly deaths: number;
   readonly lane: string;
   expiresAt: number;
+  /** There may be a row of it. */
+  hasRow: boolean;
+  /** Its ack is on its way to the disk. */
+  acking?: boolean;
+  /** Set where the lease itself must be on disk before anyone sees the message. Rejects where the disk would not take it. */
+  written?: Promise<void>;
   /** Acked, nacked, expired, released, or its subscription gone. */
   onEnd?: () => void;
 }
@@ -42,6 +28,7 @@ interface Candidate {
   readonly position: number;
   readonly attempts: number;
   readonly deaths: number;
+  readonly hasRow: boolean;
 }
 
 /** A candidate that a process died of, or of another that it held with it: to be given to a process alone. */
@@ -59,6 +46,8 @@ export interface Wanted {
   readonly mayTake?: (lane: string) => boolean;
   /** No more is leased once there is as much. Default without limit. */
   readonly maxBytes?: number;
+  /** Several of one ordering key, in order, since they all go the same way. Default one, and the next when it is settled. */
+  readonly runs?: boolean;
 }
 
 /** The messages that take turns with those of other lanes: a tenant's. */
@@ -68,22 +57,39 @@ interface Lane {
   readonly candidates: Candidate[];
 }
 
+export interface SubscriptionOptions {
+  readonly id: number;
+  readonly topicId: number;
+  readonly config: SubscriptionConfig;
+  readonly cursor: number;
+  /** The end of the log when it was made. */
+  readonly begin: number;
+  /** How often it was sought: what was delivered before has no say after it. */
+  readonly seeks: number;
+  readonly log: Log;
+  readonly database: Database;
+  /** Messages published before are gone from it; -Infinity where none is. */
+  readonly retainedSince: (config: SubscriptionConfig) => number;
+}
+
 /** A lane's; there are as many lanes as tenants with a backlog, and all of it is in memory. */
 const candidatesAtATime = 32;
-const defaultBackoff = { minMs: 100, maxMs: 60_000 };
+/** Each at as many messages, a fraction of a millisecond in all; then others have their turn. */
+const looksAtATime = 64;
+const pushBackoff = { minMs: 100, maxMs: 60_000 };
 
 /**
  * A cursor into the log, and the exceptions to it.
  *
  * A message of the topic is in exactly one state:
  *   position <= cursor            settled
- *   exception with due_at NULL    settled ahead of the cursor
- *   exception with due_at         waiting: nacked or expired, may be leased again from then on
- *   in `leases`                   leased, in memory only; a crash turns it back into what it was on disk
+ *   in `exceptions`               settled ahead of the cursor, waiting, or leased (there)
+ *   in `leases`                   leased; where no row says so, a crash turns it back into what it was on disk
  *   candidate of its lane         may be leased, in memory only
  *   in `suspects`                 may be leased, in memory only, apart from the lanes
  *   position > its lane's head    not looked at yet
- * and everything between the cursor and the head of its lane is one of the five in the middle, or filtered out.
+ * and everything between the cursor and the head of its lane is one of the four in the middle, or behind another of its
+ * ordering key, or filtered out, or past its retention.
  *
  * Lanes take turns, one message each. A lane is in memory while it has, or may have, something to lease.
  *
@@ -91,48 +97,50 @@ const defaultBackoff = { minMs: 100, maxMs: 60_000 };
  */
 export class SubscriptionState {
   readonly id: number;
+  readonly topicId: number;
+  readonly begin: number;
   config: SubscriptionConfig;
+  seeks: number;
+  /** When somebody last asked it for messages, epoch milliseconds; undefined where nobody has since the start. */
+  activeAt: number | undefined;
   readonly leases = new Map<number, Lease>();
   readonly #log: Log;
   readonly #filter: Filter;
-  readonly #statements: Statements;
+  readonly #exceptions: Exceptions;
   readonly #database: Database;
+  readonly #retainedSince: SubscriptionOptions['retainedSince'];
   #cursor: number;
   /** In the order of their turns. */
   readonly #lanes = new Map<string, Lane>();
   /** Candidates that come from a backoff. */
   readonly #recalled = new Set<number>();
   readonly #suspects: Suspect[] = [];
-  /** Acked, and not yet written down for certain. */
-  readonly #settled = new Map<number, Lease>();
+  readonly #keys = new OrderedKeys();
+  /** Acked, and not yet written down for certain; whether there may be a row that says otherwise. */
+  readonly #settled = new Map<number, boolean>();
   /** The earliest that a waiting message becomes due, as far as known; Infinity where none waits. */
   nextDueAt = Number.POSITIVE_INFINITY;
   /** Told when there may be something to lease, and when it ends. */
   readonly waiting = new Set<() => void>();
   #ended = false;
+  /** A seek is on its way to the disk: what is in memory has no say any more. */
+  #seeking = false;
 
-  static readonly schema = [
-    `CREATE TABLE exception (
-       subscription INTEGER NOT NULL,
-       position INTEGER NOT NULL,
-       attempts INTEGER NOT NULL,
-       due_at INTEGER,
-       PRIMARY KEY (subscription, position)
-     ) STRICT, WITHOUT ROWID;
-     CREATE INDEX exception_by_due_at ON exception (subscription, due_at) WHERE due_at IS NOT NULL;`,
-    'ALTER TABLE exception ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;',
-  ];
-
-  constructor(id: number, topicId: number, config: SubscriptionConfig, cursor: number, log: Log, database: Database) {
+  constructor({ id, topicId, config, cursor, begin, seeks, log, database, retainedSince }: SubscriptionOptions) {
     this.id = id;
+    this.topicId = topicId;
+    this.begin = begin;
     this.config = config;
+    this.seeks = seeks;
     this.#log = log;
     this.#filter = parseFilter(config.filter ?? '');
     this.#cursor = cursor;
     this.#database = database;
-    this.#statements = prepare(database, id, topicId);
-    for (const { lane } of this.#statements.lanes.all(cursor)) this.notice(lane as string, cursor + 1);
-    this.#refreshNextDue();
+    this.#retainedSince = retainedSince;
+    this.#exceptions = new Exceptions(database, id, topicId);
+    // Where only attempts are written down, nobody holds after a crash what was leased before it.
+    if (!this.isExactlyOnce) this.#exceptions.unlease.run(0);
+    this.#load();
   }
 
   /** Deleted or detached: it offers nothing any more. */
@@ -142,11 +150,11 @@ export class SubscriptionState {
 
   end(): void {
     this.#ended = true;
-    this.#lanes.clear();
-    this.#suspects.length = 0;
-    this.#settled.clear();
-    this.nextDueAt = Number.POSITIVE_INFINITY;
-    for (const position of [...this.leases.keys()]) this.#endLease(position);
+    this.#clear();
+  }
+
+  get cursor(): number {
+    return this.#cursor;
   }
 
   /** Something can be leased without another look into the log. */
@@ -155,7 +163,21 @@ export class SubscriptionState {
   }
 
   get ackDeadlineMs(): number {
-    return (this.config.ackDeadlineSeconds || 10) * 1000;
+    return (this.config.ackDeadlineSeconds || bounds.ackDeadlineSeconds.unset) * 1000;
+  }
+
+  get isExactlyOnce(): boolean {
+    return this.config.enableExactlyOnceDelivery === true;
+  }
+
+  /** Whether a lease is on disk before its message is seen: for the count of attempts, or for the lease itself. */
+  get writesLeases(): boolean {
+    return this.isExactlyOnce || this.config.deadLetterPolicy !== undefined;
+  }
+
+  /** The ordering keys of which something is out or may be leased now. */
+  get activeKeys(): readonly string[] {
+    return this.#keys.active;
   }
 
   /** A message of this lane became durable. */
@@ -168,51 +190,96 @@ export class SubscriptionState {
     return this.#lanes.keys();
   }
 
+  /** Nothing was found yet, and not everything was looked at: ask again in another turn of the loop. */
+  get isLooking(): boolean {
+    return !this.hasCandidates && [...this.#lanes.values()].some(({ head }) => head < this.#log.end);
+  }
+
   /** Whether something can be leased now. */
   available(now: number, { of = 'any', mayTake }: Wanted = {}): boolean {
+    if (this.#seeking) return false;
     this.#recall(now);
     if (of !== 'company' && this.#suspects.length > 0) return true;
     return of !== 'suspects' && this.#next(mayTake) !== undefined;
   }
 
-  /** Leases up to `max` messages until `now` + `durationMs`. Memory only: a crash undoes it. */
+  /** Leases up to `max` messages until `now` + `durationMs`. In memory; `writeLeases` makes it outlast a crash. */
   lease(max: number, now: number, durationMs: number, wanted: Wanted = {}): Lease[] {
-    const { of = 'any', mayTake, maxBytes = Number.POSITIVE_INFINITY } = wanted;
+    const { of = 'any', mayTake, maxBytes = Number.POSITIVE_INFINITY, runs = false } = wanted;
     const leases: Lease[] = [];
+    if (this.#seeking) return leases;
+    const since = this.#retainedSince(this.config);
+    const inRuns = runs && !this.writesLeases;
     let bytes = 0;
     while (leases.length < max && bytes < maxBytes) {
       this.#recall(now);
       const next = of === 'suspects' ? undefined : this.#next(mayTake);
       const line = next?.[1].candidates ?? (of === 'company' ? [] : this.#suspects);
-      const candidate = line[0];
+      let candidate: Candidate | undefined = line[0];
       if (!candidate) break;
-      const { position, attempts, deaths } = candidate;
       const lane = next?.[0] ?? (candidate as Suspect).lane;
       // Read before it is taken from the line: a read that fails loses nothing.
-      const message = this.#log.read(position);
+      let message = this.#log.read(candidate.position);
       line.shift();
-      this.#recalled.delete(position);
+      this.#recalled.delete(candidate.position);
       if (next) {
         // To the end of the line: the next turn is another's.
         this.#lanes.delete(lane);
         this.#lanes.set(lane, next[1]);
       }
-      if (!message) continue;
-      const lease: Lease = { message, attempt: attempts + 1, deaths, lane, expiresAt: now + durationMs };
-      this.leases.set(position, lease);
-      leases.push(lease);
-      bytes += bytesOf(message);
+      while (candidate && message) {
+        const { position, attempts, deaths, hasRow } = candidate;
+        const key = this.#keyOf(message);
+        if (message.publishedAt < since) {
+          this.#settled.set(position, hasRow);
+          if (key !== undefined) this.#advance(key);
+          break;
+        }
+        const lease: Lease = { message, attempt: attempts + 1, deaths, lane, expiresAt: now + durationMs, hasRow };
+        this.leases.set(position, lease);
+        leases.push(lease);
+        bytes += bytesOf(message);
+        if (key === undefined) break;
+        this.#keys.lease(key, position);
+        if (!inRuns || leases.length >= max || bytes >= maxBytes) break;
+        candidate = this.#nextOfRun(key, position);
+        message = candidate && this.#log.read(candidate.position);
+      }
     }
     return leases;
+  }
+
+  /** The lease of that delivery, while it stands; undefined where it ended or a later one has taken its place. */
+  held(position: number, attempt: number, now: number): Lease | undefined {
+    const lease = this.leases.get(position);
+    const stands = lease && !lease.acking && lease.attempt === attempt && lease.expiresAt > now && !this.#seeking;
+    return stands ? lease : undefined;
+  }
+
+  /** Only inside a write: what was just leased is leased after a crash as well, and counted. */
+  writeLeases(leases: readonly Lease[]): void {
+    if (this.#seeking) return;
+    for (const lease of leases) {
+      const { message, attempt, deaths, expiresAt } = lease;
+      if (this.leases.get(message.position) !== lease) continue;
+      lease.hasRow = true;
+      this.#exceptions.put.run(message.position, attempt, deaths, expiresAt, 1);
+    }
   }
 
   /** Gives a lease back as if it had never been taken: nobody saw the message. */
   release(position: number): void {
     const lease = this.leases.get(position);
-    if (!lease) return;
+    if (!lease || lease.acking) return;
     this.#endLease(position);
-    const { attempt, deaths, lane } = lease;
-    const candidate = { position, attempts: attempt - 1, deaths };
+    const { attempt, deaths, lane, hasRow } = lease;
+    const key = this.#keyOf(lease.message);
+    if (key !== undefined) {
+      this.#rewind(key, position);
+      // Of those before it one is out: it comes up when that is settled.
+      if (!this.#keys.isFree(key)) return;
+    }
+    const candidate = { position, attempts: attempt - 1, deaths, hasRow };
     if (deaths > 0) this.#suspects.unshift({ ...candidate, lane });
     else this.#laneOf(lane).candidates.unshift(candidate);
   }
@@ -220,29 +287,69 @@ export class SubscriptionState {
   /** Settles a leased message. False where the lease is gone. Durable with the next `flush`. */
   ack(position: number): boolean {
     const lease = this.leases.get(position);
-    if (!lease) return false;
+    if (!lease || lease.acking) return false;
     this.#endLease(position);
-    this.#settled.set(position, lease);
+    const key = this.#keyOf(lease.message);
+    const settled = key === undefined ? [lease] : this.#keys.ack(key, lease);
+    for (const { message, hasRow } of settled) this.#settled.set(message.position, hasRow);
+    if (key !== undefined && settled.length > 0) {
+      this.#keys.remember(key, settled.at(-1)!.message.position);
+      this.#advance(key);
+    }
     return true;
+  }
+
+  /** Only inside a write: settles a leased message with it. The lease ends when that is durable, or stands again by `undoAck`. */
+  ackNow(lease: Lease): void {
+    const { position } = lease.message;
+    lease.acking = true;
+    this.#settled.set(position, lease.hasRow);
+    this.#database.afterSync(() => {
+      if (this.leases.get(position) !== lease) return;
+      this.#endLease(position);
+      const key = this.#keyOf(lease.message);
+      if (key === undefined) return;
+      this.#keys.ack(key, lease);
+      this.#keys.remember(key, position);
+      this.#advance(key);
+    });
+  }
+
+  /** The write of an `ackNow` failed. */
+  undoAck(lease: Lease): void {
+    lease.acking = false;
+    this.#settled.delete(lease.message.position);
   }
 
   /**
    * Only inside a write: sets a leased message aside until its backoff is over. The lease ends when that is durable.
    * @param died whoever had it died meanwhile
    */
-  nack(position: number, now: number, died = false): void {
-    const lease = this.leases.get(position);
-    if (!lease) return;
+  nack(lease: Lease, now: number, died = false): void {
+    const { position } = lease.message;
+    if (this.#seeking || lease.acking || this.leases.get(position) !== lease) return;
     // Most of those that a process had when it died have nothing to do with it: they go on at once, each alone.
     const backoffMs = died ? (lease.deaths === 0 ? 0 : this.#backoffMs(lease.deaths)) : this.#backoffMs(lease.attempt);
     const dueAt = now + backoffMs;
-    this.#statements.except.run(this.id, position, lease.attempt, lease.deaths + (died ? 1 : 0), dueAt);
+    this.#exceptions.put.run(position, lease.attempt, lease.deaths + (died ? 1 : 0), dueAt, 0);
+    lease.hasRow = true;
     this.#database.afterSync(() => {
       if (this.#ended) return;
-      // Of two nacks under way, the first may have let it be leased again.
-      if (this.leases.get(position) === lease) this.#endLease(position);
       this.nextDueAt = Math.min(this.nextDueAt, dueAt);
+      // Of two nacks under way, the first may have let it be leased again.
+      if (this.leases.get(position) !== lease) return;
+      this.#endLease(position);
+      const key = this.#keyOf(lease.message);
+      if (key === undefined) return;
+      this.#rewind(key, position);
+      if (this.#keys.isFree(key)) this.#keys.deactivate(key);
     });
+  }
+
+  /** Only inside a write: lets leases that are on disk run until then. */
+  writeExtension(lease: Lease, expiresAt: number): void {
+    this.#exceptions.put.run(lease.message.position, lease.attempt, lease.deaths, expiresAt, 1);
+    lease.hasRow = true;
   }
 
   /**
@@ -250,51 +357,103 @@ export class SubscriptionState {
    * what the filter leaves out and nobody acks.
    */
   flush(always = false): void {
-    if (this.#settled.size === 0 && !always) return;
-    const settled = [...this.#settled.values()];
+    if (this.#seeking || (this.#settled.size === 0 && !always)) return;
+    const settled = [...this.#settled];
     // In memory only when it is durable: a group that fails leaves everything to the next flush.
     this.#database.afterSync(() => {
-      for (const { message } of settled) this.#settled.delete(message.position);
+      for (const [position] of settled) this.#settled.delete(position);
     });
     // What came back from a backoff has a row that says it waits.
-    for (const { message, attempt } of settled) {
-      if (attempt > 1) this.#statements.except.run(this.id, message.position, 0, 0, null);
-    }
-    const waiting = this.#statements.firstWaiting.get()?.position as number | undefined;
+    for (const [position, hasRow] of settled) if (hasRow) this.#exceptions.settle(position);
+    const waiting = this.#exceptions.firstWaiting.get()?.position as number | null;
     let low = Math.min(this.#log.end + 1, waiting ?? Number.POSITIVE_INFINITY);
-    for (const position of this.leases.keys()) low = Math.min(low, position);
+    for (const [position, { acking }] of this.leases) if (!acking) low = Math.min(low, position);
     for (const { position } of this.#suspects) low = Math.min(low, position);
     for (const { head, candidates } of this.#lanes.values()) {
       low = Math.min(low, head + 1);
       for (const { position } of candidates) low = Math.min(low, position);
     }
-    for (const { message, attempt } of settled) {
-      if (attempt === 1 && message.position >= low) this.#statements.except.run(this.id, message.position, 0, 0, null);
-    }
+    for (const [position, hasRow] of settled) if (!hasRow && position >= low) this.#exceptions.settle(position);
     if (low - 1 > this.#cursor) {
       const cursor = low - 1;
-      this.#statements.forget.run(cursor);
-      this.#statements.move.run(cursor);
+      this.#exceptions.forget.run(cursor);
+      this.#exceptions.move.run(cursor);
       this.#database.afterSync(() => {
         this.#cursor = Math.max(this.#cursor, cursor);
       });
     }
   }
 
+  /**
+   * Only inside a write: another cursor, and what of the messages behind it is settled. Every lease ends when that is
+   * durable; until then nothing is leased, and if the write fails all goes on by `seekFailed`.
+   * @param settled of the messages past the cursor: as it is, none, or these
+   */
+  seek(cursor: number, settled: 'same' | 'none' | readonly number[], now: number): void {
+    this.flush(true);
+    this.#seeking = true;
+    if (settled !== 'same') this.#exceptions.unsettle.run();
+    this.#exceptions.unlease.run(now);
+    if (typeof settled === 'object') for (const position of settled) this.#exceptions.settle(position);
+    this.#exceptions.forget.run(cursor);
+    this.#exceptions.move.run(cursor);
+    this.#database.afterSync(() => {
+      this.#seeking = false;
+      if (this.#ended) return;
+      this.seeks++;
+      this.#clear();
+      this.#cursor = cursor;
+      this.#load();
+    });
+  }
+
+  seekFailed(): void {
+    this.#seeking = false;
+  }
+
   /** When the first message past the cursor was published; undefined where there is none. */
   firstUnsettledAt(): number | undefined {
-    return (this.#statements.firstUnsettled.get(this.#cursor)?.at as number | null) ?? undefined;
+    return (this.#exceptions.firstUnsettled.get(this.#cursor)?.at as number | null) ?? undefined;
   }
 
   /** Backlog as a monitor would see it: not settled, whether leased, waiting or unseen. Counts rows; not for hot paths. */
   backlog(): number {
-    return Number(this.#statements.backlog.get(this.#cursor)?.count ?? 0);
+    return Number(this.#exceptions.backlog.get(this.#cursor)?.count ?? 0);
+  }
+
+  /** What is on disk, into memory: leases that outlast the process, and where to look for the rest. */
+  #load(): void {
+    for (const { lane } of this.#exceptions.lanes.all(this.#cursor)) this.notice(lane as string, this.#cursor + 1);
+    for (const row of this.#exceptions.leased.all()) {
+      const { position, attempts, deaths, dueAt, lane } = row as unknown as Required<Unsettled>;
+      const message = this.#log.read(position);
+      if (!message) continue;
+      this.leases.set(position, { message, attempt: attempts, deaths, lane, expiresAt: dueAt!, hasRow: true });
+      const key = this.#keyOf(message);
+      if (key !== undefined) this.#keys.lease(key, position);
+    }
+    this.#refreshNextDue();
+  }
+
+  #clear(): void {
+    this.#lanes.clear();
+    this.#keys.clear();
+    this.#recalled.clear();
+    this.#suspects.length = 0;
+    this.#settled.clear();
+    this.nextDueAt = Number.POSITIVE_INFINITY;
+    for (const position of [...this.leases.keys()]) this.#endLease(position);
   }
 
   #endLease(position: number): void {
     const lease = this.leases.get(position);
     this.leases.delete(position);
     lease?.onEnd?.();
+  }
+
+  /** The key that orders a message here; undefined where none does. */
+  #keyOf({ orderingKey }: { readonly orderingKey?: string }): string | undefined {
+    return this.config.enableMessageOrdering ? orderingKey || undefined : undefined;
   }
 
   /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
@@ -304,7 +463,7 @@ export class SubscriptionState {
       if (!mayTake(name)) continue;
       this.#look(name, lane);
       if (lane.candidates.length > 0) return next;
-      this.#lanes.delete(name);
+      if (lane.head >= this.#log.end) this.#lanes.delete(name);
     }
     return undefined;
   }
@@ -312,8 +471,9 @@ export class SubscriptionState {
   /** What has its backoff behind it becomes a candidate, so many at a time, the longest due first: what fails again goes behind. */
   #recall(now: number): void {
     if (this.nextDueAt > now || this.#recalled.size > 0) return;
+    const since = this.#retainedSince(this.config);
     let left = false;
-    for (const row of this.#statements.due.iterate(now)) {
+    for (const row of this.#exceptions.due.iterate(now)) {
       const position = row.position as number;
       if (this.leases.has(position) || this.#settled.has(position)) continue;
       const { attempts, deaths, lane } = row as unknown as Suspect;
@@ -325,7 +485,16 @@ export class SubscriptionState {
         left = true;
         continue;
       }
-      const suspect: Suspect = { position, attempts, deaths, lane };
+      const key = this.#keyOf({ orderingKey: row.key as string });
+      if ((row.publishedAt as number) < since) {
+        this.#settled.set(position, true);
+        if (key !== undefined && !this.#keys.isActive(key)) this.#advance(key);
+        left = true;
+        continue;
+      }
+      // Behind another of its key, it comes up when that is settled.
+      if (key !== undefined && !this.#begin(key, position)) continue;
+      const suspect: Suspect = { position, attempts, deaths, lane, hasRow: true };
       line.push(suspect);
       if (deaths > 0) continue;
       this.#recalled.add(position);
@@ -337,16 +506,64 @@ export class SubscriptionState {
   /** Fills the candidates of a lane from its head on. */
   #look(name: string, lane: Lane): void {
     const { end } = this.#log;
-    while (lane.candidates.length === 0 && lane.head < end) {
-      const rows = this.#statements.scan.all(name, lane.head, end, candidatesAtATime);
+    const since = this.#retainedSince(this.config);
+    for (let looks = 0; lane.candidates.length === 0 && lane.head < end && looks < looksAtATime; looks++) {
+      const rows = this.#exceptions.scan.all(name, lane.head, end, candidatesAtATime);
       for (const row of rows) {
-        if (row.excepted !== null) continue;
-        if (this.#filter(JSON.parse(row.attributes as string))) {
-          lane.candidates.push({ position: row.position as number, attempts: 0, deaths: 0 });
-        }
+        const position = row.position as number;
+        if (row.excepted || this.leases.has(position) || this.#settled.has(position)) continue;
+        if ((row.publishedAt as number) < since || !this.#filter(JSON.parse(row.attributes as string))) continue;
+        const key = this.#keyOf({ orderingKey: row.key as string });
+        if (key !== undefined && !this.#begin(key, position)) continue;
+        lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false });
       }
       lane.head = rows.length < candidatesAtATime ? end : (rows.at(-1)!.position as number);
     }
+  }
+
+  /** Makes a key active by its first message; false where it is active already, or this is not its first. */
+  #begin(key: string, position: number): boolean {
+    if (this.#keys.isActive(key) || this.#firstOf(key)?.position !== position) return false;
+    this.#keys.activate(key);
+    return true;
+  }
+
+  /** One of the key was settled. With nothing more of it out, its next message may come. */
+  #advance(key: string): void {
+    if (!this.#keys.isFree(key)) return;
+    const next = this.#firstOf(key);
+    const lane = next && this.#lanes.get(next.lane);
+    if (next && next.dueAt === null && next.position <= (lane?.head ?? Number.POSITIVE_INFINITY)) {
+      this.#keys.activate(key);
+      this.#laneOf(next.lane).candidates.push({ ...next, hasRow: false });
+      return;
+    }
+    // It waits for a time, or the scan has yet to meet it.
+    this.#keys.deactivate(key);
+    if (next?.dueAt != null) this.nextDueAt = Math.min(this.nextDueAt, next.dueAt);
+  }
+
+  /** What may go out right behind a message that is out: not what waits for a time. */
+  #nextOfRun(key: string, position: number): Candidate | undefined {
+    const next = this.#firstOf(key, position);
+    return next && next.dueAt === null ? { ...next, hasRow: false } : undefined;
+  }
+
+  /** The first message of a key that is not settled. */
+  #firstOf(key: string, after = Math.max(this.#cursor, this.#keys.settledTo(key))): Unsettled | undefined {
+    const since = this.#retainedSince(this.config);
+    for (const row of this.#exceptions.ofKey.iterate(key, after, this.#log.end)) {
+      const { position, lane, attempts, deaths, dueAt } = row as unknown as Unsettled;
+      if (this.#settled.has(position) || this.#keys.isAhead(key, position)) continue;
+      if (row.excepted && dueAt === null) continue;
+      if ((row.publishedAt as number) < since || !this.#filter(JSON.parse(row.attributes as string))) continue;
+      return { position, lane, attempts, deaths, dueAt };
+    }
+    return undefined;
+  }
+
+  #rewind(key: string, position: number): void {
+    for (const behind of this.#keys.rewind(key, position)) this.#endLease(behind);
   }
 
   /** A lane to put something back into, also one that had come to its end. */
@@ -356,13 +573,15 @@ export class SubscriptionState {
   }
 
   #refreshNextDue(after = -1): void {
-    this.nextDueAt = (this.#statements.nextDue.get(after)?.due_at as number | undefined) ?? Number.POSITIVE_INFINITY;
+    this.nextDueAt = (this.#exceptions.nextDue.get(after)?.dueAt as number | undefined) ?? Number.POSITIVE_INFINITY;
   }
 
+  /** Without a policy a pull may have it again at once; an endpoint is given time. */
   #backoffMs(attempt: number): number {
-    const { minimumBackoff, maximumBackoff } = this.config.retryPolicy ?? {};
-    const minMs = minimumBackoff ? Number.parseFloat(minimumBackoff) * 1000 : defaultBackoff.minMs;
-    const maxMs = maximumBackoff ? Number.parseFloat(maximumBackoff) * 1000 : defaultBackoff.maxMs;
+    const { retryPolicy, pushConfig } = this.config;
+    if (!retryPolicy && !pushConfig?.pushEndpoint) return 0;
+    const minMs = millisecondsOf(retryPolicy?.minimumBackoff) ?? pushBackoff.minMs;
+    const maxMs = millisecondsOf(retryPolicy?.maximumBackoff) ?? pushBackoff.maxMs;
     return Math.min(maxMs, minMs * 2 ** Math.min(attempt - 1, 30));
   }
 }
@@ -372,57 +591,4 @@ export function bytesOf({ data, attributes, orderingKey = '' }: StoredMessage): 
   let bytes = Math.floor(data.length * 0.75) + Buffer.byteLength(orderingKey);
   for (const [key, value] of Object.entries(attributes)) bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
   return bytes;
-}
-
-interface Statements {
-  readonly lanes: StatementSync;
-  readonly scan: StatementSync;
-  readonly due: StatementSync;
-  readonly nextDue: StatementSync;
-  readonly firstWaiting: StatementSync;
-  readonly except: StatementSync;
-  readonly forget: StatementSync;
-  readonly move: StatementSync;
-  readonly backlog: StatementSync;
-  readonly firstUnsettled: StatementSync;
-}
-
-function prepare(database: Database, id: number, topicId: number): Statements {
-  // One step in the index from lane to lane, whatever their length.
-  const lanes = `WITH RECURSIVE lanes (lane) AS (
-    SELECT min(lane) FROM message WHERE topic = ${topicId}
-    UNION ALL
-    SELECT (SELECT min(lane) FROM message WHERE topic = ${topicId} AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
-  )`;
-  const ofLane = `topic = ${topicId} AND message.lane = lanes.lane AND message.position > ?`;
-  return {
-    lanes: database.prepare(`${lanes} SELECT lane FROM lanes WHERE EXISTS (SELECT 1 FROM message WHERE ${ofLane})`),
-    scan: database.prepare(
-      `SELECT message.position, message.attributes, exception.position AS excepted FROM message
-       LEFT JOIN exception ON exception.subscription = ${id} AND exception.position = message.position
-       WHERE topic = ${topicId} AND lane = ? AND message.position > ? AND message.position <= ? ORDER BY message.position LIMIT ?`,
-    ),
-    due: database.prepare(
-      `SELECT exception.position, attempts, deaths, lane FROM exception JOIN message USING (position)
-       WHERE subscription = ${id} AND due_at <= ? ORDER BY due_at, exception.position`,
-    ),
-    nextDue: database.prepare(
-      `SELECT min(due_at) AS due_at FROM exception WHERE subscription = ${id} AND due_at > ? HAVING count(*) > 0`,
-    ),
-    firstWaiting: database.prepare(
-      `SELECT position FROM exception WHERE subscription = ${id} AND due_at IS NOT NULL ORDER BY position LIMIT 1`,
-    ),
-    except: database.prepare(
-      'INSERT OR REPLACE INTO exception (subscription, position, attempts, deaths, due_at) VALUES (?, ?, ?, ?, ?)',
-    ),
-    forget: database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND position <= ?`),
-    move: database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`),
-    firstUnsettled: database.prepare(
-      `${lanes} SELECT min((SELECT published_at FROM message WHERE ${ofLane} ORDER BY position LIMIT 1)) AS at FROM lanes`,
-    ),
-    backlog: database.prepare(
-      `${lanes} SELECT count(*) AS count FROM lanes CROSS JOIN message WHERE ${ofLane} AND NOT EXISTS
-       (SELECT 1 FROM exception WHERE subscription = ${id} AND exception.position = message.position AND due_at IS NULL)`,
-    ),
-  };
 }

@@ -96,7 +96,7 @@ function onDatabase(folder: string): Desk {
     }
     const directory = DataDirectory.open(folder);
     const database = new Database(directory.join('dormouse.db'));
-    const broker = new Broker(database, systemClock);
+    const broker = new Broker(database, systemClock, { tidies: false });
     try {
       const now = systemClock.now;
       const store = new SqliteStateStore({ database, broker, system: '', topicName: String, audit: false, now });

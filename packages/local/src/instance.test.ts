@@ -49,9 +49,16 @@ test('a foreign command that closes its idle connections fails no push', async (
     rmSync(folder, { recursive: true });
   });
   await instance.run();
-  const message = { position: 1, messageId: '1', publishTime: '2026-01-01T00:00:00Z', data: '', attributes: {} };
+  const message = {
+    position: 1,
+    messageId: '1',
+    publishTime: '2026-01-01T00:00:00Z',
+    publishedAt: 0,
+    data: '',
+    attributes: {},
+  };
   for (let push = 1; push <= 3; push++) {
-    const lease = { message, attempt: 1, expiresAt: 0, deaths: 0, lane: '' };
+    const lease = { message, attempt: 1, expiresAt: 0, deaths: 0, lane: '', hasRow: false };
     const request = { subscription: 'foreign.thing', lease, authorization: undefined, timeoutMs: 10_000 };
     expect(await instance.take().push(request)).toEqual({ acked: true });
   }

@@ -143,7 +143,7 @@ export class LocalPlatform {
     const { directory, manifest, clock, random, log, inline } = options;
     const database = new Database(directory.join('dormouse.db'), { sync: options.sync, onFailure: options.onFailure });
     undo.push(() => database.close());
-    const broker = new Broker(database, clock, { fairBy: 'ce-tenant' });
+    const broker = new Broker(database, clock, { fairBy: 'ce-tenant', tidies: false });
     const audit = manifest.topics.some(({ name }) => name === auditLog.name);
     const store = new SqliteStateStore({
       database,

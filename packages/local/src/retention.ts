@@ -123,14 +123,8 @@ export class Retention {
 
   async #messages(publishedBefore: number): Promise<number> {
     let count = 0;
-    for (let from: number | undefined = 0; from !== undefined && !this.#stopped; ) {
-      const { removed, next }: { removed: number; next: number | undefined } = await this.#options.broker.prune(
-        from,
-        publishedBefore,
-        rowsAtATime,
-      );
-      count += removed;
-      from = next;
+    for (let removed = 1; removed > 0 && !this.#stopped; count += removed) {
+      removed = await this.#options.broker.prune(rowsAtATime, publishedBefore);
     }
     return count;
   }

@@ -52,7 +52,7 @@ beforeEach(async () => {
   clock = new SetClock();
   whileSyncing = () => {};
   database = new Database(':memory:', { sync: async () => whileSyncing() });
-  const broker = new Broker(database, clock);
+  const broker = new Broker(database, clock, { tidies: false });
   await broker.createTopic({ name: 'projects/test/topics/news' });
   const topicName = (topic: string) => `projects/test/topics/${topic}`;
   store = new SqliteStateStore({ database, broker, system: 'test', topicName, audit: false, now: clock.now });

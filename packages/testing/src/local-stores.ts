@@ -14,7 +14,7 @@ export class LocalStores implements AsyncDisposable {
 
   private constructor(database: Database, clock: Clock, folder: string | undefined) {
     this.database = database;
-    this.broker = new Broker(database, clock);
+    this.broker = new Broker(database, clock, { tidies: false });
     this.store = new SqliteStateStore({
       database,
       broker: this.broker,

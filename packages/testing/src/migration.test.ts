@@ -98,7 +98,7 @@ function fileOf(version: string): string {
 function open(path: string, clock: ManualClock) {
   const database = new Database(path);
   onTestFinished(() => database.close());
-  const broker = new Broker(database, clock, { fairBy: 'ce-tenant' });
+  const broker = new Broker(database, clock, { fairBy: 'ce-tenant', tidies: false });
   const topicName = (name: string) => `projects/dormouse/topics/${name}`;
   const store = new SqliteStateStore({ database, broker, system: 'post', topicName, audit: false, now: clock.now });
   return { database, broker, store, path };

@@ -68,7 +68,7 @@ class Bench implements AsyncDisposable {
 
   start(): void {
     this.database = new Database(join(this.folder, 'dormouse.db'));
-    this.broker = new Broker(this.database, this.clock);
+    this.broker = new Broker(this.database, this.clock, { tidies: false });
     this.store = new SqliteStateStore({
       database: this.database,
       broker: this.broker,

@@ -1,9 +1,9 @@
-import type { Broker } from '../broker.ts';
+import type { Broker, Delivery } from '../broker.ts';
 import { BrokerError, badRequest } from '../broker-error.ts';
 import type { SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';
 import type { Call } from './api.ts';
-import { positionOf, receivedMessage } from './message.ts';
+import { deliveryOf, receivedMessage } from './message.ts';
 import { notYet } from './not-yet.ts';
 
 /** A pull waits so long for the first message. Google says only that it is bounded. */
@@ -31,7 +31,7 @@ export function delivering(broker: Broker) {
     },
 
     async acknowledge({ subscription = '', ackIds = [] }: { subscription?: string; ackIds?: string[] }): Promise<Json> {
-      acknowledge(broker, broker.subscription(subscription), checkedIds(ackIds));
+      refuseGone(await acknowledge(broker, broker.subscription(subscription), checkedIds(ackIds)));
       return {};
     },
 
@@ -42,7 +42,7 @@ export function delivering(broker: Broker) {
     }): Promise<Json> {
       const { subscription: name = '', ackIds = [], ackDeadlineSeconds = 0 } = request;
       const subscription = broker.subscription(name);
-      await modifyDeadline(broker, subscription, checkedIds(ackIds), ackDeadlineSeconds);
+      refuseGone(await modifyDeadline(broker, subscription, checkedIds(ackIds), ackDeadlineSeconds));
       return {};
     },
   };
@@ -65,24 +65,83 @@ export function pulled(broker: Broker, name: string): SubscriptionState {
   return subscription;
 }
 
-export function acknowledge(broker: Broker, subscription: SubscriptionState, ackIds: readonly string[]): void {
-  const positions = ackIds.map((ackId) => positionOf(subscription, ackId));
-  for (const position of positions) broker.ack(subscription, position);
+/** Answers the ack ids whose lease was gone, where that counts. @throws BrokerError where one is no ack id */
+export async function acknowledge(
+  broker: Broker,
+  subscription: SubscriptionState,
+  ackIds: readonly string[],
+): Promise<string[]> {
+  const ids = new DeliveryIds(subscription, ackIds);
+  if (subscription.isExactlyOnce) return ids.without(await broker.ackExactly(subscription, ids.deliveries));
+  for (const { position } of ids.deliveries) broker.ack(subscription, position);
+  return [];
 }
 
-/** Zero seconds is a nack. */
+/** Zero seconds is a nack. Answers as `acknowledge` does. */
 export async function modifyDeadline(
   broker: Broker,
   subscription: SubscriptionState,
   ackIds: readonly string[],
   seconds: number,
-): Promise<void> {
+): Promise<string[]> {
   if (seconds < 0 || seconds > 600) {
     throw badRequest('ack_deadline_seconds', `ackDeadlineSeconds must be 0 to 600, got ${seconds}`);
   }
-  const positions = ackIds.map((ackId) => positionOf(subscription, ackId));
+  const ids = new DeliveryIds(subscription, ackIds);
+  if (subscription.isExactlyOnce) {
+    const gone =
+      seconds === 0
+        ? await broker.nackExactly(subscription, ids.deliveries)
+        : await broker.extendExactly(subscription, ids.deliveries, seconds * 1000);
+    return ids.without(gone);
+  }
+  const positions = ids.deliveries.map(({ position }) => position);
   if (seconds === 0) await broker.nack(subscription, positions);
   else for (const position of positions) broker.extend(subscription, position, seconds * 1000);
+  return [];
+}
+
+/** The deliveries that a request names. */
+class DeliveryIds {
+  readonly deliveries: Delivery[] = [];
+  readonly #ackIds = new Map<Delivery, string>();
+  /** Of before a seek. */
+  readonly #stale: string[] = [];
+
+  constructor(subscription: SubscriptionState, ackIds: readonly string[]) {
+    for (const ackId of new Set(ackIds)) {
+      const delivery = deliveryOf(subscription, ackId);
+      if (!delivery) {
+        this.#stale.push(ackId);
+        continue;
+      }
+      this.deliveries.push(delivery);
+      this.#ackIds.set(delivery, ackId);
+    }
+  }
+
+  without(gone: readonly Delivery[]): string[] {
+    return [...this.#stale, ...gone.map((delivery) => this.#ackIds.get(delivery)!)];
+  }
+}
+
+/** In Google's words; clients read the metadata. */
+function refuseGone(ackIds: readonly string[]): void {
+  if (ackIds.length === 0) return;
+  throw new BrokerError(
+    'INVALID_ARGUMENT',
+    'Some acknowledgement ids in the request were invalid. This could be because the acknowledgement ids have expired or the acknowledgement ids were malformed.',
+    {
+      details: [
+        {
+          '@type': 'type.googleapis.com/google.rpc.ErrorInfo',
+          reason: 'EXACTLY_ONCE_ACKID_FAILURE',
+          domain: 'pubsub.googleapis.com',
+          metadata: Object.fromEntries(ackIds.map((ackId) => [ackId, 'PERMANENT_FAILURE_INVALID_ACK_ID'])),
+        },
+      ],
+    },
+  );
 }
 
 function checkedIds(ackIds: readonly string[]): readonly string[] {

@@ -1,3 +1,4 @@
+import type { Delivery } from '../broker.ts';
 import { BrokerError } from '../broker-error.ts';
 import type { PubsubMessage } from '../log.ts';
 import type { Lease, SubscriptionState } from '../subscription.ts';
@@ -8,21 +9,26 @@ export type PublishedMessage = Partial<PubsubMessage>;
 
 /** google.pubsub.v1 ReceivedMessage. */
 export function receivedMessage(subscription: SubscriptionState, { message, attempt }: Lease): Json {
-  const { position, ...rest } = message;
-  return { ackId: ackIdOf(subscription, position, attempt), message: rest };
+  const { position, publishedAt, ...rest } = message;
+  return {
+    ackId: ackIdOf(subscription, position, attempt),
+    message: rest,
+    ...(subscription.config.deadLetterPolicy && { deliveryAttempt: attempt }),
+  };
 }
 
-/** Opaque to clients; it names the delivery, and is good for no other subscription. */
-function ackIdOf({ id }: SubscriptionState, position: number, attempt: number): string {
-  return Buffer.from(`ack ${id} ${position} ${attempt}`).toString('base64url');
+/** Opaque to clients; it names the delivery, and is good for no other subscription and for nothing after a seek. */
+function ackIdOf({ id, seeks }: SubscriptionState, position: number, attempt: number): string {
+  return Buffer.from(`ack ${id} ${seeks} ${position} ${attempt}`).toString('base64url');
 }
 
-/** The position of the message an ack id names. @throws BrokerError INVALID_ARGUMENT where it is none of this subscription */
-export function positionOf({ id, config }: SubscriptionState, ackId: string): number {
-  const [, subscription, position] = /^ack (\d+) (\d+) \d+$/.exec(Buffer.from(ackId, 'base64url').toString()) ?? [];
-  if (Number(subscription) !== id) {
+/** What an ack id names; undefined where it is of a delivery before a seek. @throws BrokerError INVALID_ARGUMENT where it is none of this subscription */
+export function deliveryOf({ id, seeks, config }: SubscriptionState, ackId: string): Delivery | undefined {
+  const [kind, ...numbers] = Buffer.from(ackId, 'base64url').toString().split(' ');
+  const [subscription, sought, position, attempt] = numbers.map(Number);
+  if (kind !== 'ack' || numbers.length !== 4 || subscription !== id || !Number.isSafeInteger(position)) {
     const shown = ackId.length > 100 ? `${ackId.slice(0, 100)}…` : ackId;
     throw new BrokerError('INVALID_ARGUMENT', `"${shown}" is no ack id of subscription "${config.name}"`);
   }
-  return Number(position);
+  return sought === seeks ? { position: position!, attempt: attempt! } : undefined;
 }

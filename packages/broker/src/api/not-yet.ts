@@ -8,17 +8,11 @@ export function notYet(what: string): BrokerError {
 
 const ofTopics: Readonly<Record<string, string>> = {
   schemaSettings: 'validation by a schema (schemaSettings)',
-  messageRetentionDuration: 'retention by a topic (messageRetentionDuration)',
   messageTransforms: 'transforming messages (messageTransforms)',
   tags: 'binding tags (tags)',
 };
 
 const ofSubscriptions: Readonly<Record<string, string>> = {
-  enableMessageOrdering: 'ordered delivery (enableMessageOrdering)',
-  enableExactlyOnceDelivery: 'exactly-once delivery (enableExactlyOnceDelivery)',
-  deadLetterPolicy: 'forwarding to a dead-letter topic (deadLetterPolicy)',
-  messageRetentionDuration: 'retention by a subscription (messageRetentionDuration)',
-  retainAckedMessages: 'retaining acked messages (retainAckedMessages)',
   messageTransforms: 'transforming messages (messageTransforms)',
   tags: 'binding tags (tags)',
 };
@@ -29,9 +23,7 @@ export function refuseNotYet(kind: 'topic' | 'subscription', { name, ...config }
   for (const [field, what] of Object.entries(fields)) {
     if (isSet(config[field])) throw notYet(`${kind} "${name}": ${what}`);
   }
-  const { expirationPolicy, pushConfig } = config as { expirationPolicy?: Json; pushConfig?: Json };
-  // An empty policy says that it never expires, which is what happens.
-  if (expirationPolicy?.ttl !== undefined) throw notYet(`${kind} "${name}": expiry (expirationPolicy.ttl)`);
+  const { pushConfig } = config as { pushConfig?: Json };
   if (pushConfig?.noWrapper !== undefined) throw notYet(`${kind} "${name}": push without wrapper (noWrapper)`);
 }
 

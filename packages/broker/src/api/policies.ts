@@ -21,20 +21,20 @@ export function policies(broker: Broker) {
     const kind = /^projects\/[^/]+\/(\w+)\/[^/]+$/.exec(resource)?.[1];
     if (kind === 'topics') broker.topic(resource);
     else if (kind === 'subscriptions') broker.subscription(resource);
-    else if (kind === 'snapshots' || kind === 'schemas')
-      throw new BrokerError('NOT_FOUND', `there is no "${resource}"`);
+    else if (kind === 'snapshots') broker.snapshots.get(resource);
+    else if (kind === 'schemas') throw new BrokerError('NOT_FOUND', `there is no "${resource}"`);
     else throw badRequest('resource', `"${resource}" names no topic, subscription, snapshot or schema`);
   };
   return {
     async getIamPolicy({ resource = '' }): Promise<Json> {
       check(resource);
-      return { ...(broker.policy(resource) ?? none) };
+      return { ...(broker.policies.get(resource) ?? none) };
     },
 
     async setIamPolicy({ resource = '', policy = {} }: { resource?: string; policy?: Policy }): Promise<Json> {
       check(resource);
       const etag = randomBytes(9).toString('base64');
-      return broker.setPolicy(resource, (kept) => {
+      return broker.policies.set(resource, (kept) => {
         const { etag: current } = (kept as Policy | undefined) ?? none;
         if (policy.etag && policy.etag !== current) {
           throw new BrokerError(

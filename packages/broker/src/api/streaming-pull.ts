@@ -1,6 +1,6 @@
 import type { Broker } from '../broker.ts';
 import { type BrokerError, badRequest } from '../broker-error.ts';
-import { bytesOf, type SubscriptionState } from '../subscription.ts';
+import { bytesOf, type Lease, type SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';
 import { acknowledge, modifyDeadline, pulled } from './delivering.ts';
 import { receivedMessage } from './message.ts';
@@ -114,9 +114,18 @@ export class StreamingPull {
         `there are ${modifyDeadlineAckIds.length} modifyDeadlineAckIds and ${modifyDeadlineSeconds.length} modifyDeadlineSeconds; each id needs its own`,
       );
     }
-    acknowledge(this.#broker, subscription, ackIds);
+    const goneAcks = await acknowledge(this.#broker, subscription, ackIds);
     const bySeconds = Map.groupBy(modifyDeadlineAckIds, (_ackId, index) => modifyDeadlineSeconds[index]!);
-    for (const [seconds, ids] of bySeconds) await modifyDeadline(this.#broker, subscription, ids, seconds);
+    const goneExtensions: string[] = [];
+    for (const [seconds, ids] of bySeconds) {
+      goneExtensions.push(...(await modifyDeadline(this.#broker, subscription, ids, seconds)));
+    }
+    if (!subscription.isExactlyOnce || this.#closed || ackIds.length + modifyDeadlineAckIds.length === 0) return;
+    this.#caller.send({
+      acknowledgeConfirmation: confirmationOf(ackIds, goneAcks),
+      modifyAckDeadlineConfirmation: confirmationOf(modifyDeadlineAckIds, goneExtensions),
+      subscriptionProperties: propertiesOf(subscription),
+    });
   }
 
   /** Once a turn of the loop, however many messages it brought. */
@@ -134,7 +143,7 @@ export class StreamingPull {
       // It may have been deleted, detached or given an endpoint meanwhile.
       pulled(this.#broker, subscription.config.name);
       while (!this.#isFull && this.#messages < this.#maxMessages && this.#bytes < this.#maxBytes) {
-        if (!this.#sendSome(subscription)) break;
+        if (!this.#takeSome(subscription)) break;
       }
     } catch (error) {
       this.#end(error as BrokerError);
@@ -146,10 +155,10 @@ export class StreamingPull {
   }
 
   /** False where there is nothing. */
-  #sendSome(subscription: SubscriptionState): boolean {
+  #takeSome(subscription: SubscriptionState): boolean {
     const most = Math.min(messagesAResponse, this.#maxMessages - this.#messages);
-    const mostBytes = Math.min(bytesAResponse, this.#maxBytes - this.#bytes);
-    const leases = this.#broker.lease(subscription, most, this.#deadlineMs, { maxBytes: mostBytes });
+    const maxBytes = Math.min(bytesAResponse, this.#maxBytes - this.#bytes);
+    const leases = this.#broker.lease(subscription, most, this.#deadlineMs, { maxBytes, runs: true });
     if (leases.length === 0) return false;
     for (const lease of leases) {
       const bytes = bytesOf(lease.message);
@@ -161,9 +170,19 @@ export class StreamingPull {
         this.#schedule();
       };
     }
-    const receivedMessages = leases.map((lease) => receivedMessage(subscription, lease));
-    this.#isFull = !this.#caller.send({ receivedMessages, subscriptionProperties: {} });
+    // Where the disk would not take the lease, it ended, and its time will come again.
+    if (leases[0]!.written) leases[0]!.written.then(() => this.#send(subscription, leases)).catch(() => {});
+    else this.#send(subscription, leases);
     return true;
+  }
+
+  #send(subscription: SubscriptionState, leases: readonly Lease[]): void {
+    if (this.#closed) {
+      for (const { message } of leases) this.#broker.release(subscription, message.position);
+      return;
+    }
+    const receivedMessages = leases.map((lease) => receivedMessage(subscription, lease));
+    this.#isFull = !this.#caller.send({ receivedMessages, subscriptionProperties: propertiesOf(subscription) });
   }
 
   #end(error: BrokerError): void {
@@ -184,6 +203,19 @@ function refuseLater(request: StreamingPullRequest): void {
   ] as const) {
     if (request[field]) throw badRequest(field, `${field} may be set by the first request of a stream only`);
   }
+}
+
+function propertiesOf({ config, isExactlyOnce }: SubscriptionState): Json {
+  return {
+    exactlyOnceDeliveryEnabled: isExactlyOnce,
+    messageOrderingEnabled: config.enableMessageOrdering === true,
+  };
+}
+
+function confirmationOf(ackIds: readonly string[], gone: readonly string[]): Json | undefined {
+  if (ackIds.length === 0) return undefined;
+  const invalidAckIds = new Set(gone);
+  return { ackIds: ackIds.filter((ackId) => !invalidAckIds.has(ackId)), invalidAckIds: [...invalidAckIds] };
 }
 
 function limitOf(given: string | undefined): number {

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Broker } from '../broker.ts';
-import { badRequest } from '../broker-error.ts';
+import { BrokerError, badRequest } from '../broker-error.ts';
 import { checkResourceName } from '../names.ts';
-import type { PushConfig, SubscriptionConfig } from '../subscription.ts';
+import { bounds, completedConfig, type PushConfig, type SubscriptionConfig } from '../subscription-config.ts';
 import type { Json } from '../wire/json.ts';
-import { durationOf } from '../wire/time.ts';
 import { messageType } from '../wire/wire.ts';
 import { checkLabels } from './labels.ts';
 import { applyMask } from './mask.ts';
@@ -29,7 +28,6 @@ const changeable = [
 
 /** Of these at most one: a subscription delivers one way. */
 const ways = ['bigqueryConfig', 'cloudStorageConfig', 'bigtableConfig'] as const;
-const defaultAckDeadlineSeconds = 10;
 const pushVersions = ['v1', 'v1beta1', 'v1beta2'];
 
 /** The part of google.pubsub.v1.Subscriber that keeps subscriptions, and Publisher.DetachSubscription. */
@@ -41,11 +39,11 @@ export function subscriptions(broker: Broker) {
       // Only over gRPC: in a path there is always a name.
       const name = request.name || `${topic.split('/topics/')[0]}/subscriptions/s-${randomUUID()}`;
       checkResourceName('subscriptions', name);
-      return shown(await broker.createSubscription(checked(broker, { ...request, name })));
+      return shown(broker, await broker.createSubscription(checked(broker, { ...request, name })));
     },
 
     async getSubscription({ subscription = '' }): Promise<Json> {
-      return shown(broker.subscription(subscription).config);
+      return shown(broker, broker.subscription(subscription).config);
     },
 
     async updateSubscription(request: { subscription?: SubscriptionConfig; updateMask?: string }): Promise<Json> {
@@ -55,20 +53,21 @@ export function subscriptions(broker: Broker) {
         checked(
           broker,
           applyMask(type, { ...kept }, { ...given }, updateMask, changeable) as unknown as SubscriptionConfig,
+          kept,
         );
-      return shown(await broker.updateSubscription(given?.name ?? '', change));
+      return shown(broker, await broker.updateSubscription(given?.name ?? '', change));
     },
 
     async modifyPushConfig(request: { subscription?: string; pushConfig?: PushConfig }): Promise<Json> {
       const { subscription = '', pushConfig = {} } = request;
-      await broker.updateSubscription(subscription, (kept) => checked(broker, { ...kept, pushConfig }));
+      await broker.updateSubscription(subscription, (kept) => checked(broker, { ...kept, pushConfig }, kept));
       return {};
     },
 
     async listSubscriptions({ project = '', ...request }: { project?: string } & PageRequest): Promise<Json> {
       const all = broker.subscriptions.filter(({ config }) => config.name.startsWith(`${project}/`));
       const { page, ...rest } = pageOf(all, ({ config }) => config.name, request);
-      return { subscriptions: page.map(({ config }) => shown(config)), ...rest };
+      return { subscriptions: page.map(({ config }) => shown(broker, config)), ...rest };
     },
 
     async deleteSubscription({ subscription = '' }): Promise<Json> {
@@ -84,12 +83,12 @@ export function subscriptions(broker: Broker) {
 }
 
 /** As it is kept, with what Google fills in. @throws BrokerError */
-function checked(broker: Broker, config: SubscriptionConfig): SubscriptionConfig {
+function checked(broker: Broker, config: SubscriptionConfig, before?: SubscriptionConfig): SubscriptionConfig {
   checkLabels(config.labels);
   const { tags, state, topicMessageRetentionDuration, analyticsHubSubscriptionInfo, ...kept } =
     config as SubscriptionConfig & Record<string, unknown>;
   refuseNotYet('subscription', { ...kept, tags });
-  const { name, ackDeadlineSeconds, pushConfig = {}, retryPolicy } = kept;
+  const { name, pushConfig = {} } = kept;
   checkPush(name, pushConfig);
   if (pushConfig.pushEndpoint && !broker.pushes)
     throw notYet(`subscription "${name}": pushing (pushConfig.pushEndpoint)`);
@@ -100,26 +99,18 @@ function checked(broker: Broker, config: SubscriptionConfig): SubscriptionConfig
       `subscription "${name}" delivers in one way; it has ${[pushConfig.pushEndpoint && 'pushConfig', ...exports].filter(Boolean).join(' and ')}`,
     );
   }
-  return {
-    ...kept,
-    pushConfig,
-    ackDeadlineSeconds: ackDeadlineSeconds || defaultAckDeadlineSeconds,
-    ...(retryPolicy && { retryPolicy: completed(name, retryPolicy) }),
-  };
-}
-
-function completed(
-  name: string,
-  { minimumBackoff = '10s', maximumBackoff = '600s' }: NonNullable<SubscriptionConfig['retryPolicy']>,
-) {
-  const [least, most] = [durationOf(minimumBackoff), durationOf(maximumBackoff)];
-  if (least && most && Number(least.seconds) + least.nanos / 1e9 > Number(most.seconds) + most.nanos / 1e9) {
-    throw badRequest(
-      'retry_policy',
-      `subscription "${name}": retryPolicy.minimumBackoff ${minimumBackoff} is more than maximumBackoff ${maximumBackoff}`,
-    );
+  const complete = completedConfig({ ...kept, pushConfig });
+  const { deadLetterPolicy } = complete;
+  if (deadLetterPolicy && deadLetterPolicy.deadLetterTopic !== before?.deadLetterPolicy?.deadLetterTopic) {
+    checkResourceName('topics', deadLetterPolicy.deadLetterTopic ?? '');
+    if (!broker.hasTopic(deadLetterPolicy.deadLetterTopic!)) {
+      throw new BrokerError(
+        'NOT_FOUND',
+        `subscription "${name}": there is no dead-letter topic "${deadLetterPolicy.deadLetterTopic}"; create it first`,
+      );
+    }
   }
-  return { minimumBackoff, maximumBackoff };
+  return complete;
 }
 
 function checkPush(name: string, { pushEndpoint = '', attributes = {} }: PushConfig): void {
@@ -138,8 +129,15 @@ function checkPush(name: string, { pushEndpoint = '', attributes = {} }: PushCon
   }
 }
 
-function shown(config: SubscriptionConfig): Json {
+function shown(broker: Broker, config: SubscriptionConfig): Json {
   // Nothing is exported from here, and the subscription says so.
   const exporting = ways.some((way) => config[way] !== undefined);
-  return { ...config, state: exporting ? 'RESOURCE_ERROR' : 'ACTIVE' };
+  const ofTopic = broker.hasTopic(config.topic) ? broker.topic(config.topic).messageRetentionDuration : undefined;
+  return {
+    messageRetentionDuration: `${bounds.retentionMs.unset / 1000}s`,
+    expirationPolicy: { ttl: `${bounds.ttlMs.unset / 1000}s` },
+    ...config,
+    ...(ofTopic && { topicMessageRetentionDuration: ofTopic }),
+    state: exporting ? 'RESOURCE_ERROR' : 'ACTIVE',
+  };
 }

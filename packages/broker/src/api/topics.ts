@@ -1,5 +1,7 @@
 import type { Broker, TopicConfig } from '../broker.ts';
+import { badRequest } from '../broker-error.ts';
 import { checkResourceName } from '../names.ts';
+import { bounds, millisecondsOf } from '../subscription-config.ts';
 import type { Json } from '../wire/json.ts';
 import { messageType } from '../wire/wire.ts';
 import { checkLabels } from './labels.ts';
@@ -71,6 +73,14 @@ function checked(config: TopicConfig): TopicConfig {
   checkLabels(config.labels);
   const { tags, state, satisfiesPzs, ...kept } = config as TopicConfig & Record<string, unknown>;
   refuseNotYet('topic', { ...kept, tags });
+  const { least, most } = bounds.retentionMs;
+  const retentionMs = millisecondsOf(kept.messageRetentionDuration);
+  if (retentionMs !== undefined && !(retentionMs >= least && retentionMs <= most)) {
+    throw badRequest(
+      'message_retention_duration',
+      `topic "${kept.name}": messageRetentionDuration must be "${least / 1000}s" to "${most / 1000}s", got "${kept.messageRetentionDuration}"`,
+    );
+  }
   return kept;
 }
 

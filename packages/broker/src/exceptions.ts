@@ -1,0 +1,111 @@
+import type { StatementSync } from 'node:sqlite';
+import type { Database } from './database.ts';
+
+/** A message of an ordering key that is not settled, with what is on disk of it. */
+export interface Unsettled {
+  readonly position: number;
+  readonly lane: string;
+  readonly attempts: number;
+  readonly deaths: number;
+  /** It has a row: it waits until then. */
+  readonly dueAt: number | null;
+}
+
+/**
+ * What a subscription has on disk beside its cursor: one row for each message past it that is not simply unseen.
+ *
+ *   due_at NULL         settled ahead of the cursor
+ *   due_at, leased = 0  waiting: nacked or expired, may be leased again from then on
+ *   due_at, leased = 1  leased until then, written down before anyone saw the message, where attempts or leases must outlast
+ *                       a crash. Also what was given back unseen since: the next lease writes over it.
+ */
+export class Exceptions {
+  readonly lanes: StatementSync;
+  readonly scan: StatementSync;
+  readonly ofKey: StatementSync;
+  readonly due: StatementSync;
+  readonly leased: StatementSync;
+  readonly unlease: StatementSync;
+  readonly nextDue: StatementSync;
+  readonly firstWaiting: StatementSync;
+  readonly put: StatementSync;
+  readonly forget: StatementSync;
+  readonly unsettle: StatementSync;
+  readonly move: StatementSync;
+  readonly backlog: StatementSync;
+  readonly firstUnsettled: StatementSync;
+
+  static readonly schema = [
+    `CREATE TABLE exception (
+       subscription INTEGER NOT NULL,
+       position INTEGER NOT NULL,
+       attempts INTEGER NOT NULL,
+       due_at INTEGER,
+       PRIMARY KEY (subscription, position)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX exception_by_due_at ON exception (subscription, due_at) WHERE due_at IS NOT NULL;`,
+    'ALTER TABLE exception ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;',
+    `ALTER TABLE exception ADD COLUMN leased INTEGER NOT NULL DEFAULT 0;
+     DROP INDEX exception_by_due_at;
+     CREATE INDEX exception_by_due_at ON exception (subscription, due_at) WHERE due_at IS NOT NULL AND leased = 0;
+     CREATE INDEX exception_open ON exception (subscription, position) WHERE due_at IS NOT NULL;`,
+  ];
+
+  constructor(database: Database, id: number, topicId: number) {
+    // One step in the index from lane to lane, whatever their length.
+    const lanes = `WITH RECURSIVE lanes (lane) AS (
+      SELECT min(lane) FROM message WHERE topic = ${topicId}
+      UNION ALL
+      SELECT (SELECT min(lane) FROM message WHERE topic = ${topicId} AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
+    )`;
+    const ofLane = `topic = ${topicId} AND message.lane = lanes.lane AND message.position > ?`;
+    const beside = `LEFT JOIN exception ON exception.subscription = ${id} AND exception.position = message.position`;
+    const excepted = `exception.position IS NOT NULL AS excepted`;
+    this.lanes = database.prepare(
+      `${lanes} SELECT lane FROM lanes WHERE EXISTS (SELECT 1 FROM message WHERE ${ofLane})`,
+    );
+    this.scan = database.prepare(
+      `SELECT message.position, published_at AS publishedAt, ordering_key AS key, attributes, ${excepted} FROM message ${beside}
+       WHERE topic = ${topicId} AND lane = ? AND message.position > ? AND message.position <= ? ORDER BY message.position LIMIT ?`,
+    );
+    this.ofKey = database.prepare(
+      `SELECT message.position, published_at AS publishedAt, lane, attributes, ${excepted},
+         coalesce(attempts, 0) AS attempts, coalesce(deaths, 0) AS deaths, due_at AS dueAt FROM message ${beside}
+       WHERE topic = ${topicId} AND ordering_key = ? AND message.position > ? AND message.position <= ? ORDER BY message.position`,
+    );
+    this.due = database.prepare(
+      `SELECT exception.position, attempts, deaths, lane, ordering_key AS key, published_at AS publishedAt FROM exception JOIN message USING (position)
+       WHERE subscription = ${id} AND due_at <= ? AND leased = 0 ORDER BY due_at, exception.position`,
+    );
+    this.leased = database.prepare(
+      `SELECT exception.position, attempts, deaths, due_at AS dueAt, lane FROM exception JOIN message USING (position)
+       WHERE subscription = ${id} AND due_at IS NOT NULL AND leased = 1 ORDER BY exception.position`,
+    );
+    this.unlease = database.prepare(
+      `UPDATE exception SET leased = 0, due_at = ? WHERE subscription = ${id} AND due_at IS NOT NULL AND leased = 1`,
+    );
+    this.nextDue = database.prepare(
+      `SELECT min(due_at) AS dueAt FROM exception WHERE subscription = ${id} AND due_at > ? AND leased = 0 HAVING count(*) > 0`,
+    );
+    this.firstWaiting = database.prepare(
+      `SELECT min(position) AS position FROM exception INDEXED BY exception_open WHERE subscription = ${id} AND due_at IS NOT NULL`,
+    );
+    this.put = database.prepare(
+      `INSERT OR REPLACE INTO exception (subscription, position, attempts, deaths, due_at, leased) VALUES (${id}, ?, ?, ?, ?, ?)`,
+    );
+    this.forget = database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND position <= ?`);
+    this.unsettle = database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND due_at IS NULL`);
+    this.move = database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`);
+    this.firstUnsettled = database.prepare(
+      `${lanes} SELECT min((SELECT published_at FROM message WHERE ${ofLane} ORDER BY position LIMIT 1)) AS at FROM lanes`,
+    );
+    this.backlog = database.prepare(
+      `${lanes} SELECT count(*) AS count FROM lanes CROSS JOIN message WHERE ${ofLane} AND NOT EXISTS
+       (SELECT 1 FROM exception WHERE subscription = ${id} AND exception.position = message.position AND due_at IS NULL)`,
+    );
+  }
+
+  settle(position: number): void {
+    this.put.run(position, 0, 0, null, 0);
+  }
+}

@@ -1,0 +1,169 @@
+import { expect, test } from 'vitest';
+import { Bench, reader, topic } from './broker-bench.ts';
+
+const second = 'projects/p/subscriptions/second';
+const snapshot = 'projects/p/snapshots/before';
+const day = 86_400_000;
+
+function texts(bench: Bench, name = reader): string[] {
+  return bench.broker.lease(bench.broker.subscription(name), 100).map(({ message }) => atob(message.data));
+}
+
+async function drain(bench: Bench, max = 100): Promise<void> {
+  for (const { position } of bench.lease(max)) bench.broker.ack(bench.subscription, position);
+  await bench.database.write(() => {});
+}
+
+/** Three messages, a second apart. */
+async function published(config = {}, ofTopic = {}): Promise<{ readonly bench: Bench; readonly times: number[] }> {
+  const bench = new Bench({ tidies: true });
+  await bench.broker.createTopic({ name: topic, ...ofTopic });
+  await bench.broker.createSubscription({ name: reader, topic, ...config });
+  const times: number[] = [];
+  for (const text of ['1', '2', '3']) {
+    times.push(bench.clock.now());
+    await bench.publish(text);
+    bench.clock.pass(1_000);
+  }
+  return { bench, times };
+}
+
+test('a seek forward acks what was published before, and ends what is out', async () => {
+  const { bench, times } = await published();
+  const [one] = bench.lease(1);
+  await bench.broker.seekTime(reader, times[1]!);
+  expect(bench.subscription.leases.size).toBe(0);
+  expect(bench.broker.ack(bench.subscription, one!.position)).toBe(false);
+  expect(texts(bench)).toEqual(['2', '3']);
+  await bench.broker.seekTime(reader, bench.clock.now() + day);
+  expect(texts(bench)).toEqual([]);
+  await bench.publish('4');
+  expect(texts(bench)).toEqual(['4']);
+});
+
+test('a seek back brings what is retained: by the subscription what it acked, by the topic also what was before it', async () => {
+  const plain = await published();
+  await drain(plain.bench);
+  await plain.bench.broker.seekTime(reader, 0);
+  expect(texts(plain.bench)).toEqual([]);
+
+  const retaining = await published({ retainAckedMessages: true });
+  await drain(retaining.bench);
+  await retaining.bench.broker.seekTime(reader, retaining.times[1]!);
+  expect(texts(retaining.bench)).toEqual(['2', '3']);
+
+  const { bench } = await published({}, { messageRetentionDuration: '600s' });
+  await bench.broker.createSubscription({ name: second, topic });
+  expect(texts(bench, second)).toEqual([]);
+  await bench.broker.seekTime(second, 0);
+  expect(texts(bench, second)).toEqual(['1', '2', '3']);
+  bench.clock.pass(600_000);
+  await bench.broker.seekTime(second, 0);
+  expect(texts(bench, second)).toEqual([]);
+});
+
+test('a seek outlasts a restart, and so does what was settled ahead of the cursor', async () => {
+  const { bench, times } = await published({ retainAckedMessages: true });
+  await drain(bench);
+  await bench.broker.seekTime(reader, times[0]!);
+  const [, two] = bench.lease(2);
+  bench.broker.ack(bench.subscription, two!.position);
+  await bench.database.write(() => {});
+  await bench.reopen();
+  expect(texts(bench)).toEqual(['1', '3']);
+});
+
+test('a snapshot brings back what was not acked when it was made, and all that came since', async () => {
+  const { bench } = await published();
+  await bench.broker.createSubscription({ name: second, topic });
+  const [, two] = bench.lease(2);
+  bench.broker.ack(bench.subscription, two!.position);
+  await bench.broker.snapshots.create(snapshot, bench.subscription, undefined);
+  await bench.publish('4');
+  await bench.broker.seekTime(reader, bench.clock.now() + day);
+  expect(texts(bench)).toEqual([]);
+  await bench.reopen();
+  while ((await bench.broker.prune(100)) > 0);
+  await bench.broker.seekSnapshot(reader, snapshot);
+  expect(texts(bench)).toEqual(['1', '3', '4']);
+  await bench.broker.seekSnapshot(second, snapshot);
+  expect(texts(bench, second)).toEqual(['1', '3', '4']);
+});
+
+test('a snapshot lasts seven days less the age of its oldest message, and is refused where that is under an hour', async () => {
+  const { bench } = await published({ messageRetentionDuration: '2678400s', expirationPolicy: {} });
+  bench.clock.pass(6 * day);
+  const { expireTime } = await bench.broker.snapshots.create(snapshot, bench.subscription, undefined);
+  expect(Date.parse(expireTime)).toBe(1_000_000_000_000 + 7 * day);
+  bench.clock.pass(day);
+  expect(() => bench.broker.snapshots.get(snapshot)).toThrow('there is no snapshot');
+  await expect(
+    bench.broker.snapshots.create('projects/p/snapshots/late', bench.subscription, undefined),
+  ).rejects.toThrow('within the hour');
+});
+
+test('a snapshot of another topic is refused and changes nothing', async () => {
+  const { bench } = await published();
+  const other = 'projects/p/topics/other';
+  await bench.broker.createTopic({ name: other });
+  await bench.broker.createSubscription({ name: second, topic: other });
+  await bench.broker.snapshots.create(snapshot, bench.broker.subscription(second), undefined);
+  await expect(bench.broker.seekSnapshot(reader, snapshot)).rejects.toMatchObject({ status: 'INVALID_ARGUMENT' });
+  expect(texts(bench)).toEqual(['1', '2', '3']);
+});
+
+test('what nobody acked is gone after its retention, waiting, unseen or of a key, and the rest comes', async () => {
+  const { bench } = await published({
+    messageRetentionDuration: '600s',
+    enableMessageOrdering: true,
+    retryPolicy: { minimumBackoff: '500s', maximumBackoff: '500s' },
+  });
+  const keyed = (text: string) => ({ data: btoa(text), attributes: {}, orderingKey: 'k' });
+  await bench.broker.publish(topic, [keyed('k1')]);
+  const leases = bench.lease();
+  await bench.broker.nack(
+    bench.subscription,
+    leases.map(({ position }) => position),
+  );
+  bench.clock.pass(590_000);
+  await bench.broker.publish(topic, [keyed('k2')]);
+  await bench.publish('fresh');
+  bench.clock.pass(20_000);
+  expect(texts(bench).toSorted()).toEqual(['fresh', 'k2']);
+});
+
+test('the log keeps what somebody may still have, and nothing else', async () => {
+  const { bench } = await published();
+  await bench.broker.createSubscription({ name: second, topic, retainAckedMessages: true });
+  const left = () => bench.database.prepare('SELECT count(*) AS count FROM message').get()!.count;
+  const prune = async () => {
+    while ((await bench.broker.prune(2)) > 0);
+    return left();
+  };
+  await drain(bench, 2);
+  expect(await prune()).toBe(1);
+  await bench.publish('4');
+  await drain(bench);
+  for (const { message } of bench.broker.lease(bench.broker.subscription(second), 10)) {
+    bench.broker.ack(bench.broker.subscription(second), message.position);
+  }
+  await bench.database.write(() => {});
+  // The second retains what it acked.
+  expect(await prune()).toBe(1);
+  bench.clock.pass(8 * day);
+  expect(await prune()).toBe(0);
+});
+
+test('a subscription that nobody uses for its time to live is gone, and one in use is not', async () => {
+  const { bench } = await published({ expirationPolicy: { ttl: '691200s' } });
+  await bench.broker.createSubscription({ name: second, topic, expirationPolicy: {} });
+  bench.clock.pass(7 * day);
+  bench.lease(1);
+  bench.clock.pass(7 * day);
+  await bench.broker.removeExpired();
+  expect(bench.broker.subscriptions).toHaveLength(2);
+  await bench.reopen();
+  bench.clock.pass(9 * day);
+  await bench.broker.removeExpired();
+  expect(bench.broker.subscriptions.map(({ config }) => config.name)).toEqual([second]);
+});
