@@ -7,6 +7,7 @@ import { Log, type PubsubMessage } from './log.ts';
 import { checkMessages } from './message-limits.ts';
 import { checkResourceName } from './names.ts';
 import { Policies } from './policies.ts';
+import type { SchemaSettings } from './schema/schemas.ts';
 import { Snapshots } from './snapshots.ts';
 import { type Lease, SubscriptionState, type Wanted } from './subscription.ts';
 import { bounds, millisecondsOf, retentionOf, type SubscriptionConfig, ttlOf } from './subscription-config.ts';
@@ -28,6 +29,7 @@ export interface TopicConfig {
   readonly messageRetentionDuration?: string;
   readonly kmsKeyName?: string;
   readonly ingestionDataSourceSettings?: unknown;
+  readonly schemaSettings?: SchemaSettings;
 }
 
 interface TopicState {
@@ -134,6 +136,15 @@ export class Broker {
       this.#addSubscription(row as unknown as SubscriptionRow);
     }
     this.#housekeeping = tidies ? new Housekeeping(this, clock) : undefined;
+  }
+
+  /** For what keeps tables of its own beside the broker's. */
+  get database(): Database {
+    return this.#database;
+  }
+
+  get clock(): BrokerClock {
+    return this.#clock;
   }
 
   get topics(): TopicConfig[] {

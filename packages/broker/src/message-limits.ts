@@ -35,7 +35,7 @@ export function checkMessages(messages: readonly PubsubMessage[]): void {
       );
     }
     bytes += data.length * 0.75;
-    if (entries.length > limits.attributes)
+    if (entries.length > limits.attributes && entries.filter(isPublishers).length > limits.attributes)
       refuse(`${where} has ${entries.length} attributes; at most ${limits.attributes} are allowed`);
     for (const [key, value] of entries) {
       if (key === '' || Buffer.byteLength(key) > limits.keyBytes)
@@ -49,4 +49,9 @@ export function checkMessages(messages: readonly PubsubMessage[]): void {
   }
   if (bytes > limits.publishBytes)
     refuse(`the messages have ${Math.ceil(bytes)} bytes; at most ${limits.publishBytes} are allowed`);
+}
+
+/** What is said of its schema is the broker's. */
+function isPublishers([key]: readonly [string, string]): boolean {
+  return !key.startsWith('googclient_schema');
 }

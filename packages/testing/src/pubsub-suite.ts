@@ -374,22 +374,6 @@ export function pubsubSuite(name: string, open: () => Promise<PubsubServer>): vo
       },
     );
 
-    test('schemas are not there yet, and say so', async () => {
-      await using server = await open();
-      const call = (rpc: string, request: Json) => server.wire.call(rpc, request);
-      const schema = { type: 'AVRO', definition: '"string"' };
-      await refuses(call('CreateSchema', { parent: 'projects/test', schema }), 'UNIMPLEMENTED', 'schema');
-      await refuses(call('ValidateSchema', { parent: 'projects/test', schema }), 'UNIMPLEMENTED', 'schema');
-      await refuses(call('GetSchema', { name: resource('schemas') }), 'NOT_FOUND', 'schema');
-      await refuses(call('GetSnapshot', { snapshot: resource('snapshots') }), 'NOT_FOUND', 'snapshot');
-      const settings = { schema: 'projects/test/schemas/s', encoding: 'JSON' };
-      await refuses(
-        call('CreateTopic', { name: resource('topics'), schemaSettings: settings }),
-        'UNIMPLEMENTED',
-        'schema',
-      );
-    });
-
     test('what only Google has is kept and shown, and refused where it would have to act', async () => {
       await using server = await open();
       const bigqueryConfig = { table: 'project.dataset.table', writeMetadata: true };
@@ -410,11 +394,12 @@ export function pubsubSuite(name: string, open: () => Promise<PubsubServer>): vo
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
-function resource(kind: string): string {
+/** A name of its own. */
+export function resource(kind: string): string {
   return `projects/test/${kind}/r-${crypto.randomUUID()}`;
 }
 
-async function refuses(call: Promise<unknown>, status: string, because: string): Promise<void> {
+export async function refuses(call: Promise<unknown>, status: string, because: string): Promise<void> {
   const refused = await call.then(
     (answer) => ({ status: 'OK', message: JSON.stringify(answer) }),
     (error: WireError) => error,

@@ -46,7 +46,13 @@ const rest: Readonly<Record<string, readonly [verb: string, field: string, rest?
   CreateSchema: ['POST', 'parent', '/schemas'],
   ListSchemas: ['GET', 'parent', '/schemas'],
   GetSchema: ['GET', 'name'],
+  ListSchemaRevisions: ['GET', 'name', ':listRevisions'],
+  CommitSchema: ['POST', 'name', ':commit'],
+  RollbackSchema: ['POST', 'name', ':rollback'],
+  DeleteSchemaRevision: ['DELETE', 'name', ':deleteRevision'],
+  DeleteSchema: ['DELETE', 'name'],
   ValidateSchema: ['POST', 'parent', '/schemas:validate'],
+  ValidateMessage: ['POST', 'parent', '/schemas:validateMessage'],
   GetIamPolicy: ['GET', 'resource', ':getIamPolicy'],
   SetIamPolicy: ['POST', 'resource', ':setIamPolicy'],
   TestIamPermissions: ['POST', 'resource', ':testIamPermissions'],
@@ -62,12 +68,14 @@ export function overRest(url: string): PubsubWire {
       const name = inner ? (named as Json)[inner] : named;
       const { [outer]: _named, ...others } = request;
       const body = inner ? { ...others, [outer]: named } : others;
-      const query = verb === 'GET' ? `?${new URLSearchParams(others as Record<string, string>)}` : '';
+      const { schema, ...beside } = others;
+      const inQuery = verb === 'GET' ? others : rpc === 'CreateSchema' ? beside : {};
+      const query = `?${new URLSearchParams(inQuery as Record<string, string>)}`;
       const response = await fetch(`${url}/v1/${name}${suffix}${query}`, {
         method: verb,
         ...(!['GET', 'DELETE'].includes(verb) && {
           headers: { 'content-type': 'application/json' },
-          body: JSON.stringify(rpc === 'CreateSchema' ? body.schema : body),
+          body: JSON.stringify(rpc === 'CreateSchema' ? schema : body),
         }),
       });
       const answer = (await response.json()) as { error?: { status: string; message: string; details?: Json[] } };

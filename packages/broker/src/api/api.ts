@@ -1,4 +1,5 @@
 import type { Broker } from '../broker.ts';
+import { Schemas } from '../schema/schemas.ts';
 import type { Json } from '../wire/json.ts';
 import type { Method } from '../wire/wire.ts';
 import { delivering } from './delivering.ts';
@@ -27,13 +28,14 @@ export class Api {
 
   constructor(broker: Broker) {
     this.broker = broker;
+    const keptSchemas = new Schemas(broker.database, () => broker.clock.now());
     this.#rpcs = {
-      ...topics(broker),
+      ...topics(broker, keptSchemas),
       ...subscriptions(broker),
       ...delivering(broker),
       ...snapshots(broker),
-      ...schemas(),
-      ...policies(broker),
+      ...schemas(keptSchemas),
+      ...policies(broker, keptSchemas),
     };
   }
 

@@ -7,7 +7,6 @@ export function notYet(what: string): BrokerError {
 }
 
 const ofTopics: Readonly<Record<string, string>> = {
-  schemaSettings: 'validation by a schema (schemaSettings)',
   messageTransforms: 'transforming messages (messageTransforms)',
   tags: 'binding tags (tags)',
 };

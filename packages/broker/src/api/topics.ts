@@ -1,6 +1,7 @@
 import type { Broker, TopicConfig } from '../broker.ts';
 import { badRequest } from '../broker-error.ts';
 import { checkResourceName } from '../names.ts';
+import type { Schemas } from '../schema/schemas.ts';
 import { bounds, millisecondsOf } from '../subscription-config.ts';
 import type { Json } from '../wire/json.ts';
 import { messageType } from '../wire/wire.ts';
@@ -9,6 +10,7 @@ import { applyMask } from './mask.ts';
 import type { PublishedMessage } from './message.ts';
 import { notYet, refuseNotYet } from './not-yet.ts';
 import { type PageRequest, pageOf } from './page.ts';
+import { keptSettings, shownSettings } from './schema-settings.ts';
 
 const changeable = [
   'labels',
@@ -20,11 +22,12 @@ const changeable = [
 ];
 
 /** google.pubsub.v1.Publisher, but for DetachSubscription. */
-export function topics(broker: Broker) {
+export function topics(broker: Broker, schemas: Schemas) {
+  const shown = (config: TopicConfig): Json => ({ ...shownSettings(schemas, config), state: stateOf(config) });
   return {
     async createTopic(request: TopicConfig): Promise<Json> {
       checkResourceName('topics', request.name);
-      return shown(await broker.createTopic(checked(request)));
+      return shown(await broker.createTopic(keptSettings(schemas, checked(request))));
     },
 
     async getTopic({ topic = '' }): Promise<Json> {
@@ -33,8 +36,11 @@ export function topics(broker: Broker) {
 
     async updateTopic({ topic, updateMask = '' }: { topic: TopicConfig; updateMask?: string }): Promise<Json> {
       const type = messageType('google.pubsub.v1.Topic');
-      const change = (kept: TopicConfig) =>
-        checked(applyMask(type, { ...kept }, { ...topic }, updateMask, changeable) as unknown as TopicConfig);
+      const change = (kept: TopicConfig) => {
+        const before = { ...shownSettings(schemas, kept) };
+        const after = applyMask(type, before, { ...topic }, updateMask, changeable) as unknown as TopicConfig;
+        return keptSettings(schemas, checked(after), kept);
+      };
       return shown(await broker.updateTopic(topic?.name ?? '', change));
     },
 
@@ -56,14 +62,15 @@ export function topics(broker: Broker) {
     },
 
     async publish({ topic = '', messages = [] }: { topic?: string; messages?: PublishedMessage[] }): Promise<Json> {
-      const { name, kmsKeyName } = broker.topic(topic);
+      const { name, kmsKeyName, schemaSettings } = broker.topic(topic);
       if (kmsKeyName) throw notYet(`topic "${name}": encryption by a key of Cloud KMS (kmsKeyName)`);
       const complete = messages.map(({ data = '', attributes = {}, orderingKey = '' }) => ({
         data,
         attributes,
         ...(orderingKey !== '' && { orderingKey }),
       }));
-      return { messageIds: await broker.publish(topic, complete) };
+      const admitted = schemaSettings ? await schemas.admit(schemaSettings, complete) : complete;
+      return { messageIds: await broker.publish(topic, admitted) };
     },
   };
 }
@@ -84,8 +91,7 @@ function checked(config: TopicConfig): TopicConfig {
   return kept;
 }
 
-function shown(config: TopicConfig): Json {
-  // Nothing is fetched from elsewhere here, and the topic says so.
-  const state = config.ingestionDataSourceSettings === undefined ? 'ACTIVE' : 'INGESTION_RESOURCE_ERROR';
-  return { ...config, state };
+/** Nothing is fetched from elsewhere here, and the topic says so. */
+function stateOf({ ingestionDataSourceSettings }: TopicConfig): string {
+  return ingestionDataSourceSettings === undefined ? 'ACTIVE' : 'INGESTION_RESOURCE_ERROR';
 }
