@@ -11,6 +11,7 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   closed: async () => (await import('./closed.ts')).measureClosed,
   dev: async () => (await import('./dev.ts')).measureDev,
   sync: async () => (await import('./sync.ts')).measureSync,
+  pubsub: async () => (await import('./pubsub.ts')).measurePubsub,
 };
 
 const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick]\n`;
