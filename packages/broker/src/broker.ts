@@ -508,10 +508,11 @@ export class Broker {
    */
   prune(most: number, publishedBefore = Number.POSITIVE_INFINITY): Promise<number> {
     return this.#database.write(() => {
+      const last = publishedBefore === Number.POSITIVE_INFINITY ? this.#log.end : this.#log.lastBefore(publishedBefore);
       let removed = 0;
       for (const topicId of this.#log.topicIds()) {
         if (removed >= most) break;
-        removed += this.#log.prune(topicId, this.#lastPrunable(topicId), publishedBefore, most - removed);
+        removed += this.#log.prune(topicId, Math.min(last, this.#lastPrunable(topicId)), most - removed);
       }
       return removed;
     });

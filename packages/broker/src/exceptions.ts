@@ -11,6 +11,9 @@ export interface Unsettled {
   readonly dueAt: number | null;
 }
 
+/** Data of up to so many bytes comes with the scan; larger is read when it is leased, so that memory holds none that waits. */
+const smallBytes = 4_096;
+
 /**
  * What a subscription has on disk beside its cursor: one row for each message past it that is not simply unseen.
  *
@@ -65,7 +68,8 @@ export class Exceptions {
       `${lanes} SELECT lane FROM lanes WHERE EXISTS (SELECT 1 FROM message WHERE ${ofLane})`,
     );
     this.scan = database.prepare(
-      `SELECT message.position, published_at AS publishedAt, ordering_key AS key, attributes, ${excepted} FROM message ${beside}
+      `SELECT message.position, id, published_at, ordering_key, attributes, ${excepted},
+         CASE WHEN length(data) <= ${smallBytes} THEN data END AS data FROM message ${beside}
        WHERE topic = ${topicId} AND lane = ? AND message.position > ? AND message.position <= ? ORDER BY message.position LIMIT ?`,
     );
     this.ofKey = database.prepare(

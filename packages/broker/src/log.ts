@@ -24,7 +24,6 @@ export interface StoredMessage extends PubsubMessage {
 export class Log {
   readonly #append: StatementSync;
   readonly #message: StatementSync;
-  readonly #oldest: StatementSync;
   readonly #from: StatementSync;
   readonly #topicIds: StatementSync;
   readonly #lanes: StatementSync;
@@ -53,9 +52,6 @@ export class Log {
       'INSERT INTO message (topic, lane, id, published_at, ordering_key, attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );
     this.#message = database.prepare('SELECT * FROM message WHERE position = ?');
-    this.#oldest = database.prepare(
-      'SELECT position, published_at AS at FROM message WHERE topic = ? AND lane = ? AND position <= ? ORDER BY position LIMIT ?',
-    );
     this.#from = database.prepare(
       'SELECT position, published_at AS at FROM message WHERE position >= ? ORDER BY position LIMIT 1',
     );
@@ -71,7 +67,10 @@ export class Log {
          UNION ALL SELECT (SELECT min(lane) FROM message WHERE topic = $topic AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
        ) SELECT lane FROM lanes WHERE lane IS NOT NULL`,
     );
-    this.#remove = database.prepare('DELETE FROM message WHERE position = ?');
+    this.#remove = database.prepare(
+      `DELETE FROM message WHERE position IN
+       (SELECT position FROM message WHERE topic = ? AND lane = ? AND position <= ? ORDER BY position LIMIT ?)`,
+    );
     const last = database.prepare("SELECT seq FROM sqlite_sequence WHERE name = 'message'").get();
     this.end = (last?.seq as number | undefined) ?? 0;
   }
@@ -121,31 +120,45 @@ export class Log {
   }
 
   /** Only inside a write: removes the oldest of a topic up to a position, so many at most. Answers how many went. */
-  prune(topic: number, last: number, publishedBefore: number, most: number): number {
+  prune(topic: number, last: number, most: number): number {
     let removed = 0;
     for (const { lane } of this.#lanes.all({ topic })) {
-      const rows = this.#oldest.all(topic, lane!, last, most - removed);
-      for (const { position, at } of rows) {
-        if ((at as number) >= publishedBefore) break;
-        this.#remove.run(position!);
-        removed++;
-      }
       if (removed >= most) break;
+      removed += Number(this.#remove.run(topic, lane!, last, most - removed).changes);
     }
     return removed;
   }
 
   read(position: number): StoredMessage | undefined {
     const row = this.#message.get(position);
-    if (!row) return undefined;
-    return {
-      position,
-      messageId: row.id as string,
-      publishTime: new Date(row.published_at as number).toISOString(),
-      publishedAt: row.published_at as number,
-      attributes: JSON.parse(row.attributes as string),
-      data: Buffer.from(row.data as Uint8Array).toString('base64'),
-      ...(row.ordering_key !== null && { orderingKey: row.ordering_key as string }),
-    };
+    return row && messageOf(row as unknown as MessageRow);
   }
 }
+
+/** A row of `message`, with its data. */
+export interface MessageRow {
+  readonly position: number;
+  readonly id: string;
+  readonly published_at: number;
+  readonly ordering_key: string | null;
+  readonly attributes: string;
+  readonly data: Uint8Array;
+}
+
+export function messageOf({ position, id, published_at, ordering_key, attributes, data }: MessageRow): StoredMessage {
+  const message = {
+    position,
+    messageId: id,
+    publishTime: new Date(published_at).toISOString(),
+    publishedAt: published_at,
+    attributes: attributesOf(attributes),
+    data: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'),
+  };
+  return ordering_key === null ? message : { ...message, orderingKey: ordering_key };
+}
+
+export function attributesOf(text: string): Readonly<Record<string, string>> {
+  return text === '{}' ? none : JSON.parse(text);
+}
+
+const none = Object.freeze({});

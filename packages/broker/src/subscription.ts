@@ -1,7 +1,7 @@
 import type { Database } from './database.ts';
 import { Exceptions, type Unsettled } from './exceptions.ts';
 import { type Filter, parseFilter } from './filter.ts';
-import type { Log, StoredMessage } from './log.ts';
+import { attributesOf, type Log, type MessageRow, messageOf, type StoredMessage } from './log.ts';
 import { OrderedKeys } from './ordered-keys.ts';
 import { bounds, millisecondsOf, type SubscriptionConfig } from './subscription-config.ts';
 
@@ -29,6 +29,8 @@ interface Candidate {
   readonly attempts: number;
   readonly deaths: number;
   readonly hasRow: boolean;
+  /** Where it is small. */
+  readonly message?: StoredMessage | undefined;
 }
 
 /** A candidate that a process died of, or of another that it held with it: to be given to a process alone. */
@@ -213,16 +215,16 @@ export class SubscriptionState {
     let bytes = 0;
     while (leases.length < max && bytes < maxBytes) {
       this.#recall(now);
-      const next = of === 'suspects' ? undefined : this.#next(mayTake);
+      const next = of === 'suspects' ? undefined : this.#next(mayTake, max - leases.length);
       const line = next?.[1].candidates ?? (of === 'company' ? [] : this.#suspects);
       let candidate: Candidate | undefined = line[0];
       if (!candidate) break;
       const lane = next?.[0] ?? (candidate as Suspect).lane;
       // Read before it is taken from the line: a read that fails loses nothing.
-      let message = this.#log.read(candidate.position);
+      let message = candidate.message ?? this.#log.read(candidate.position);
       line.shift();
       this.#recalled.delete(candidate.position);
-      if (next) {
+      if (next && this.#lanes.size > 1) {
         // To the end of the line: the next turn is another's.
         this.#lanes.delete(lane);
         this.#lanes.set(lane, next[1]);
@@ -452,16 +454,16 @@ export class SubscriptionState {
   }
 
   /** The key that orders a message here; undefined where none does. */
-  #keyOf({ orderingKey }: { readonly orderingKey?: string }): string | undefined {
+  #keyOf({ orderingKey }: { readonly orderingKey?: string | null }): string | undefined {
     return this.config.enableMessageOrdering ? orderingKey || undefined : undefined;
   }
 
   /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
-  #next(mayTake: (lane: string) => boolean = () => true): [string, Lane] | undefined {
+  #next(mayTake: (lane: string) => boolean = () => true, wanted = 1): [string, Lane] | undefined {
     for (const next of this.#lanes) {
       const [name, lane] = next;
       if (!mayTake(name)) continue;
-      this.#look(name, lane);
+      this.#look(name, lane, wanted);
       if (lane.candidates.length > 0) return next;
       if (lane.head >= this.#log.end) this.#lanes.delete(name);
     }
@@ -504,20 +506,23 @@ export class SubscriptionState {
   }
 
   /** Fills the candidates of a lane from its head on. */
-  #look(name: string, lane: Lane): void {
+  #look(name: string, lane: Lane, wanted: number): void {
     const { end } = this.#log;
     const since = this.#retainedSince(this.config);
+    // Of several lanes, however many, memory holds little of each.
+    const atATime = this.#lanes.size > 1 ? candidatesAtATime : Math.max(candidatesAtATime, wanted);
     for (let looks = 0; lane.candidates.length === 0 && lane.head < end && looks < looksAtATime; looks++) {
-      const rows = this.#exceptions.scan.all(name, lane.head, end, candidatesAtATime);
+      const rows = this.#exceptions.scan.all(name, lane.head, end, atATime);
       for (const row of rows) {
-        const position = row.position as number;
+        const { position, published_at, ordering_key, attributes, data } = row as unknown as MessageRow;
         if (row.excepted || this.leases.has(position) || this.#settled.has(position)) continue;
-        if ((row.publishedAt as number) < since || !this.#filter(JSON.parse(row.attributes as string))) continue;
-        const key = this.#keyOf({ orderingKey: row.key as string });
+        if (published_at < since || !this.#filter(attributesOf(attributes))) continue;
+        const key = this.#keyOf({ orderingKey: ordering_key });
         if (key !== undefined && !this.#begin(key, position)) continue;
-        lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false });
+        const message = (data as unknown) === null ? undefined : messageOf(row as unknown as MessageRow);
+        lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false, message });
       }
-      lane.head = rows.length < candidatesAtATime ? end : (rows.at(-1)!.position as number);
+      lane.head = rows.length < atATime ? end : (rows.at(-1)!.position as number);
     }
   }
 
@@ -556,7 +561,7 @@ export class SubscriptionState {
       const { position, lane, attempts, deaths, dueAt } = row as unknown as Unsettled;
       if (this.#settled.has(position) || this.#keys.isAhead(key, position)) continue;
       if (row.excepted && dueAt === null) continue;
-      if ((row.publishedAt as number) < since || !this.#filter(JSON.parse(row.attributes as string))) continue;
+      if ((row.publishedAt as number) < since || !this.#filter(attributesOf(row.attributes as string))) continue;
       return { position, lane, attempts, deaths, dueAt };
     }
     return undefined;
