@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Admits, Broker, createRestApi, Database, OnePort } from '@dormouse/broker';
-import { systemClock } from '@dormouse/core';
+import { type Clock, systemClock } from '@dormouse/core';
 import { serveRequests } from '@dormouse/local';
 
 export interface BrokerServerOptions {
@@ -14,31 +14,40 @@ export interface BrokerServerOptions {
   readonly port?: number;
   readonly admits?: Admits;
   readonly silentMs?: number;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
 }
 
 /** A broker on a port, for both wires. */
 export class BrokerServer implements AsyncDisposable {
   readonly broker: Broker;
   readonly port: number;
+  readonly #database: Database;
   readonly #close: () => Promise<void>;
 
-  private constructor(broker: Broker, port: number, close: () => Promise<void>) {
+  private constructor(broker: Broker, database: Database, port: number, close: () => Promise<void>) {
     this.broker = broker;
+    this.#database = database;
     this.port = port;
     this.#close = close;
   }
 
-  static async open({ path, port = 0, ...options }: BrokerServerOptions = {}): Promise<BrokerServer> {
+  static async open({
+    path,
+    port = 0,
+    clock = systemClock,
+    ...options
+  }: BrokerServerOptions = {}): Promise<BrokerServer> {
     const folder = path === undefined ? mkdtempSync(join(tmpdir(), 'dormouse-broker-')) : undefined;
     const database = new Database(path ?? join(folder!, 'broker.db'));
-    const broker = new Broker(database, systemClock);
+    const broker = new Broker(database, clock);
     const server = createServer(serveRequests(createRestApi(broker)));
     const onePort = new OnePort(server, broker, options);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(port, '127.0.0.1', resolve);
     });
-    return new BrokerServer(broker, (server.address() as AddressInfo).port, async () => {
+    return new BrokerServer(broker, database, (server.address() as AddressInfo).port, async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await onePort.close();
@@ -55,6 +64,11 @@ export class BrokerServer implements AsyncDisposable {
 
   get url(): string {
     return `http://${this.address}`;
+  }
+
+  /** All that was to be written by now is written. */
+  written(): Promise<void> {
+    return this.#database.write(() => {});
   }
 
   [Symbol.asyncDispose](): Promise<void> {

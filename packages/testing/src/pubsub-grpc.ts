@@ -33,13 +33,18 @@ export function streamingPull(address: string) {
     new Metadata(),
   );
   const received: { ackId: string; message: Json }[] = [];
-  stream.on('data', ({ receivedMessages = [] }) => received.push(...receivedMessages));
+  const responses: Json[] = [];
+  stream.on('data', (response: { receivedMessages?: typeof received }) => {
+    responses.push(withoutDefaults(response as Json));
+    received.push(...(response.receivedMessages ?? []));
+  });
   const ended = new Promise<WireError | undefined>((resolve) => {
     stream.on('error', (error: ServiceError) => resolve(wireError(error)));
     stream.on('end', () => resolve(undefined));
   });
   return {
     received,
+    responses,
     /** What ended it, if that was an error. */
     ended,
     send: (request: Json) => void stream.write(request),
@@ -53,7 +58,7 @@ export function streamingPull(address: string) {
 
 /** @param address host and port */
 export function overGrpc(address: string, authorization?: string): PubsubWire & Disposable {
-  const connection = new Client(address, credentials.createInsecure());
+  const connection = new Client(address, credentials.createInsecure(), { 'grpc.max_receive_message_length': -1 });
   const metadata = new Metadata();
   if (authorization) metadata.set('authorization', authorization);
   return {
@@ -97,7 +102,7 @@ function withoutDefaults(answer: Json): Json {
     return withoutDefaults(value as Json);
   };
   const kept = Object.entries(answer).filter(([name, value]) => !isDefault(name, value));
-  return Object.fromEntries(kept.map(([name, value]) => [name, clean(value)]));
+  return Object.fromEntries(kept.map(([name, value]) => [name, maps.has(name) ? value : clean(value)]));
 }
 
 function wireError(error: ServiceError): WireError {

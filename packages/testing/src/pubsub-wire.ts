@@ -71,7 +71,7 @@ export function overRest(url: string): PubsubWire {
       const { schema, ...beside } = others;
       const inQuery = verb === 'GET' ? others : rpc === 'CreateSchema' ? beside : {};
       const query = `?${new URLSearchParams(inQuery as Record<string, string>)}`;
-      const response = await fetch(`${url}/v1/${name}${suffix}${query}`, {
+      const response = await fetch(`${url}/v1/${String(name).replaceAll('%', '%25')}${suffix}${query}`, {
         method: verb,
         ...(!['GET', 'DELETE'].includes(verb) && {
           headers: { 'content-type': 'application/json' },

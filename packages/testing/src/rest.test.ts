@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { LocalStores } from './local-stores.ts';
 import { overRest } from './pubsub-wire.ts';
 
-// What belongs to REST alone; the rest is in pubsub-suite.ts.
+// What belongs to REST alone; the rest is in the folder `pubsub`.
 
 const topic = 'projects/test/topics/news';
 const subscription = 'projects/test/subscriptions/reader';

@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { homedir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { until } from '../until.ts';
+
+/** Where the Cloud SDK may be: named by the environment, beside `gcloud`, or in the folders of its installers. */
+function sdkFolders(): string[] {
+  const { CLOUDSDK_ROOT, CLOUDSDK_ROOT_DIR, PATH = '' } = process.env;
+  const gcloud = PATH.split(delimiter)
+    .map((folder) => join(folder, 'gcloud'))
+    .find(existsSync);
+  const usual = ['/usr/lib', '/usr/share', '/usr/local', '/opt', '/opt/homebrew/share', homedir()];
+  const folders = [
+    CLOUDSDK_ROOT,
+    CLOUDSDK_ROOT_DIR,
+    gcloud && dirname(dirname(realpathSync(gcloud))),
+    ...usual.map((folder) => join(folder, 'google-cloud-sdk')),
+    '/snap/google-cloud-sdk/current',
+  ];
+  return folders.filter((folder) => folder !== undefined && folder !== '') as string[];
+}
+
+/** The emulator's program, or why there is none to be run. */
+export function findEmulator(): { readonly jar: string } | { readonly missing: string } {
+  const java = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'java')));
+  for (const sdk of sdkFolders()) {
+    const lib = join(sdk, 'platform/pubsub-emulator/lib');
+    const jar = existsSync(lib) && readdirSync(lib).find((name) => /^cloud-pubsub-emulator.*\.jar$/.test(name));
+    if (jar && java) return { jar: join(lib, jar) };
+    if (jar) return { missing: `there is no java to run ${join(lib, jar)}` };
+  }
+  return { missing: 'the Cloud SDK or its pubsub-emulator is not installed here (CLOUDSDK_ROOT names its folder)' };
+}
+
+/** Google's emulator of Pub/Sub, as a process, on a free port. */
+export class Emulator implements Disposable {
+  readonly address: string;
+  readonly #process: ChildProcess;
+
+  private constructor(process: ChildProcess, address: string) {
+    this.#process = process;
+    this.address = address;
+  }
+
+  static async start(jar: string): Promise<Emulator> {
+    const port = await freePort();
+    // Its log is long, and nobody reads it.
+    const child = spawn('java', ['-jar', jar, '--host=127.0.0.1', `--port=${port}`], { stdio: 'ignore' });
+    const emulator = new Emulator(child, `127.0.0.1:${port}`);
+    process.once('exit', () => child.kill('SIGKILL'));
+    let failure: Error | undefined;
+    child.once('error', (error) => {
+      failure = error;
+    });
+    await until('the answer of an emulator that was started', async () => {
+      if (failure) throw failure;
+      if (child.exitCode !== null) throw new Error(`the emulator ended at once, with exit code ${child.exitCode}`);
+      return fetch(`http://${emulator.address}/v1/projects/p/topics`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    });
+    return emulator;
+  }
+
+  [Symbol.dispose](): void {
+    this.#process.kill('SIGKILL');
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}

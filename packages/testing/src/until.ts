@@ -1,0 +1,19 @@
+const pauseMs = 20;
+
+/**
+ * Waits for an observable fact: what `probe` gives once that is neither undefined, null nor false. The bound is generous, for
+ * machines that have other work.
+ */
+export async function until<T>(
+  fact: string,
+  probe: () => T | Promise<T>,
+  boundMs = 30_000,
+): Promise<NonNullable<Exclude<T, false>>> {
+  const giveUpAt = performance.now() + boundMs;
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined && found !== null && found !== false) return found as NonNullable<Exclude<T, false>>;
+    if (performance.now() > giveUpAt) throw new Error(`not seen within ${boundMs / 1000} s: ${fact}`);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+}
