@@ -526,9 +526,9 @@ export class Broker {
       const ttlMs = ttlOf(subscription.config);
       if (ttlMs === undefined) continue;
       const row = this.#database.prepare('SELECT active_at FROM subscription WHERE id = ?').get(subscription.id);
-      const activeAt = Math.max((row?.active_at as number | null) ?? now, subscription.activeAt ?? 0);
-      if (subscription.waiting.size > 0 || now - activeAt < ttlMs)
-        await this.#noteActive(subscription, now, row?.active_at);
+      const written = (row?.active_at as number | null) ?? undefined;
+      const activeAt = subscription.waiting.size > 0 ? now : Math.max(written ?? now, subscription.activeAt ?? 0);
+      if (now - activeAt < ttlMs) await this.#noteActive(subscription, activeAt, written);
       else await this.deleteSubscription(subscription.config.name);
     }
   }
@@ -663,11 +663,10 @@ export class Broker {
     return Math.min(last, this.snapshots.lowestCursor(topicId));
   }
 
-  async #noteActive({ id, activeAt }: SubscriptionState, now: number, written: unknown): Promise<void> {
-    const at = activeAt ?? now;
-    if (written !== null && at - (written as number) < activeEveryMs) return;
+  async #noteActive({ id }: SubscriptionState, activeAt: number, written: number | undefined): Promise<void> {
+    if (written !== undefined && activeAt - written < activeEveryMs) return;
     await this.#database.write(() =>
-      this.#database.prepare('UPDATE subscription SET active_at = ? WHERE id = ?').run(at, id),
+      this.#database.prepare('UPDATE subscription SET active_at = ? WHERE id = ?').run(activeAt, id),
     );
   }
 

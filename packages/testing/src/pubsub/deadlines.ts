@@ -7,9 +7,9 @@ export const deadlines = subject('ack deadlines', (fact) => {
     const { publish, take, pull, next } = await reader();
     await publish('1');
     await take();
-    await server.pass(9_000);
+    await server.pass(5_000);
     expect(await pull()).toEqual([]);
-    await server.pass(1_500);
+    await server.pass(6_000);
     expect(await next()).toBe('1');
   });
 
@@ -18,9 +18,9 @@ export const deadlines = subject('ack deadlines', (fact) => {
     await update({ ackDeadlineSeconds: 12 }, 'ack_deadline_seconds');
     await publish('1');
     await take();
-    await server.pass(11_000);
+    await server.pass(7_000);
     expect(await pull()).toEqual([]);
-    await server.pass(1_500);
+    await server.pass(6_000);
     expect(await next()).toBe('1');
   });
 
@@ -28,13 +28,12 @@ export const deadlines = subject('ack deadlines', (fact) => {
     const { publish, take, pull, extend, next } = await reader();
     await publish('1');
     const [received] = await take();
-    await server.pass(8_000);
+    await server.pass(6_000);
     await extend(10, received!);
-    await server.pass(8_000);
-    await extend(4, received!);
-    await server.pass(3_000);
+    await server.pass(6_000);
     expect(await pull()).toEqual([]);
-    await server.pass(1_500);
+    await extend(3, received!);
+    await server.pass(3_500);
     expect(await next()).toBe('1');
   });
 

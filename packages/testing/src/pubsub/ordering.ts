@@ -40,15 +40,15 @@ export const ordering = subject('ordering', (fact, target) => {
   });
 
   fact('a key waits for the backoff of its message, and no other key does', { gap: [3, 5] }, async (pubsub) => {
-    const reader = await pubsub.reader({ ...ordered, retryPolicy: { minimumBackoff: '30s' } });
+    const reader = await pubsub.reader({ ...ordered, retryPolicy: { minimumBackoff: '300s' } });
     const { publishInOrder, take, nack, pull, next } = reader;
     await publishInOrder('k', '1', '2');
     await nack(...(await take()));
     await publishInOrder('l', 'other');
     expect(await next()).toBe('other');
-    await pubsub.server.pass(29_000);
+    await pubsub.server.pass(280_000);
     expect(await pull()).toEqual([]);
-    await pubsub.server.pass(1_500);
+    await pubsub.server.pass(21_000);
     for (const text of ['1', '2']) expect(await next()).toBe(text);
   });
 
@@ -104,15 +104,14 @@ export const ordering = subject('ordering', (fact, target) => {
     { gap: 3 },
     async (pubsub) => {
       const { publishInOrder, subscription } = await pubsub.reader(ordered);
-      const { received, send } = pubsub.stream({ subscription, streamAckDeadlineSeconds: 60 });
       await publishInOrder('k', '1', '2', '3');
+      const { received, send } = pubsub.stream({ subscription, streamAckDeadlineSeconds: 60 });
       await until('all of the key', () => received.length === 3);
-      const [first, second, third] = received;
+      const [first, second] = received;
       send({ ackIds: [second!.ackId] });
       send({ modifyDeadlineAckIds: [first!.ackId], modifyDeadlineSeconds: [0] });
       await until('all of the key once more', () => received.length === 6);
       expect(textsOf(received)).toEqual(['1', '2', '3', '1', '2', '3']);
-      expect(third!.ackId).not.toBe(received[5]!.ackId);
     },
   );
 });

@@ -14,36 +14,36 @@ export const retryPolicy = subject('retry policy', (fact) => {
     'a nacked message waits for the least backoff, from the first time on',
     { gap: 5 },
     async ({ reader, server }) => {
-      const { publish, take, nack, pull, next } = await reader({ retryPolicy: { minimumBackoff: '30s' } });
+      const { publish, take, nack, pull, next } = await reader({ retryPolicy: { minimumBackoff: '300s' } });
       await publish('1');
       await nack(...(await take()));
-      await server.pass(29_000);
+      await server.pass(280_000);
       expect(await pull()).toEqual([]);
-      await server.pass(1_500);
+      await server.pass(21_000);
       expect(await next()).toBe('1');
     },
   );
 
   fact('so does one whose deadline has passed', { gap: 5 }, async ({ reader, server }) => {
-    const { publish, take, extend, pull, next } = await reader({ retryPolicy: { minimumBackoff: '30s' } });
+    const { publish, take, extend, pull, next } = await reader({ retryPolicy: { minimumBackoff: '300s' } });
     await publish('1');
     await extend(1, ...(await take()));
     await server.pass(1_000);
-    await server.pass(29_000);
+    await server.pass(280_000);
     expect(await pull()).toEqual([]);
-    await server.pass(1_500);
+    await server.pass(21_000);
     expect(await next()).toBe('1');
   });
 
   fact('each backoff is longer than the one before, up to the most', { gap: 5 }, async ({ reader, server }) => {
-    const backoffs = { minimumBackoff: '10s', maximumBackoff: '40s' };
+    const backoffs = { minimumBackoff: '100s', maximumBackoff: '400s' };
     const { publish, take, nack, pull, next } = await reader({ retryPolicy: backoffs });
     await publish('1');
-    for (const backoffMs of [10_000, 20_000, 40_000, 40_000]) {
+    for (const backoffMs of [100_000, 200_000, 400_000, 400_000]) {
       await nack(...(await take()));
-      await server.pass(backoffMs - 1_000);
+      await server.pass(backoffMs - 20_000);
       expect(await pull()).toEqual([]);
-      await server.pass(1_500);
+      await server.pass(21_000);
     }
     expect(await next()).toBe('1');
   });
