@@ -4,9 +4,7 @@ import { textsOf } from './pubsub.ts';
 import { subject } from './subject.ts';
 
 /** Source: google.pubsub.v1.Subscriber.StreamingPull. Only gRPC has it. */
-export const streamingPull = subject('streaming pull', (fact, target) => {
-  if (!target.isGrpc) return;
-
+export const streamingPull = subject.ofGrpc('streaming pull', (fact) => {
   fact(
     'what is published arrives on an open stream, and is settled by an ack there',
     async ({ reader, stream, server }) => {

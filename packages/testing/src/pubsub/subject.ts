@@ -37,6 +37,14 @@ export function subject(name: string, register: (fact: RegisterCase, target: Tar
   };
 }
 
+/** One that no other wire has. */
+subject.ofGrpc = (name: string, register: (fact: RegisterCase) => void): Subject => {
+  const cases = subject(name, register);
+  return (target) => {
+    if (target.isGrpc) cases(target);
+  };
+};
+
 function skipReason({ gaps, movesTime }: Target, { gap = [], takesDays = false }: CaseOptions): string | undefined {
   const reasons = [gap].flat().flatMap((number) => (gaps.has(number) ? `gap ${number}: ${gaps.get(number)}` : []));
   if (takesDays && !movesTime) reasons.push('its clock can not be moved');
