@@ -209,7 +209,14 @@ export class LocalPlatform {
     };
     // Where V8 keeps compiled bundles, so that a wake does not compile.
     const forBundles = { ...environment, NODE_COMPILE_CACHE: directory.join('build', 'compile-cache') };
-    const spares = options.spare ? new Spares(options.spare, manifest.spare, forBundles, log) : undefined;
+    const settings = {
+      system: manifest.system,
+      stateSocketPath: join(socketFolder, 'state'),
+      stateToken,
+      filesFolder: directory.join('files'),
+      publicKeys: signer.publicKeys,
+    };
+    const spares = options.spare ? new Spares(options.spare, manifest.spare, forBundles, settings, log) : undefined;
     undo.push(() => spares?.stop());
 
     const targets = new Map<string, ServicePool | InlineTarget>();
@@ -225,13 +232,6 @@ export class LocalPlatform {
         });
         targets.set(endpointOf(service.name), new InlineTarget(service, endpoint, clock.now()));
       } else {
-        const settings = {
-          system: manifest.system,
-          stateSocketPath: join(socketFolder, 'state'),
-          stateToken,
-          filesFolder: directory.join('files'),
-          publicKeys: signer.publicKeys,
-        };
         const pool = new ServicePool(
           service,
           {

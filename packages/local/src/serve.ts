@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
-import { createServer } from 'node:http';
-import { createEndpoint, type Service, systemClock, systemRandom } from '@dormouse/core';
+import { createServer, type Server } from 'node:http';
+import { createEndpoint, type EndpointPorts, type Service, systemClock, systemRandom } from '@dormouse/core';
 import { FileBlobStore } from './blob-store.ts';
 import { pushVerifier } from './identity.ts';
 import { jsonLines } from './json-lines.ts';
@@ -28,17 +28,8 @@ export const readyFd = 3;
  */
 export function serve(service: Service): void {
   const settings: InstanceSettings = JSON.parse(process.env.DORMOUSE_INSTANCE!);
-  const endpoint = createEndpoint(service, {
-    system: settings.system,
-    store: new RemoteStateStore(settings.stateSocketPath, settings.stateToken),
-    blobs: new FileBlobStore(settings.filesFolder),
-    clock: systemClock,
-    random: systemRandom,
-    log: jsonLines,
-    authenticate: pushVerifier(settings.publicKeys, settings.audience),
-  });
-  const server = createServer(servePushes(endpoint));
-  server.keepAliveTimeout = 0;
+  const authenticate = pushVerifier(settings.publicKeys, settings.audience);
+  const server = instanceServer(service, settings, { log: jsonLines, authenticate });
   server.listen(settings.socketPath, () => writeSync(readyFd, '\n'));
   process.stdin.on('end', () => {
     server.close(() => process.exit(0));
@@ -47,4 +38,23 @@ export function serve(service: Service): void {
   process.stdin.resume();
   // Stopping is the host's business: a Ctrl-C in the terminal reaches the whole process group.
   process.on('SIGINT', () => {});
+}
+
+/** Takes the pushes of a service. */
+export function instanceServer(
+  service: Service,
+  settings: Pick<InstanceSettings, 'system' | 'stateSocketPath' | 'stateToken' | 'filesFolder'>,
+  ports: Pick<EndpointPorts, 'log' | 'authenticate'>,
+): Server {
+  const endpoint = createEndpoint(service, {
+    system: settings.system,
+    store: new RemoteStateStore(settings.stateSocketPath, settings.stateToken),
+    blobs: new FileBlobStore(settings.filesFolder),
+    clock: systemClock,
+    random: systemRandom,
+    ...ports,
+  });
+  const server = createServer(servePushes(endpoint));
+  server.keepAliveTimeout = 0;
+  return server;
 }

@@ -1,6 +1,6 @@
-// A spare process: loads what every service needs, then waits on stdin for the word which one it is to be.
+// A spare process: loads what every service needs, rehearses, and waits on stdin for the word which one it is to be.
 import { pathToFileURL } from 'node:url';
-import './serve.ts';
+import { rehearse } from './rehearsal.ts';
 import type { Calling } from './spares.ts';
 
 // The host has gone, or wants no spare any more.
@@ -14,3 +14,4 @@ process.stdin.once('data', async (line) => {
   // From here on the service ends as any instance does. Not before: an end that comes while it loads comes once.
   process.stdin.off('end', unneeded);
 });
+void rehearse(JSON.parse(process.env.DORMOUSE_INSTANCE!));

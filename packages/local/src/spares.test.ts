@@ -1,6 +1,7 @@
 // Real: processes that wait, and become a service.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -21,15 +22,25 @@ class Bench {
   readonly folder = mkdtempSync(join(tmpdir(), 'dormouse-spares-'));
   readonly environment: Record<string, string> = {};
   readonly moments: string[] = [];
+  /** What the state store is asked. */
+  readonly asked: string[] = [];
   readonly spares: Spares;
 
   constructor() {
+    const stateSocketPath = join(this.folder, 'state');
+    const stateServer = createServer((incoming, response) => {
+      this.asked.push(incoming.url!);
+      response.end('[{"version":null,"data":null,"tenant":null},{"version":null,"data":null,"tenant":null}]');
+    });
+    stateServer.listen(stateSocketPath);
+    const settings = { system: 'test', stateSocketPath, stateToken: '', filesFolder: '', publicKeys: { keys: [] } };
     writeFileSync(join(this.folder, 'service.mjs'), slowService);
     const record = (moment: string) => void this.moments.push(moment);
     const log = { info: record, warn: record, error: record };
-    this.spares = new Spares(1, spareProcess, this.environment, log);
+    this.spares = new Spares(1, spareProcess, this.environment, settings, log);
     onTestFinished(() => {
       this.spares.stop();
+      stateServer.close();
       rmSync(this.folder, { recursive: true });
     });
   }
@@ -40,6 +51,14 @@ class Bench {
     return taken;
   }
 }
+
+test('a spare rehearses a push, up to what its handler would do, and writes nothing', async () => {
+  const bench = new Bench();
+  await expect.poll(() => bench.asked).toEqual(['/get']);
+  await expect.poll(() => readdirSync(bench.folder).sort()).toEqual(['service.mjs', 'state']);
+  await once(bench.take().stdout!, 'data');
+  expect(bench.asked).toEqual(['/get']);
+});
 
 test('a spare whose host goes while it loads its service ends', async () => {
   const taken = new Bench().take();

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Logger } from '@dormouse/core';
-import { readyFd } from './serve.ts';
+import { type InstanceSettings, readyFd } from './serve.ts';
 
 /** A process that runs a file of the bundler's, in a group of its own: stopping it is the host's business, not the terminal's. */
 export function startBundle(file: string, environment: Readonly<Record<string, string>>): ChildProcess {
@@ -12,6 +12,9 @@ export function startBundle(file: string, environment: Readonly<Record<string, s
   });
 }
 
+/** How long after a service listens its first message is handled: what starts meanwhile makes both slower. */
+const firstPushMs = 50;
+
 /** What a spare is told on its stdin, as one line of JSON, to become an instance. */
 export interface Calling {
   /** The bundle of the service. */
@@ -21,20 +24,32 @@ export interface Calling {
 }
 
 /**
- * Processes that have started Node and loaded what all services share, and become whichever service is needed next.
- * One that is taken is made up for when its service listens, so that the two do not compete.
+ * Processes that have started Node, loaded what all services share and rehearsed a push, and become whichever service is
+ * needed next. One that is taken is made up for when its service has listened for a moment, so that the two do not
+ * compete.
  */
 export class Spares {
   readonly #file: string;
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #settings: string;
   readonly #log: Logger;
   readonly #waiting = new Set<ChildProcess>();
   #stopped = false;
 
-  /** @param count how many wait at a time */
-  constructor(count: number, file: string, environment: Readonly<Record<string, string>>, log: Logger) {
+  /**
+   * @param count how many wait at a time
+   * @param settings for the rehearsal
+   */
+  constructor(
+    count: number,
+    file: string,
+    environment: Readonly<Record<string, string>>,
+    settings: Omit<InstanceSettings, 'socketPath' | 'audience'>,
+    log: Logger,
+  ) {
     this.#file = file;
     this.#environment = environment;
+    this.#settings = JSON.stringify(settings);
     this.#log = log;
     for (let n = 0; n < count; n++) this.#start();
   }
@@ -49,7 +64,7 @@ export class Spares {
       if (due) this.#start();
       due = false;
     };
-    spare.stdio[readyFd]!.once('data', makeUp);
+    spare.stdio[readyFd]!.once('data', () => setTimeout(makeUp, firstPushMs));
     spare.once('exit', makeUp);
     spare.stdin!.write(`${JSON.stringify(calling)}\n`);
     return spare;
@@ -68,7 +83,7 @@ export class Spares {
     };
     let spare: ChildProcess;
     try {
-      spare = startBundle(this.#file, this.#environment);
+      spare = startBundle(this.#file, { ...this.#environment, DORMOUSE_INSTANCE: this.#settings });
     } catch (error) {
       // No process to be had: the machine is out of memory.
       lost({ reason: (error as Error).message });
