@@ -128,13 +128,15 @@ export class RunningHost {
     readonly end: number;
   } {
     const bytes = readFileSync(join(this.dataFolder, 'host.log'));
-    const text = bytes.subarray(fromByte).toString();
+    // The last line may be half written.
+    const end = bytes.lastIndexOf('\n') + 1;
+    const text = bytes.subarray(fromByte, end).toString();
     return {
       lines: text
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line)),
-      end: bytes.length,
+      end,
     };
   }
 

@@ -63,7 +63,7 @@ describe.concurrent('what the outside answers decides', () => {
   test('always 500: five attempts, a dead letter with its cause, and a person is asked', async () => {
     const { code, result } = await caseFrom(bank.on('/always-500.json', 500));
     expect({ code, status: result.status }).toEqual({ code: 3, status: 'escalated' });
-    expect(result.reasons).toEqual([expect.stringMatching(/data\.fetch failed 5 times: .*answers 500/)]);
+    expect(result.reasons).toEqual([expect.stringMatching(/^data\.fetch failed 5 times; dead letter \w+ tells why$/)]);
     expect(bank.asked('/always-500.json')).toBe(5);
 
     const rows = await system.trace(result.workflowId);

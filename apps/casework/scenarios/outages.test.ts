@@ -152,15 +152,26 @@ test('a bank that is down for a day: after an hour and more a dead letter, a per
   await story.fault({ target: 'bank', mode: 'status', forMs: 24 * hour });
   await story.open({}, bankStatement);
   await story.advance('1d');
+  const [letter] = await story.deadLetters();
+  expect(letter!.cause).toMatch(/bank at http:\S+ answered 503; try again later$/);
   expect(await story.case()).toMatchObject({
     status: 'escalated',
-    reasons: [expect.stringMatching(/^data\.fetch failed 25 times: .* answered 503; try again later$/)],
+    // What a client may read: not where our bank is.
+    reasons: [`data.fetch failed 25 times; dead letter ${letter!.id} tells why`],
   });
-  const [letter] = await story.deadLetters();
   expect(await story.operatorsWereTold()).toEqual([`dead letter ${letter!.id}`, `${story.id} needs a person`]);
 
   await story.redrive(letter!.id);
   await story.advance('1m');
   expect(await story.status()).toBe('closed');
   expect(await story.deadLetters()).toMatchObject([{ state: 'resolved' }]);
+});
+
+test('an account that the bank does not know: the client is told so, not where the bank is', async () => {
+  await using story = await CaseStory.begin();
+  await story.open({}, { ...bankStatement, accountId: 'nobody' });
+  expect(await story.case()).toMatchObject({
+    status: 'rejected',
+    reasons: ['the bank gives no such statement (it answered 404): check account and period'],
+  });
 });

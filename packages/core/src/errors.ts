@@ -13,7 +13,8 @@ export const errorCodes = {
     'The message is for a subscription this service does not declare. Answered 404; the wire retries.',
   'delivery.deadly': 'Every process died that was given the message, three of them alone with it. Dead-lettered.',
   'step.permanent': 'A handler said that no retry can help. Dead-lettered at once.',
-  'step.retry-later': 'A handler asked to be run again at a time of its choosing. Retried then.',
+  'step.retry-later':
+    'A handler asked to be run again at a time of its choosing. Retried then, up to 1,000 times; then dead-lettered.',
   'step.failed': 'A handler threw. Retried by the policy of its subscription, then dead-lettered.',
   'step.deadline': 'A handler outlived its deadline (the ack deadline less a margin). Retried by policy.',
   'step.effect-in-activity': 'An activity published or wrote; only its step may. Dead-lettered at once.',

@@ -28,8 +28,21 @@ test('an error that asks for a time gets that time, also past the last attempt',
     kind: 'retry',
     code: 'step.retry-later',
     afterMs: 90_000,
-    countsAsFailure: false,
+    counts: true,
   });
+});
+
+test('who asks for a time over and over is a dead letter in the end', () => {
+  const error = new RetryLaterError('busy', { after: '90s' });
+  expect(decide(error, 1_000, policy, 0).kind).toBe('retry');
+  expect(decide(error, 1_001, policy, 0)).toEqual({ kind: 'dead-letter', code: 'step.retry-later' });
+});
+
+test('a time to run again that is out of bounds is refused where it is named', () => {
+  expect(new RetryLaterError('closed', { after: '30d' }).afterMs).toBe(30 * 86_400_000);
+  expect(() => new RetryLaterError('closed', { after: '31d' })).toThrow(
+    'RetryLaterError.after must be at most 30d, got "31d"; for longer, publish with `after` and a timer',
+  );
 });
 
 test('what no retry can mend of ours is a dead letter, what may pass is retried', () => {

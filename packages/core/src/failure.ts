@@ -7,14 +7,27 @@ export class PermanentError extends Error {
   override readonly name = 'PermanentError';
 }
 
-/** Run the handler again after this long, whatever its policy says; attempts are not used up. */
+const longestAfter = '30d';
+const mostPostponements = 1_000;
+
+/**
+ * Run the handler again after this long, whatever its policy says; attempts are not used up. At most 30d, and 1,000 times
+ * for one event: then it is dead-lettered.
+ */
 export class RetryLaterError extends Error {
   override readonly name = 'RetryLaterError';
   readonly afterMs: number;
 
+  /** @throws DormouseError `config.duration`, `config.setting` */
   constructor(message: string, options: ErrorOptions & { readonly after: Duration }) {
     super(message, options);
     this.afterMs = durationMs(options.after, 'RetryLaterError.after');
+    if (this.afterMs > durationMs(longestAfter)) {
+      throw new DormouseError(
+        'config.setting',
+        `RetryLaterError.after must be at most ${longestAfter}, got "${options.after}"; for longer, publish with \`after\` and a timer`,
+      );
+    }
   }
 }
 
@@ -61,7 +74,7 @@ export function retryPolicy(what: string, options: RetryOptions, defaults: Retry
 }
 
 export type Decision =
-  | { readonly kind: 'retry'; readonly code: ErrorCode; readonly afterMs: number; readonly countsAsFailure: boolean }
+  | { readonly kind: 'retry'; readonly code: ErrorCode; readonly afterMs: number; readonly counts: boolean }
   | { readonly kind: 'dead-letter'; readonly code: ErrorCode };
 
 const permanentCodes: ReadonlySet<ErrorCode> = new Set([
@@ -84,26 +97,28 @@ const contendedDelayMs = 1_000;
 
 /**
  * What happens to a delivery whose handler threw.
- * @param failures how often it failed so far under this policy, this time included
+ * @param failures how often it failed so far under this policy, or asked to be run later; this time included
  * @param random in [0, 1): spreads retries over the upper half of their backoff, so that what failed together does not return together
  */
 export function decide(error: unknown, failures: number, policy: RetryPolicy, random: number): Decision {
   if (error instanceof PermanentError) return { kind: 'dead-letter', code: 'step.permanent' };
   if (error instanceof RetryLaterError) {
-    return { kind: 'retry', code: 'step.retry-later', afterMs: error.afterMs, countsAsFailure: false };
+    const code = 'step.retry-later';
+    if (failures > mostPostponements) return { kind: 'dead-letter', code };
+    return { kind: 'retry', code, afterMs: error.afterMs, counts: true };
   }
   const code = error instanceof DormouseError ? error.code : 'step.failed';
   if (permanentCodes.has(code)) return { kind: 'dead-letter', code };
   if (code === 'event.newer-version') {
-    return { kind: 'retry', code, afterMs: newerVersionDelayMs, countsAsFailure: false };
+    return { kind: 'retry', code, afterMs: newerVersionDelayMs, counts: false };
   }
   // Others were faster: no fault of the handler's.
   if (code === 'store.contended') {
-    return { kind: 'retry', code, afterMs: Math.round(contendedDelayMs * (0.5 + random)), countsAsFailure: false };
+    return { kind: 'retry', code, afterMs: Math.round(contendedDelayMs * (0.5 + random)), counts: false };
   }
   if (failures >= policy.attempts) return { kind: 'dead-letter', code };
   const backoffMs = Math.min(policy.maxBackoffMs, policy.minBackoffMs * 2 ** (failures - 1));
-  return { kind: 'retry', code, afterMs: Math.round(backoffMs * (0.5 + random / 2)), countsAsFailure: true };
+  return { kind: 'retry', code, afterMs: Math.round(backoffMs * (0.5 + random / 2)), counts: true };
 }
 
 /** Where a handler threw: up to three places, innermost first, without those in packages, in Node, and of who called it. */

@@ -11,7 +11,7 @@ import {
   type Message,
 } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
-import { causeOf, decide, placesOf, type RetryPolicy } from './failure.ts';
+import { causeOf, decide, placesOf, RetryLaterError, type RetryPolicy } from './failure.ts';
 import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
@@ -325,8 +325,8 @@ class DeliveryRun {
     const { clock, random, log } = this.#ports;
     const now = clock.now();
     const { name, retry, topic } = this.#subscription;
-    // Attempts that asked to be run later are attempts, but no failures.
-    const counter = ofActivity ? 'outages' : 'failures';
+    // Each is counted for itself.
+    const counter = error instanceof RetryLaterError ? 'postponements' : ofActivity ? 'outages' : 'failures';
     const failures = ((inbox.data?.[counter] as number | undefined) ?? 0) + 1;
     const decision = decide(error, failures, ofActivity ?? retry, random.fraction());
     const workflow = workflowOf(subject ?? '');
@@ -349,7 +349,7 @@ class DeliveryRun {
         message: addressed(message, name, this.#attempt + 1),
       };
       writes.push(
-        { ref: inbox.ref, data: { ...record, [counter]: failures - (decision.countsAsFailure ? 0 : 1) } },
+        { ref: inbox.ref, data: { ...record, [counter]: failures - (decision.counts ? 0 : 1) } },
         { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...retry }, dueAfterMs: afterMs },
       );
     } else {

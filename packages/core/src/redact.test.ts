@@ -49,7 +49,9 @@ test('a field named as a secret is left out whole, at any depth; the rest stays 
   });
 });
 
-test('a megabyte of letters is read in no time', () => {
-  const text = 'a'.repeat(1_000_000);
-  expect(redacted(text)).toBe(text);
-});
+test.each(['a', 'eyJ-', 'eyJhbGciOi-', 'eyJhbGciOi', 'dm_', 'v1,', 'a@', 'token', '://'])(
+  'a megabyte of "%s" is read in no time',
+  (part) => {
+    redacted(part.repeat(Math.ceil(1_000_000 / part.length)));
+  },
+);

@@ -5,7 +5,8 @@ const secretField = new RegExp(`^[\\w-]*${secretName}$`, 'i');
 const patterns: readonly (readonly [RegExp, string])[] = [
   [/\b(Bearer|Basic)\s+[\w.~+/=-]{6,}/gi, '$1 [redacted]'],
   // A signed token (JWT), and secrets of ours by their prefix.
-  [/\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*/g, '[redacted]'],
+  // Up to where another may begin: else a line of beginnings is read to its end from each of them.
+  [/\beyJ(?:(?!\beyJ)[\w-]){8,}\.[\w-]+\.[\w-]*/g, '[redacted]'],
   [/\b(?:dm[a-z]*|whsec)_[\w+/=-]{16,}/g, '[redacted]'],
   [/\bv1,[\w+/=]{40,}/g, '[redacted]'],
   // Up to the last @ before the path: a password may hold one.

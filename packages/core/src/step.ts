@@ -269,7 +269,10 @@ export class RunningStep implements Step {
     await this.#read([letter.inbox]);
     const inbox = this.#seen.get(letter.inbox)!.data;
     this.#written.set(ref, { data: { ...letter, state: 'redriving' }, logged: false });
-    this.#written.set(letter.inbox, { data: { ...inbox, failures: 0, outages: 0, deadLetter: ref }, logged: false });
+    this.#written.set(letter.inbox, {
+      data: { ...inbox, failures: 0, outages: 0, postponements: 0, deadLetter: ref },
+      logged: false,
+    });
     this.#redriven.push(addressed(letter.message, letter.subscription, letter.attempts + 1));
     this.note(`redrives ${letter.topic} to ${letter.subscription}`);
   }

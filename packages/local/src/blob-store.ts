@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type BlobStore, DormouseError } from '@dormouse/core';
 
-/** Files below a folder. A file appears whole or not at all: written beside, synced, then renamed. */
+/** No key begins with a dot. */
+const unfinished = '.unfinished';
+
+/** Files below a folder. A file appears whole or not at all: written apart, synced, then renamed. */
 export class FileBlobStore implements BlobStore {
   readonly #folder: string;
 
@@ -22,20 +26,20 @@ export class FileBlobStore implements BlobStore {
   async put(key: string, bytes: Uint8Array): Promise<void> {
     const path = this.path(key);
     if (await exists(path)) return;
-    const beside = join(dirname(path), `.${randomUUID()}`);
+    const apart = join(this.#folder, unfinished, `.${randomUUID()}`);
     try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      const file = await open(beside, 'wx', 0o600);
+      for (const file of [apart, path]) await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      const file = await open(apart, 'wx', 0o600);
       try {
         await file.writeFile(bytes);
         await file.datasync();
       } finally {
         await file.close();
       }
-      await rename(beside, path);
+      await rename(apart, path);
     } catch (error) {
       // What did not fit must not fill the disk for good.
-      await rm(beside, { force: true });
+      await rm(apart, { force: true });
       throw diskRefused(path, error);
     }
     const folder = await open(dirname(path), 'r');
@@ -48,6 +52,19 @@ export class FileBlobStore implements BlobStore {
     } catch (cause) {
       throw new DormouseError('blob.missing', `there is no file "${key}"`, { cause });
     }
+  }
+
+  /** Removes what writes left that were killed before that time, epoch ms: a handful, if any. How many files went. */
+  removeUnfinished(before: number): number {
+    const folder = join(this.#folder, unfinished);
+    // Without the folder nothing was ever written.
+    const files = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
+    const old = files.filter((file) => {
+      const found = statSync(file, { throwIfNoEntry: false });
+      return found !== undefined && found.mtimeMs < before;
+    });
+    for (const file of old) rmSync(file, { force: true });
+    return old.length;
   }
 }
 

@@ -12,6 +12,7 @@ import {
   refOf,
   removedRef,
 } from '@dormouse/core';
+import { FileBlobStore } from './blob-store.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { LockFile } from './lock-file.ts';
 import type { SqliteStateStore } from './state-store.ts';
@@ -44,6 +45,8 @@ export interface Pruned {
   readonly journal: number;
   /** Workflows whose files went. */
   readonly files: number;
+  /** Files that were never finished: whoever wrote them was killed. */
+  readonly unfinished: number;
 }
 
 const firstRoundMs = 60_000;
@@ -64,6 +67,7 @@ const clockMarginMs = 86_400_000;
  * - an activity's result goes with its inbox entry settled or gone, made before M;
  * - a consumed timer goes when consumed before M, and no delivery of its message waits;
  * - a failed attempt goes when its delivery is settled;
+ * - an unfinished file goes after a day;
  * - files go with their workflow over since before M, without timer or dead letter, and while no backup copies them.
  * M is taken once a round: it only grows.
  */
@@ -92,7 +96,7 @@ export class Retention {
 
   /** Removes all that may go now. */
   async round(): Promise<Pruned> {
-    const { broker, clock, settings } = this.#options;
+    const { broker, clock, directory, settings } = this.#options;
     const now = clock.now();
     const quietBefore = (await broker.oldestUnsettledAt()) - clockMarginMs;
     const before = (ms: number) => Math.min(now - ms, quietBefore);
@@ -101,7 +105,8 @@ export class Retention {
     const documents = inboxMs === undefined ? 0 : await this.#documents(before(inboxMs));
     const journal = journalMs === undefined ? 0 : await this.#journal(before(journalMs));
     const files = filesMs === undefined ? 0 : await this.#files(before(filesMs), now);
-    return { messages, documents, journal, files };
+    const unfinished = new FileBlobStore(directory.join('files')).removeUnfinished(now - clockMarginMs);
+    return { messages, documents, journal, files, unfinished };
   }
 
   #wait(ms: number): void {

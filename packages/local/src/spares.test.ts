@@ -9,6 +9,9 @@ import { Spares } from './spares.ts';
 
 const spareProcess = join(import.meta.dirname, 'spare-process.ts');
 
+/** A process starts, and loads its sources. */
+const within = { timeout: 20_000 };
+
 /** Takes a while to load, as a bundle does. */
 const slowService = `
 import { setTimeout } from 'node:timers/promises';
@@ -54,8 +57,8 @@ class Bench {
 
 test('a spare rehearses a push, up to what its handler would do, and writes nothing', async () => {
   const bench = new Bench();
-  await expect.poll(() => bench.asked).toEqual(['/get']);
-  await expect.poll(() => readdirSync(bench.folder).sort()).toEqual(['service.mjs', 'state']);
+  await expect.poll(() => bench.asked, within).toEqual(['/get']);
+  await expect.poll(() => readdirSync(bench.folder).sort(), within).toEqual(['service.mjs', 'state']);
   await once(bench.take().stdout!, 'data');
   expect(bench.asked).toEqual(['/get']);
 });
@@ -74,6 +77,6 @@ test('where no process is to be had, a spare that was taken is not made up for, 
   bench.environment.TOO_LONG = 'x'.repeat(200_000);
   taken.kill('SIGKILL');
   await once(taken, 'exit');
-  await expect.poll(() => bench.moments).toEqual(['spare.started', 'spare.lost']);
+  await expect.poll(() => bench.moments, within).toEqual(['spare.started', 'spare.lost']);
   expect(bench.spares.take({ file: '', instance: '' })).toBeUndefined();
 });

@@ -37,8 +37,9 @@ const take = command<unknown, { id: string }>({
 class Desk implements AsyncDisposable {
   readonly stores = LocalStores.inMemory();
   readonly watched = new Set<object>();
+  readonly log: unknown[] = [];
   readonly #ports: StepPorts;
-  readonly #tokens: Tokens;
+  readonly tokens: Tokens;
   readonly #app: ReturnType<typeof createConsole>;
 
   constructor() {
@@ -48,13 +49,13 @@ class Desk implements AsyncDisposable {
       get: async (key) => kept.get(key)!,
     };
     this.#ports = { store: this.stores.store, blobs, clock: systemClock, random: systemRandom };
-    this.#tokens = new Tokens(this.#ports);
+    this.tokens = new Tokens(this.#ports);
     this.#app = createConsole({
       ...this.#ports,
       system: 'test',
-      log: { info() {}, warn() {}, error() {} },
+      log: { info() {}, warn() {}, error: (...told) => void this.log.push(told) },
       commands: [take],
-      tokens: this.#tokens,
+      tokens: this.tokens,
       onRevoked: () => {},
       answersTo: () => true,
       stopping: new AbortController().signal,
@@ -73,7 +74,7 @@ class Desk implements AsyncDisposable {
 
   /** A client of a tenant, by what it asks with. */
   async client(tenant: string): Promise<(method: string, path: string, body?: unknown) => Promise<Response>> {
-    const { text } = await this.#tokens.create({ tenant, role: 'client' }, 'test');
+    const { text } = await this.tokens.create({ tenant, role: 'client' }, 'test');
     return async (method, path, body) => {
       const headers = { authorization: `Bearer ${text}`, accept: 'text/event-stream' };
       const sent = body === undefined ? {} : { body: JSON.stringify(body) };
@@ -102,6 +103,27 @@ test('whoever asks only for the head of a live stream leaves nothing behind', as
   expect(desk.watched.size).toBe(1);
   await stream.body!.cancel();
   await expect.poll(() => desk.watched.size).toBe(0);
+});
+
+test('a live stream that fails ends, and the log tells why', async () => {
+  await using desk = new Desk();
+  const anna = await desk.client('acme');
+  const { id } = await json<{ id: string }>(anna('POST', '/api/notes', 'hello'));
+  desk.stores.database.prepare('ALTER TABLE entry RENAME TO lost').run();
+  const stream = await anna('GET', `/api/workflows/${id}/events`);
+  expect(await stream.text()).toBe('');
+  const told = { path: `/api/workflows/${id}/events`, cause: expect.stringContaining('no such table') };
+  expect(desk.log).toEqual([['request.failed', told]]);
+  expect(desk.watched.size).toBe(0);
+});
+
+test('a token that two revoke at once is revoked, once', async () => {
+  await using desk = new Desk();
+  const { token } = await desk.tokens.create({ tenant: 'acme', role: 'client' }, 'test');
+  const revoke = (name: string) => desk.tokens.revoke(token.id, { name, role: 'admin', tenant: 'acme' });
+  const [one, other] = await Promise.all([revoke('anna'), revoke('bert')]);
+  expect(one).toMatchObject({ revokedBy: 'anna' });
+  expect(other).toEqual(one);
 });
 
 test('a reference to a file of another tenant, in what a client says, opens nothing', async () => {

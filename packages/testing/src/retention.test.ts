@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Broker, Database } from '@dormouse/broker';
@@ -374,12 +374,25 @@ test('files go with a workflow that is over, not while something of it waits, an
   expect(await bench.prune()).toMatchObject({ files: 0 });
 });
 
+test('what a killed write left of a file goes after a day, what is being written stays', async () => {
+  await using bench = await Bench.open();
+  await bench.blobs.put('WF-1/letter.txt', Buffer.from('hello'));
+  const [folder] = readdirSync(join(bench.folder, 'files')).filter((name) => name.startsWith('.'));
+  const [killed, alive] = ['.killed', '.alive'].map((name) => join(bench.folder, 'files', folder!, name));
+  for (const file of [killed!, alive!]) writeFileSync(file, 'hel');
+  utimesSync(killed!, 0, (bench.clock.now() - day - 1) / 1000);
+  utimesSync(alive!, 0, (bench.clock.now() - day) / 1000);
+  expect(await bench.prune()).toMatchObject({ unfinished: 1 });
+  expect([killed, alive].map((file) => existsSync(file!))).toEqual([false, true]);
+  expect(Buffer.from(await bench.blobs.get('WF-1/letter.txt')).toString()).toBe('hello');
+});
+
 test('with everything off, nothing is removed', async () => {
   await using bench = await Bench.open();
   await bench.publish(news, { n: 1 });
   await bench.work();
   await bench.pass(1000);
   const off = { inboxMs: undefined, logMs: undefined, journalMs: undefined, filesMs: undefined };
-  expect(await bench.prune(off)).toEqual({ messages: 0, documents: 0, journal: 0, files: 0 });
+  expect(await bench.prune(off)).toEqual({ messages: 0, documents: 0, journal: 0, files: 0, unfinished: 0 });
   expect(bench.count("document WHERE collection = 'inbox'")).toBe(2);
 });

@@ -105,7 +105,8 @@ export default service('admin', [
     if (workflow && topic !== notifyClient.name && topic !== workflowEscalate.name) {
       step.publish(
         workflowEscalate,
-        { reasons: [`${topic} failed ${attempts} times: ${cause}`] },
+        // The client reads this too, and why it failed may name what is inside.
+        { reasons: [`${topic} failed ${attempts} times; dead letter ${id} tells why`] },
         { subject: workflow },
       );
     }

@@ -24,7 +24,7 @@ export function hostRefusal(url: URL, { allowedHosts }: HostPolicy): string | un
 }
 
 /**
- * Why an allowed host may not be asked at an address it has; undefined where it may. A name out in the world that leads
+ * Why an allowed host may not be asked at an address it has, without the address: that is not for whoever gave the name; undefined where it may. A name out in the world that leads
  * into this machine or network is how others would make us ask what they can't reach. A listed address is no such lure.
  */
 export function addressRefusal(url: URL, address: string, { ownPorts }: HostPolicy): string | undefined {
@@ -32,9 +32,9 @@ export function addressRefusal(url: URL, address: string, { ownPorts }: HostPoli
   const own = isIn(thisMachine, address) && ownPorts.includes(portOf(url));
   if (own) return `leads to port ${portOf(url)} of this system itself: give the address of the bank`;
   if (isLoopbackHost(host))
-    return isIn(loopback, address) ? undefined : `leads from ${host} to ${address}, which is not this machine`;
+    return isIn(loopback, address) ? undefined : `leads from ${host} to elsewhere than this machine`;
   if (isIP(host) || !isIn(internal, address)) return undefined;
-  return `leads to the internal address ${address}: list that address itself as an allowed host, if it is meant`;
+  return 'leads to an internal address: list that address itself as an allowed host, if it is meant';
 }
 
 /** The host without the brackets of IPv6 or the dot that ends a full domain name. */

@@ -60,8 +60,15 @@ async function retrieve(source: StatementSource, { signal, clock }: ActivityCont
     const text = await fetchBankStatement({ url: settings.bankUrl }, { accountId, ...period }, { signal, clock });
     return readStatement(text, { fileName: 'statement.json' });
   } catch (error) {
-    const refused = error instanceof StatementRefused || (error instanceof OutsideError && error.permanent);
-    if (!refused) throw error;
-    return { problems: [{ path: '', message: error.message }] };
+    if (error instanceof StatementRefused) return { problems: [{ path: '', message: error.message }] };
+    if (error instanceof OutsideError && error.permanent)
+      return { problems: [{ path: '', message: bankRefusal(error) }] };
+    throw error;
   }
+}
+
+/** The error itself says where the bank is, which is not for the client. */
+function bankRefusal({ status }: OutsideError): string {
+  if (status === undefined) return 'the statement of the bank is too large: ask for a shorter period';
+  return `the bank gives no such statement (it answered ${status}): check account and period`;
 }

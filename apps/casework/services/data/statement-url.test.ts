@@ -76,7 +76,7 @@ test('a name is refused when any of its addresses is internal, and nothing is as
     }),
   );
   expect(failure).toBeInstanceOf(StatementRefused);
-  expect(failure.message).toContain('leads to the internal address 127.0.0.1');
+  expect(failure.message).toContain('leads to an internal address');
   expect(asked).toBe(0);
 });
 
@@ -94,7 +94,7 @@ test('a name that leads elsewhere after a redirect is checked again', async () =
   const resolve = async () => [{ address: answers.shift()!, family: 4 }];
   const failure = await failureOf(fetchText(`http://bank.localhost:${port}`, { resolve }));
   expect(failure).toBeInstanceOf(StatementRefused);
-  expect(failure.message).toContain('leads from bank.localhost to 10.0.0.1');
+  expect(failure.message).toContain('leads from bank.localhost to elsewhere');
 });
 
 test('a name that can not be resolved is unavailable', async () => {

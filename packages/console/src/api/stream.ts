@@ -1,4 +1,4 @@
-import { type Actor, type Entry, may, type Ref } from '@dormouse/core';
+import { type Actor, causeOf, type Entry, may, type Ref } from '@dormouse/core';
 import type { Context } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { Refusal } from './problem.ts';
@@ -23,7 +23,7 @@ export function shownTo(actor: Actor, entry: Entry): Entry | undefined {
  * then is. Who comes back with the last id he saw misses and repeats no entry. It ends when the token does.
  */
 export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: WorkflowPorts): Response {
-  const { store, watch, onRevocation, stopping, stillGood } = ports;
+  const { store, log, watch, onRevocation, stopping, stillGood } = ports;
   let after = Number(context.req.header('last-event-id') ?? context.req.query('after') ?? 0);
   if (!Number.isSafeInteger(after) || after < 0) throw new Refusal(400, 'Last-Event-ID is no position of this stream');
   // Nobody would read it, so its first write would wait for ever.
@@ -55,6 +55,9 @@ export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: W
         told = data;
         await wake.promise;
       }
+    } catch (error) {
+      // Half is sent: whoever reads it comes back, and is answered then.
+      log.error('request.failed', { path: context.req.path, cause: causeOf(error) });
     } finally {
       unwatch();
       unlisten();

@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import {
   type Actor,
   type Clock,
+  ConflictError,
   DormouseError,
   everyTenant,
   type Page,
@@ -112,7 +113,13 @@ export class Tokens {
     const before = found!.data as unknown as Kept;
     if (before.revokedAt !== undefined) return shown(found!);
     const data = { ...before, revokedAt: this.#clock.now(), revokedBy: actor.name };
-    await this.#store.commit(unit(found!.tenant!, [found!], { ref, data }));
+    try {
+      await this.#store.commit(unit(found!.tenant!, [found!], { ref, data }));
+    } catch (error) {
+      // Nothing else moves a token: somebody revoked it at the same time.
+      if (error instanceof ConflictError) return this.revoke(id, actor);
+      throw error;
+    }
     return shown({ ...found!, data });
   }
 

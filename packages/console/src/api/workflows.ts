@@ -3,6 +3,7 @@ import {
   type BlobStore,
   type Entry,
   everyTenant,
+  type Logger,
   may,
   type Ref,
   type Removed,
@@ -23,6 +24,7 @@ import { traceOf } from './trace.ts';
 export interface WorkflowPorts {
   readonly store: StateStore;
   readonly blobs: BlobStore;
+  readonly log: Logger;
   readonly topics: () => readonly TopicStatus[];
   readonly services: () => readonly ServiceHealth[];
   /** Calls back after each commit that touches the workflow, until the answer is called. */
