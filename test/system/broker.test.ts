@@ -1,9 +1,11 @@
 // Real: `dormouse broker` as a process, reached as any client reaches it.
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { PubSub, v1 } from '@google-cloud/pubsub';
 import { credentials, status } from '@grpc/grpc-js';
+import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
 import { dormouse, Program, type ProgramOptions } from './program.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -33,6 +35,28 @@ async function publish(address: string, text: string): Promise<number> {
   const headers = { 'content-type': 'application/json' };
   const topic = `http://${address}/v1/projects/shop/topics/orders`;
   return (await fetch(`${topic}:publish`, { method: 'POST', headers, body })).status;
+}
+
+interface Push {
+  readonly token: string;
+  readonly envelope: { readonly message: { readonly messageId: string } };
+  answer(status: number): void;
+}
+
+/** An endpoint that answers when the test says so. */
+async function receiver(): Promise<{ readonly url: string; readonly waiting: Push[] }> {
+  const waiting: Push[] = [];
+  const server = createHttpServer(async (incoming, response) => {
+    const body = Buffer.concat(await incoming.toArray()).toString();
+    const token = incoming.headers.authorization?.replace('Bearer ', '') ?? '';
+    waiting.push({ token, envelope: JSON.parse(body), answer: (status) => void response.writeHead(status).end() });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/push`, waiting };
 }
 
 test('what one client publishes over REST another receives over gRPC, also after kill -9 of the broker; Ctrl-C ends it', async () => {
@@ -85,13 +109,50 @@ test('a stream that is open is told and does not hold up Ctrl-C; --memory keeps 
   await client.close();
 });
 
-test('what it cannot push it does not accept', async () => {
-  const { address } = await start({}, '--memory');
+test('it pushes to an endpoint, again after kill -9 in the middle, with tokens whose key outlasts that', async () => {
+  const endpoint = await receiver();
+  const { url, waiting } = endpoint;
+  const data = join(folder, 'pushing');
+  const config = join(folder, 'pushing.json');
+  const pushConfig = { pushEndpoint: url, oidcToken: { serviceAccountEmail: 'pusher@shop.example' } };
+  const subscriptions = [{ name: 'billing', pushConfig }];
+  writeFileSync(config, JSON.stringify({ project: 'shop', topics: [{ name: 'orders', subscriptions }] }));
+  const args = ['--data', data, '--config', config, '--issuer', 'http://broker.example'];
+  const first = await start({}, ...args);
+  expect(await publish(first.address, 'pushed')).toBe(200);
+  await expect.poll(() => waiting.length, { timeout: 30_000 }).toBe(1);
+  first.broker.kill();
+  await first.broker.exited;
+
+  const { broker, address } = await start({}, ...args);
+  await expect.poll(() => waiting.length, { timeout: 30_000 }).toBe(2);
+  const [before, after] = waiting.map(({ token, envelope }) => ({ token, messageId: envelope.message.messageId }));
+  expect(after!.messageId).toBe(before!.messageId);
+  const keys = createRemoteJWKSet(new URL(`http://${address}/oauth2/v3/certs`));
+  for (const { token } of [before!, after!]) {
+    const { payload } = await jwtVerify(token, keys, { issuer: 'http://broker.example', audience: url });
+    expect(payload).toMatchObject({ email: 'pusher@shop.example', email_verified: true });
+  }
+  for (const { answer } of waiting.splice(0)) answer(503);
+  await expect.poll(() => broker.stderr, { timeout: 30_000 }).toMatch(/^push to .*billing fails: HTTP 503/);
+  await expect.poll(() => waiting.length, { timeout: 30_000 }).toBe(1);
+  waiting[0]!.answer(204);
+  await expect.poll(() => broker.stderr, { timeout: 30_000 }).toMatch(/\npush to .*billing is taken again\n$/);
+  broker.interrupt();
+  expect(await broker.finished()).toMatchObject({ code: 0 });
+});
+
+test('a push that hangs holds up Ctrl-C for two seconds, no more', async () => {
+  const endpoint = await receiver();
+  const { broker, address } = await start({}, '--memory');
   const client = clientOf(address);
   const [topic] = await client.createTopic('orders');
-  const pushed = topic.createSubscription('billing', { pushEndpoint: 'http://127.0.0.1:9/' });
-  await expect(pushed).rejects.toMatchObject({ code: 12, message: expect.stringContaining('pushEndpoint') });
+  await topic.createSubscription('billing', { pushEndpoint: endpoint.url, ackDeadlineSeconds: 600 });
+  expect(await publish(address, 'held')).toBe(200);
+  await expect.poll(() => endpoint.waiting.length, { timeout: 30_000 }).toBe(1);
   await client.close();
+  broker.interrupt();
+  expect(await broker.finished(30_000)).toMatchObject({ code: 0 });
 });
 
 test('a mistake is one clear line', async () => {
@@ -110,6 +171,7 @@ test('a mistake is one clear line', async () => {
   for (const [args, because] of [
     [['--memory', '--port', String(port)], `${port} is in use`],
     [['--port', 'many'], '"many" is no port'],
+    [['--memory', '--port', '0', '--issuer', 'me'], '--issuer must be an http or https address, got "me"'],
     [['--memory', '--data', folder], 'use one of them'],
     [config('missing'), 'missing.json: cannot be read'],
     [config('broken'), 'broken.json: cannot be read'],

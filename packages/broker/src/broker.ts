@@ -49,8 +49,6 @@ export interface BrokerOptions {
    * Default true; otherwise `prune` is the owner's to call, and what nobody acked is kept for ever.
    */
   readonly tidies?: boolean;
-  /** Whether somebody pushes. Default true; where nobody does, endpoints are refused rather than kept and forgotten. */
-  readonly pushes?: boolean;
 }
 
 /** A delivery, as its ack id names it. */
@@ -76,7 +74,6 @@ export class Broker {
   /** What to add to steady time: so leases and backoffs have dates that hold over a restart, and never jump meanwhile. */
   readonly #epoch: number;
   readonly #fairBy: string | undefined;
-  readonly pushes: boolean;
   readonly policies: Policies;
   readonly snapshots: Snapshots;
   readonly #tidies: boolean;
@@ -116,13 +113,12 @@ export class Broker {
      ALTER TABLE subscription ADD COLUMN active_at INTEGER;`,
   ];
 
-  constructor(database: Database, clock: BrokerClock, { fairBy, pushes = true, tidies = true }: BrokerOptions = {}) {
+  constructor(database: Database, clock: BrokerClock, { fairBy, tidies = true }: BrokerOptions = {}) {
     database.migrate('broker', Broker.schema);
     this.#database = database;
     this.#clock = clock;
     this.#epoch = clock.now() - clock.steady();
     this.#fairBy = fairBy;
-    this.pushes = pushes;
     this.#tidies = tidies;
     this.#log = new Log(database);
     this.policies = new Policies(database);

@@ -8,16 +8,18 @@ export type { Admits } from './grpc.ts';
 export type { PubsubMessage, StoredMessage } from './log.ts';
 export { shortName } from './names.ts';
 export { OnePort, type OnePortOptions } from './one-port.ts';
+export { isOpenid } from './openid.ts';
 export {
-  isAck,
   PushDispatcher,
   type PushOptions,
   type PushOutcome,
   type PushRequest,
   type PushSlot,
   type PushTarget,
-  pushBody,
 } from './push.ts';
+export { isAck, pushContent } from './push-content.ts';
+export { PushEndpoints } from './push-endpoint-target.ts';
+export { googleIssuer, newPushKey, PushSigner } from './push-signer.ts';
 export { createRestApi } from './rest.ts';
 export type { Lease, SubscriptionState } from './subscription.ts';
 export type { PushConfig, SubscriptionConfig } from './subscription-config.ts';

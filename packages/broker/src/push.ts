@@ -10,13 +10,18 @@ export interface PushSlot {
 
 export interface PushRequest {
   readonly subscription: string;
+  readonly config: PushConfig;
   readonly lease: Lease;
+  /** Only of a subscription with a dead-letter policy. */
+  readonly deliveryAttempt: number | undefined;
   readonly authorization: string | undefined;
   /** The ack deadline, counted from when the bytes leave. */
   readonly timeoutMs: number;
 }
 
 const nackRetryMs = 1_000;
+/** Of its lease, a push may use the ack deadline to get there, and the ack deadline to be answered. */
+const leaseMarginMs = 5_000;
 
 /**
  * `acked`, or why not. `unseen`: no byte of it reached the endpoint, so it counts as no attempt. `died`: the process that
@@ -38,11 +43,13 @@ export interface PushTarget {
   /** The same in a process that holds nothing else. */
   takeAlone(subscription: string): PushSlot | undefined;
   onFree: () => void;
+  /** No subscription is pushed to it any more. */
+  forget?(): void;
 }
 
 export interface PushOptions {
-  /** The target of an endpoint. Asked once for each subscription. */
-  readonly resolve: (config: PushConfig) => PushTarget | undefined;
+  /** The target of an endpoint. Asked once for each subscription and endpoint; undefined where it is not served. */
+  readonly resolve: (endpoint: string) => PushTarget | undefined;
   /** The value of the Authorization header for a push with an oidcToken. */
   readonly authorize: (oidcToken: NonNullable<PushConfig['oidcToken']>, endpoint: string) => Promise<string>;
   /**
@@ -57,6 +64,15 @@ export interface PushOptions {
 /** The first death was in company: so many more, and it is the message's doing. */
 const deathsAlone = 3;
 
+/** A target, and who shares it. */
+interface Shared {
+  readonly target: PushTarget;
+  /** In the order of their turns. */
+  readonly sharing: SubscriptionState[];
+  /** How many of its slots each lane has. */
+  readonly held: Map<string, number>;
+}
+
 /**
  * Leases only against a free slot: what an endpoint cannot take now waits in the log with no lease running.
  *
@@ -70,11 +86,10 @@ const deathsAlone = 3;
 export class PushDispatcher {
   readonly #broker: Broker;
   readonly #options: PushOptions;
-  readonly #targets = new Map<PushTarget, SubscriptionState[]>();
-  readonly #targetOf = new Map<SubscriptionState, PushTarget>();
+  readonly #shared = new Map<PushTarget, Shared>();
+  /** Of each subscription with an endpoint that is served. */
+  readonly #routes = new Map<SubscriptionState, { readonly endpoint: string; readonly shared: Shared }>();
   readonly #inFlight = new Set<Promise<void>>();
-  /** Of each target, how many of its slots each lane has. */
-  readonly #held = new Map<PushTarget, Map<string, number>>();
   #stopped = false;
 
   constructor(broker: Broker, options: PushOptions) {
@@ -86,17 +101,11 @@ export class PushDispatcher {
 
   /** Pushes what a subscription has for its endpoint, from now on. Nothing happens while it has none. */
   add(subscription: SubscriptionState): void {
-    const { pushConfig } = subscription.config;
-    if (!pushConfig?.pushEndpoint) return;
-    if (!this.#targetOf.has(subscription)) {
-      const target = this.#options.resolve(pushConfig);
-      if (!target) return;
-      this.#targetOf.set(subscription, target);
-      if (!this.#held.has(target)) this.#held.set(target, new Map());
-      const sharing = this.#targets.get(target) ?? [];
-      sharing.push(subscription);
-      this.#targets.set(target, sharing);
-      target.onFree = () => this.#pumpAll(sharing);
+    if (this.#stopped) return;
+    const endpoint = subscription.config.pushConfig?.pushEndpoint;
+    if (this.#routes.get(subscription)?.endpoint !== endpoint) {
+      this.#forget(subscription);
+      if (endpoint) this.#route(subscription, endpoint);
     }
     while (this.#pushOne(subscription, 'company'));
     while (this.#pushOne(subscription, 'suspects'));
@@ -111,14 +120,33 @@ export class PushDispatcher {
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#inFlight);
+    for (const { target } of this.#shared.values()) target.forget?.();
   }
 
-  #forget(subscription: SubscriptionState): void {
-    const target = this.#targetOf.get(subscription);
+  #route(subscription: SubscriptionState, endpoint: string): void {
+    const target = this.#options.resolve(endpoint);
     if (!target) return;
-    this.#targetOf.delete(subscription);
-    const sharing = this.#targets.get(target)!;
+    const shared = this.#shared.get(target) ?? {
+      target,
+      sharing: [] as SubscriptionState[],
+      held: new Map<string, number>(),
+    };
+    this.#shared.set(target, shared);
+    this.#routes.set(subscription, { endpoint, shared });
+    shared.sharing.push(subscription);
+    target.onFree = () => this.#pumpAll(shared.sharing);
+  }
+
+  /** What is under way to its endpoint is finished. */
+  #forget(subscription: SubscriptionState): void {
+    const route = this.#routes.get(subscription);
+    if (!route) return;
+    const { target, sharing } = route.shared;
+    this.#routes.delete(subscription);
     sharing.splice(sharing.indexOf(subscription), 1);
+    if (sharing.length > 0 || !target.forget) return;
+    this.#shared.delete(target);
+    target.forget();
   }
 
   #pumpAll(sharing: SubscriptionState[]): void {
@@ -136,10 +164,11 @@ export class PushDispatcher {
 
   /** False where nothing waits or nothing is free. */
   #pushOne(subscription: SubscriptionState, of: LeaseOf): boolean {
-    const target = this.#targetOf.get(subscription);
+    const route = this.#routes.get(subscription);
     // Without an endpoint it is paused: its messages wait.
-    if (this.#stopped || !target || !subscription.config.pushConfig?.pushEndpoint) return false;
-    const mayTake = this.#share(target);
+    if (this.#stopped || !route) return false;
+    const { target, sharing, held } = route.shared;
+    const mayTake = this.#share(route.shared);
     if (!this.#broker.available(subscription, { of, mayTake })) return false;
     const { name } = subscription.config;
     const slot = of === 'company' ? target.take(name) : target.takeAlone(name);
@@ -147,37 +176,38 @@ export class PushDispatcher {
     let lease: Lease | undefined;
     try {
       // The slot's own time-out ends the attempt; the lease only has to outlast it.
-      [lease] = this.#broker.lease(subscription, 1, subscription.ackDeadlineMs * 2, { of, mayTake });
+      const leaseMs = subscription.ackDeadlineMs * 2 + leaseMarginMs;
+      [lease] = this.#broker.lease(subscription, 1, leaseMs, { of, mayTake });
     } finally {
       if (!lease) slot.release();
     }
     if (!lease) return false;
     const { lane } = lease;
-    const held = this.#held.get(target)!;
     held.set(lane, (held.get(lane) ?? 0) + 1);
-    const work = this.#push(subscription, subscription.config.pushConfig, slot, lease).finally(() => {
+    const work = this.#push(subscription, slot, lease).finally(() => {
       this.#inFlight.delete(work);
-      const hadItsShare = !this.#share(target)(lane);
+      const hadItsShare = !this.#share(route.shared)(lane);
       const left = held.get(lane)! - 1;
       if (left > 0) held.set(lane, left);
       else held.delete(lane);
-      // The slot was free before its lane had one less, and was offered to it in vain.
-      if (hadItsShare) this.#pumpAll(this.#targets.get(target)!);
+      // The slot was free before its lane had one less, or the next of an ordering key came up, and was offered in vain.
+      if (hadItsShare || subscription.hasCandidates) this.#pumpAll(sharing);
     });
     this.#inFlight.add(work);
     return true;
   }
 
   /** Whether a lane may have one more of a target's slots. */
-  #share(target: PushTarget): (lane: string) => boolean {
-    const held = this.#held.get(target)!;
+  #share({ target, held }: Shared): (lane: string) => boolean {
     const most = this.#broker.hasSeveralLanes ? Math.max(1, target.slots - Math.ceil(target.slots / 4)) : target.slots;
     return (lane) => (held.get(lane) ?? 0) < most;
   }
 
-  async #push(subscription: SubscriptionState, to: PushConfig, slot: PushSlot, lease: Lease): Promise<void> {
-    const outcome = await this.#outcome(subscription, to, slot, lease);
+  async #push(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<void> {
+    const outcome = await this.#outcome(subscription, slot, lease);
     const { position } = lease.message;
+    // Expired, sought or deleted meanwhile: what became of it says nothing about a later lease of the same message.
+    if (subscription.leases.get(position) !== lease) return;
     if (outcome.acked || (await this.#isDeadly(subscription, lease, outcome))) this.#broker.ack(subscription, position);
     // What our own stop cut off is no failure of the message's.
     else if (outcome.unseen || this.#stopped) this.#broker.release(subscription, position);
@@ -201,43 +231,29 @@ export class PushDispatcher {
   }
 
   async #outcome(
-    subscription: SubscriptionState,
-    { pushEndpoint, oidcToken }: PushConfig,
+    { config, ackDeadlineMs: timeoutMs }: SubscriptionState,
     slot: PushSlot,
     lease: Lease,
   ): Promise<PushOutcome> {
+    const { name, pushConfig = {}, deadLetterPolicy } = config;
+    const { pushEndpoint, oidcToken } = pushConfig;
     let authorization: string | undefined;
+    try {
+      await lease.written;
+    } catch (error) {
+      // The disk takes nothing now. The slot is kept for a moment, or we would ask it again at once.
+      this.#broker.clock.after(nackRetryMs, () => slot.release());
+      return { acked: false, reason: (error as Error).message, unseen: true };
+    }
     try {
       authorization = oidcToken && (await this.#options.authorize(oidcToken, pushEndpoint!));
     } catch (error) {
       slot.release();
       return { acked: false, reason: (error as Error).message };
     }
-    const { name } = subscription.config;
+    const deliveryAttempt = deadLetterPolicy ? lease.attempt : undefined;
     return slot
-      .push({ subscription: name, lease, authorization, timeoutMs: subscription.ackDeadlineMs })
+      .push({ subscription: name, config: pushConfig, lease, deliveryAttempt, authorization, timeoutMs })
       .catch((error: Error) => ({ acked: false as const, reason: error.message }));
   }
-}
-
-/** Source: cloud.google.com/pubsub/docs/push, "Receive push messages". */
-export function pushBody(subscription: string, { message }: Lease): string {
-  const { messageId, publishTime, attributes, data, orderingKey } = message;
-  return JSON.stringify({
-    message: {
-      attributes,
-      data,
-      messageId,
-      message_id: messageId,
-      publishTime,
-      publish_time: publishTime,
-      ...(orderingKey && { orderingKey }),
-    },
-    subscription,
-  });
-}
-
-/** Source: the same page; anything else is a nack. */
-export function isAck(status: number): boolean {
-  return [102, 200, 201, 202, 204].includes(status);
 }

@@ -3,18 +3,26 @@ import { gunzip } from 'node:zlib';
 import { Api } from './api/api.ts';
 import type { Broker } from './broker.ts';
 import { BrokerError, badRequest, brokerErrorOf } from './broker-error.ts';
+import { answerOpenid, isOpenid } from './openid.ts';
+import type { PushSigner } from './push-signer.ts';
 import { type Json, readMessage, writeMessage } from './wire/json.ts';
 import { type Route, routeOf } from './wire/routes.ts';
 import type { Field, MessageType } from './wire/wire.ts';
 
 const maxBodyBytes = 15_000_000;
 
+export interface RestOptions {
+  /** Whose keys are served, with OpenID's description of them, to verify the tokens of pushes with. Default nobody's. */
+  readonly signer?: PushSigner;
+}
+
 /** Pub/Sub v1 over REST, by the http rules of its description. Errors in Google's shape. */
-export function createRestApi(broker: Broker): (request: Request) => Promise<Response> {
+export function createRestApi(broker: Broker, { signer }: RestOptions = {}): (request: Request) => Promise<Response> {
   const api = new Api(broker);
   return async (request) => {
     try {
       refuseBrowsers(request);
+      if (signer && isOpenid(request)) return await answerOpenid(signer, request);
       const url = new URL(request.url);
       const route = routeOf(request.method, url.pathname);
       const call = { signal: request.signal };

@@ -27,6 +27,8 @@ export interface PushConfig {
   readonly pushEndpoint?: string;
   readonly oidcToken?: { readonly serviceAccountEmail?: string; readonly audience?: string };
   readonly attributes?: Readonly<Record<string, string>>;
+  /** The data alone is the body. Default: the envelope of Pub/Sub around it. */
+  readonly noWrapper?: { readonly writeMetadata?: boolean };
 }
 
 const dayMs = 86_400_000;

@@ -1,9 +1,20 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
-import { Broker, createRestApi, Database, OnePort } from '@dormouse/broker';
+import {
+  Broker,
+  createRestApi,
+  Database,
+  googleIssuer,
+  newPushKey,
+  OnePort,
+  PushDispatcher,
+  PushEndpoints,
+  type PushOptions,
+  PushSigner,
+} from '@dormouse/broker';
 import { systemClock } from '@dormouse/core';
-import { DataDirectory, serveRequests } from '@dormouse/local';
+import { DataDirectory, pushKeyOf, serveRequests } from '@dormouse/local';
 import { type BrokerConfig, type Declared, readBrokerConfig } from './broker-config.ts';
 import type { Command, Options } from './command-line.ts';
 import { untilInterrupted } from './interrupt.ts';
@@ -13,6 +24,8 @@ import { UsageError } from './usage-error.ts';
 
 /** Where Google's emulator listens as well. */
 const defaultPort = '8085';
+/** So long may pushes go on that are under way when it stops. */
+const drainMs = 2_000;
 
 export const broker: Command = {
   summary: 'A Pub/Sub server alone, for any client, durable: REST and gRPC on one port.',
@@ -31,6 +44,11 @@ export const broker: Command = {
       value: 'FILE',
       description: 'topics and subscriptions to make: {"topics": [{"name": …, "subscriptions": [{"name": …}]}]}',
     },
+    issuer: {
+      type: 'string',
+      value: 'URL',
+      description: `who the tokens of pushes say they are of (default ${googleIssuer}); the broker’s own address for receivers that look for keys there`,
+    },
     project: { type: 'string', value: 'ID', description: 'of the short names in the config (default dormouse)' },
   },
   async run(_arguments, options) {
@@ -40,16 +58,29 @@ export const broker: Command = {
     const interrupted = untilInterrupted();
     const port = portOption({ port: options.port ?? defaultPort });
     const config = configOf(options);
+    const issuer = issuerOf(options);
     const folder = resolve(userFolder(), String(options.data ?? '.dormouse-broker'));
     const directory = options.memory ? undefined : DataDirectory.open(folder);
     const failed = Promise.withResolvers<never>();
     const database = new Database(directory?.join('dormouse.db') ?? ':memory:', { onFailure: failed.reject });
-    const broker = new Broker(database, systemClock, { pushes: false });
-    const restApi = createRestApi(broker);
+    const broker = new Broker(database, systemClock);
+    const signer = new PushSigner({
+      key: () => (directory ? pushKeyOf(directory) : newPushKey()),
+      now: systemClock.now,
+      issuer,
+    });
+    const endpoints = new PushEndpoints(systemClock);
+    const dispatcher = new PushDispatcher(broker, {
+      resolve: (endpoint) => endpoints.target(endpoint),
+      authorize: (oidcToken, endpoint) => signer.authorize(oidcToken, endpoint),
+      onSettled: failuresTold(),
+    });
+    const restApi = createRestApi(broker, { signer });
     const server = createServer(serveRequests(restApi));
     const onePort = new OnePort(server, broker);
     try {
       const made = config ? await provision(restApi, config, String(options.config)) : 0;
+      for (const subscription of broker.subscriptions) dispatcher.add(subscription);
       const address = `127.0.0.1:${await listen(server, port)}`;
       const say = (text: string) => process.stdout.write(`${text}\n`);
       say(`${paint('bold', 'dormouse · broker')} at http://${address}`);
@@ -62,6 +93,10 @@ export const broker: Command = {
       await Promise.race([interrupted, failed.promise]);
       return 0;
     } finally {
+      const drained = dispatcher.stop();
+      await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, drainMs).unref())]);
+      endpoints.close();
+      await drained;
       server.close();
       server.closeAllConnections();
       await onePort.close();
@@ -71,6 +106,25 @@ export const broker: Command = {
     }
   },
 };
+
+function issuerOf({ issuer }: Options): string | undefined {
+  if (issuer === undefined || /^https?:$/.test(URL.parse(String(issuer))?.protocol ?? '')) return issuer?.toString();
+  throw new UsageError(`--issuer must be an http or https address, got "${issuer}"`);
+}
+
+/** Tells in one line that pushes of a subscription fail, and in another that they do no more. */
+function failuresTold(): NonNullable<PushOptions['onSettled']> {
+  const failing = new Set<string>();
+  return (subscription, _lease, outcome) => {
+    if (outcome.acked === !failing.has(subscription)) return;
+    if (outcome.acked) failing.delete(subscription);
+    else failing.add(subscription);
+    const what = outcome.acked
+      ? 'is taken again'
+      : `fails: ${outcome.reason}; its messages wait, and are tried again at most a minute apart`;
+    process.stderr.write(`push to ${subscription} ${what}\n`);
+  };
+}
 
 function configOf({ config, project = 'dormouse' }: Options): BrokerConfig | undefined {
   return config === undefined ? undefined : readBrokerConfig(resolve(userFolder(), String(config)), String(project));

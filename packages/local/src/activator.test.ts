@@ -36,7 +36,7 @@ test.each(['bundle', 'command'] as const)(
           stateSocketPath: '',
           stateToken: '',
           filesFolder: folder,
-          publicKeys: { keys: [] },
+          pushes: { issuer: '', publicKeys: { keys: [] } },
         },
         audienceOf: () => '',
       },

@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import type { Admits } from '@dormouse/broker';
+import { type Admits, isOpenid } from '@dormouse/broker';
 
 type Fetch = (request: Request) => Promise<Response>;
 
@@ -11,10 +11,10 @@ export function admission(own: string, admits: (token: string | undefined) => Pr
   };
 }
 
-/** The broker's REST for those who are let in. Refusals in Google's shape. */
+/** The broker's REST for those who are let in; what verifies the tokens of pushes, for everyone. Refusals in Google's shape. */
 export function guarded(restApi: Fetch, admits: Admits): Fetch {
   return async (request) => {
-    if (await admits(request.headers.get('authorization') ?? undefined)) return restApi(request);
+    if (isOpenid(request) || (await admits(request.headers.get('authorization') ?? undefined))) return restApi(request);
     const message =
       'this broker needs a token: the house’s, or DORMOUSE_BROKER_TOKEN of a service; send it as a bearer';
     return Response.json({ error: { code: 401, message, status: 'UNAUTHENTICATED' } }, { status: 401 });

@@ -12,6 +12,7 @@ export { LogFile } from './log-file.ts';
 export { LogReader } from './log-reader.ts';
 export type { Manifest, ManifestService } from './manifest.ts';
 export { LocalPlatform, type LocalPlatformOptions, type UnderWay } from './platform.ts';
+export { pushKeyOf } from './push-key.ts';
 export { restoreBackup } from './restore.ts';
 export { Retention, type RetentionSettings } from './retention.ts';
 export { serveRequests } from './serve-requests.ts';

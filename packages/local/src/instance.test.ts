@@ -39,7 +39,13 @@ test('a foreign command that closes its idle connections fails no push', async (
       idleMs: 60_000,
       socketFolder: folder,
       environment: {},
-      settings: { system: 'test', stateSocketPath: '', stateToken: '', filesFolder: folder, publicKeys: { keys: [] } },
+      settings: {
+        system: 'test',
+        stateSocketPath: '',
+        stateToken: '',
+        filesFolder: folder,
+        pushes: { issuer: '', publicKeys: { keys: [] } },
+      },
       audienceOf: () => '',
     },
     { onFree() {}, onAcked() {} },
@@ -59,7 +65,14 @@ test('a foreign command that closes its idle connections fails no push', async (
   };
   for (let push = 1; push <= 3; push++) {
     const lease = { message, attempt: 1, expiresAt: 0, deaths: 0, lane: '', hasRow: false };
-    const request = { subscription: 'foreign.thing', lease, authorization: undefined, timeoutMs: 10_000 };
+    const request = {
+      subscription: 'foreign.thing',
+      lease,
+      config: {},
+      deliveryAttempt: undefined,
+      authorization: undefined,
+      timeoutMs: 10_000,
+    };
     expect(await instance.take().push(request)).toEqual({ acked: true });
   }
 });

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { isAck, type PushOutcome, type PushRequest, type PushSlot, pushBody } from '@dormouse/broker';
+import { isAck, type PushOutcome, type PushRequest, type PushSlot, pushContent } from '@dormouse/broker';
 import type { Clock, Logger } from '@dormouse/core';
 import { logAbout } from './host-log.ts';
 import type { ManifestService } from './manifest.ts';
@@ -231,9 +231,10 @@ export class Instance {
     }
   }
 
-  #push({ subscription, lease, authorization, timeoutMs }: PushRequest): Promise<PushOutcome> {
+  #push(push: PushRequest): Promise<PushOutcome> {
     return new Promise((resolve, reject) => {
-      const body = pushBody(subscription, lease);
+      const { timeoutMs } = push;
+      const { headers, body } = pushContent(push);
       let connected = false;
       const late = setTimeout(() => {
         outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`));
@@ -245,11 +246,7 @@ export class Instance {
           path: '/pubsub-push',
           method: 'POST',
           agent: this.#agent,
-          headers: {
-            'content-type': 'application/json',
-            'content-length': Buffer.byteLength(body),
-            ...(authorization !== undefined && { authorization }),
-          },
+          headers,
         },
         (response) => {
           const { statusCode = 0 } = response;

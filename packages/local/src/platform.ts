@@ -12,7 +12,8 @@ import {
   type DatabaseOptions,
   OnePort,
   PushDispatcher,
-  type PushTarget,
+  PushEndpoints,
+  PushSigner,
   type TopicConfig,
 } from '@dormouse/broker';
 import {
@@ -37,9 +38,10 @@ import { admission, guarded } from './broker-guard.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { settleDeadly } from './deadly.ts';
 import { logAbout } from './host-log.ts';
-import { PushSigner, pushServiceAccount } from './identity.ts';
+import { pushServiceAccount } from './identity.ts';
 import { InlineTarget } from './inline-target.ts';
 import type { Manifest, ManifestService } from './manifest.ts';
+import { pushKeyOf } from './push-key.ts';
 import { Retention, type RetentionSettings } from './retention.ts';
 import { Scheduler } from './scheduler.ts';
 import { serveRequests } from './serve-requests.ts';
@@ -156,10 +158,11 @@ export class LocalPlatform {
     });
     const blobs = new FileBlobStore(directory.join('files'));
     const scheduler = new Scheduler(database, store, clock, log);
-    const signer = await PushSigner.open(directory);
+    const signer = new PushSigner({ key: () => pushKeyOf(directory), now: clock.now });
+    const pushes = { issuer: signer.issuer, publicKeys: await signer.publicKeys() };
     const ports = { store, blobs, clock, random };
 
-    const restApi = createRestApi(broker);
+    const restApi = createRestApi(broker, { signer });
     const client = new PubsubClient(restApi, project);
     await provision(client, store, manifest);
     const brokerToken = randomBytes(24).toString('base64url');
@@ -214,7 +217,7 @@ export class LocalPlatform {
       stateSocketPath: join(socketFolder, 'state'),
       stateToken,
       filesFolder: directory.join('files'),
-      publicKeys: signer.publicKeys,
+      pushes,
     };
     const spares = options.spare ? new Spares(options.spare, manifest.spare, forBundles, settings, log) : undefined;
     undo.push(() => spares?.stop());
@@ -251,10 +254,10 @@ export class LocalPlatform {
       }
     }
 
+    const endpoints = new PushEndpoints(clock);
     const dispatcher = new PushDispatcher(broker, {
-      resolve: ({ pushEndpoint }): PushTarget | undefined => targets.get(pushEndpoint ?? ''),
-      authorize: ({ audience, serviceAccountEmail }, endpoint) =>
-        signer.authorize(audience ?? endpoint, serviceAccountEmail ?? pushServiceAccount),
+      resolve: (endpoint) => targets.get(endpoint) ?? (isOfService(endpoint) ? undefined : endpoints.target(endpoint)),
+      authorize: (oidcToken, endpoint) => signer.authorize(oidcToken, endpoint),
       onDeadly: settleDeadly(manifest, { ...ports, system: manifest.system, log }),
       onSettled: (subscription, { message, attempt }, outcome) => {
         if (!outcome.acked)
@@ -270,6 +273,7 @@ export class LocalPlatform {
       scheduler.stop();
       const drained = AbortSignal.timeout(drainMs);
       await Promise.race([dispatcher.stop(), new Promise((resolve) => drained.addEventListener('abort', resolve))]);
+      endpoints.close();
       await Promise.all([...targets.values()].map((target) => target.stop()));
       await dispatcher.stop();
       broker.close();
@@ -397,9 +401,16 @@ function topicName(topic: string): string {
   return `projects/${project}/topics/${topic}`;
 }
 
+const serviceDomain = '.service.localhost';
+
 /** Where a service's pushes go. Never resolved by name: the dispatcher hands them to the service's instances. */
 function endpointOf(service: string): string {
-  return `http://${service}.service.localhost/pubsub-push`;
+  return `http://${service}${serviceDomain}/pubsub-push`;
+}
+
+/** Of whatever service, also one that is gone. */
+function isOfService(endpoint: string): boolean {
+  return new URL(endpoint).hostname.endsWith(serviceDomain);
 }
 
 /** Exists while the subscription is paused. */

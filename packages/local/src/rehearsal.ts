@@ -23,7 +23,7 @@ export async function rehearse(settings: Omit<InstanceSettings, 'socketPath' | '
       throw new DormouseError('store.unavailable', 'a rehearsal has no effects');
     }),
   ]);
-  const verify = pushVerifier(settings.publicKeys, 'rehearsal');
+  const verify = pushVerifier(settings.pushes, 'rehearsal');
   const server = instanceServer(rehearsal, settings, {
     log: { info() {}, warn() {}, error() {} },
     authenticate: (token) => verify(token).catch(() => {}),

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createEndpoint, type EndpointPorts, type Service, systemClock, systemRandom } from '@dormouse/core';
 import { FileBlobStore } from './blob-store.ts';
-import { pushVerifier } from './identity.ts';
+import { type PushIdentity, pushVerifier } from './identity.ts';
 import { jsonLines } from './json-lines.ts';
 import { servePushes } from './serve-pushes.ts';
 import { RemoteStateStore } from './state-wire.ts';
@@ -16,7 +16,7 @@ export interface InstanceSettings {
   readonly stateToken: string;
   readonly filesFolder: string;
   readonly audience: string;
-  readonly publicKeys: Parameters<typeof pushVerifier>[0];
+  readonly pushes: PushIdentity;
 }
 
 /** A pipe of its own, since what a service prints is its own business. */
@@ -28,7 +28,7 @@ export const readyFd = 3;
  */
 export function serve(service: Service): void {
   const settings: InstanceSettings = JSON.parse(process.env.DORMOUSE_INSTANCE!);
-  const authenticate = pushVerifier(settings.publicKeys, settings.audience);
+  const authenticate = pushVerifier(settings.pushes, settings.audience);
   const server = instanceServer(service, settings, { log: jsonLines, authenticate });
   server.listen(settings.socketPath, () => writeSync(readyFd, '\n'));
   process.stdin.on('end', () => {

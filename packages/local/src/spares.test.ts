@@ -36,7 +36,13 @@ class Bench {
       response.end('[{"version":null,"data":null,"tenant":null},{"version":null,"data":null,"tenant":null}]');
     });
     stateServer.listen(stateSocketPath);
-    const settings = { system: 'test', stateSocketPath, stateToken: '', filesFolder: '', publicKeys: { keys: [] } };
+    const settings = {
+      system: 'test',
+      stateSocketPath,
+      stateToken: '',
+      filesFolder: '',
+      pushes: { issuer: '', publicKeys: { keys: [] } },
+    };
     writeFileSync(join(this.folder, 'service.mjs'), slowService);
     const record = (moment: string) => void this.moments.push(moment);
     const log = { info: record, warn: record, error: record };

@@ -3,7 +3,17 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Admits, Broker, createRestApi, Database, OnePort } from '@dormouse/broker';
+import {
+  type Admits,
+  Broker,
+  createRestApi,
+  Database,
+  newPushKey,
+  OnePort,
+  PushDispatcher,
+  PushEndpoints,
+  PushSigner,
+} from '@dormouse/broker';
 import { type Clock, systemClock } from '@dormouse/core';
 import { serveRequests } from '@dormouse/local';
 
@@ -16,6 +26,8 @@ export interface BrokerServerOptions {
   readonly silentMs?: number;
   /** Default: the machine's. */
   readonly clock?: Clock;
+  /** Whose the tokens of pushes are. Default Google's. */
+  readonly issuer?: string;
 }
 
 /** A broker on a port, for both wires. */
@@ -36,22 +48,33 @@ export class BrokerServer implements AsyncDisposable {
     path,
     port = 0,
     clock = systemClock,
+    issuer,
     ...options
   }: BrokerServerOptions = {}): Promise<BrokerServer> {
     const folder = path === undefined ? mkdtempSync(join(tmpdir(), 'dormouse-broker-')) : undefined;
     const database = new Database(path ?? join(folder!, 'broker.db'));
     const broker = new Broker(database, clock);
-    const server = createServer(serveRequests(createRestApi(broker)));
+    const signer = new PushSigner({ key: newPushKey, now: clock.now, issuer });
+    const endpoints = new PushEndpoints(clock);
+    const dispatcher = new PushDispatcher(broker, {
+      resolve: (endpoint) => endpoints.target(endpoint),
+      authorize: (oidcToken, endpoint) => signer.authorize(oidcToken, endpoint),
+    });
+    const server = createServer(serveRequests(createRestApi(broker, { signer })));
     const onePort = new OnePort(server, broker, options);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(port, '127.0.0.1', resolve);
     });
+    for (const subscription of broker.subscriptions) dispatcher.add(subscription);
     return new BrokerServer(broker, database, (server.address() as AddressInfo).port, async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await onePort.close();
       await closed;
+      const stopped = dispatcher.stop();
+      endpoints.close();
+      await stopped;
       broker.close();
       await database.close();
       if (folder) rmSync(folder, { recursive: true });

@@ -22,8 +22,6 @@ export function refuseNotYet(kind: 'topic' | 'subscription', { name, ...config }
   for (const [field, what] of Object.entries(fields)) {
     if (isSet(config[field])) throw notYet(`${kind} "${name}": ${what}`);
   }
-  const { pushConfig } = config as { pushConfig?: Json };
-  if (pushConfig?.noWrapper !== undefined) throw notYet(`${kind} "${name}": push without wrapper (noWrapper)`);
 }
 
 function isSet(value: unknown): boolean {

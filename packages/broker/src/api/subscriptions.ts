@@ -7,8 +7,9 @@ import type { Json } from '../wire/json.ts';
 import { messageType } from '../wire/wire.ts';
 import { checkLabels } from './labels.ts';
 import { applyMask } from './mask.ts';
-import { notYet, refuseNotYet } from './not-yet.ts';
+import { refuseNotYet } from './not-yet.ts';
 import { type PageRequest, pageOf } from './page.ts';
+import { completedPush } from './push-config.ts';
 
 const changeable = [
   'labels',
@@ -28,7 +29,6 @@ const changeable = [
 
 /** Of these at most one: a subscription delivers one way. */
 const ways = ['bigqueryConfig', 'cloudStorageConfig', 'bigtableConfig'] as const;
-const pushVersions = ['v1', 'v1beta1', 'v1beta2'];
 
 /** The part of google.pubsub.v1.Subscriber that keeps subscriptions, and Publisher.DetachSubscription. */
 export function subscriptions(broker: Broker) {
@@ -60,7 +60,11 @@ export function subscriptions(broker: Broker) {
 
     async modifyPushConfig(request: { subscription?: string; pushConfig?: PushConfig }): Promise<Json> {
       const { subscription = '', pushConfig = {} } = request;
-      await broker.updateSubscription(subscription, (kept) => checked(broker, { ...kept, pushConfig }, kept));
+      await broker.updateSubscription(subscription, (kept) => {
+        // Left out, the version stays what it is.
+        const attributes = { ...kept.pushConfig?.attributes, ...pushConfig.attributes };
+        return checked(broker, { ...kept, pushConfig: { ...pushConfig, attributes } }, kept);
+      });
       return {};
     },
 
@@ -89,9 +93,6 @@ function checked(broker: Broker, config: SubscriptionConfig, before?: Subscripti
     config as SubscriptionConfig & Record<string, unknown>;
   refuseNotYet('subscription', { ...kept, tags });
   const { name, pushConfig = {} } = kept;
-  checkPush(name, pushConfig);
-  if (pushConfig.pushEndpoint && !broker.pushes)
-    throw notYet(`subscription "${name}": pushing (pushConfig.pushEndpoint)`);
   const exports = ways.filter((way) => kept[way] !== undefined);
   if (exports.length + (pushConfig.pushEndpoint ? 1 : 0) > 1) {
     throw badRequest(
@@ -99,7 +100,7 @@ function checked(broker: Broker, config: SubscriptionConfig, before?: Subscripti
       `subscription "${name}" delivers in one way; it has ${[pushConfig.pushEndpoint && 'pushConfig', ...exports].filter(Boolean).join(' and ')}`,
     );
   }
-  const complete = completedConfig({ ...kept, pushConfig });
+  const complete = completedConfig({ ...kept, pushConfig: completedPush(name, pushConfig) });
   const { deadLetterPolicy } = complete;
   if (deadLetterPolicy && deadLetterPolicy.deadLetterTopic !== before?.deadLetterPolicy?.deadLetterTopic) {
     checkResourceName('topics', deadLetterPolicy.deadLetterTopic ?? '');
@@ -111,22 +112,6 @@ function checked(broker: Broker, config: SubscriptionConfig, before?: Subscripti
     }
   }
   return complete;
-}
-
-function checkPush(name: string, { pushEndpoint = '', attributes = {} }: PushConfig): void {
-  if (pushEndpoint !== '' && !/^https?:$/.test(URL.parse(pushEndpoint)?.protocol ?? '')) {
-    throw badRequest(
-      'push_config.push_endpoint',
-      `subscription "${name}": pushEndpoint must be an http or https address, got "${pushEndpoint}"`,
-    );
-  }
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === 'x-goog-version' && pushVersions.includes(value)) continue;
-    throw badRequest(
-      'push_config.attributes',
-      `subscription "${name}": the one attribute of a pushConfig is x-goog-version, of ${pushVersions.join(', ')}; got "${key}": "${value}"`,
-    );
-  }
 }
 
 function shown(broker: Broker, config: SubscriptionConfig): Json {
