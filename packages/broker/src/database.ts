@@ -1,6 +1,7 @@
 import { closeSync, fdatasync, fsyncSync, openSync, type PathLike, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { Checkpoints } from './checkpoints.ts';
 import { DatabaseError, databaseErrorOf } from './database-error.ts';
 
 export interface DatabaseOptions {
@@ -36,7 +37,7 @@ interface Pending {
  *
  * SQLite runs on the calling thread, in WAL mode with `synchronous = NORMAL`: a commit appends to the log and waits for
  * no disk. Durability comes from an fdatasync on libuv's threads, so that waiting for the disk does not stall the event
- * loop (checkpoints, every thousand pages, still do). Works queued in one turn of the loop share a transaction, each in a savepoint of its own; all groups
+ * loop; nor do checkpoints, which have a thread. Works queued in one turn of the loop share a transaction, each in a savepoint of its own; all groups
  * committed while a sync is under way share the next one.
  *
  * Invariants: `write` resolves only when a sync that began after its commit has ended; a work that throws undoes itself
@@ -57,6 +58,7 @@ export class Database {
   #syncing: Promise<void> | undefined;
   #group: Waiting[] | undefined;
   #walFd: number | undefined;
+  readonly #checkpoints: Checkpoints | undefined;
   #failure: unknown;
 
   constructor(path: string, options: DatabaseOptions = {}) {
@@ -65,6 +67,7 @@ export class Database {
     this.#connection = open(path);
     const inMemory = path === ':memory:';
     if (!inMemory) syncDirectory(dirname(path));
+    this.#checkpoints = inMemory ? undefined : new Checkpoints(path);
     this.#sync = options.sync ?? (inMemory ? async () => {} : () => this.#syncLog());
   }
 
@@ -133,6 +136,7 @@ export class Database {
       else await new Promise(setImmediate);
     }
     this.#failure ??= new Error(`${this.path} is closed`);
+    await this.#checkpoints?.close();
     if (this.#walFd !== undefined) closeSync(this.#walFd);
     this.#connection.close();
   }
@@ -176,6 +180,7 @@ export class Database {
     for (const waiting of this.#group) this.#unsynced.push(waiting);
     for (const waiting of answers) this.#unsynced.push(waiting);
     this.#group = undefined;
+    this.#checkpoints?.notice();
     this.#syncing ??= this.#syncAll();
   }
 
@@ -249,6 +254,7 @@ function open(path: string): DatabaseSync {
     connection.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = NORMAL;
+      PRAGMA wal_autocheckpoint = ${Checkpoints.restartFrames};
       PRAGMA temp_store = MEMORY;
       PRAGMA cache_size = -8000;
     `);
