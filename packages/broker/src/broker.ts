@@ -505,6 +505,11 @@ export class Broker {
   prune(most: number, publishedBefore = Number.POSITIVE_INFINITY): Promise<number> {
     return this.#database.write(() => {
       const last = publishedBefore === Number.POSITIVE_INFINITY ? this.#log.end : this.#log.lastBefore(publishedBefore);
+      // Over what its filter hides, which nobody acks, a cursor moves only here.
+      for (const subscription of this.#subscriptions.values()) {
+        subscription.available(this.#time);
+        subscription.flush(true);
+      }
       let removed = 0;
       for (const topicId of this.#log.topicIds()) {
         if (removed >= most) break;

@@ -167,3 +167,11 @@ test('a subscription that nobody uses for its time to live is gone, and one in u
   await bench.broker.removeExpired();
   expect(bench.broker.subscriptions.map(({ config }) => config.name)).toEqual([second]);
 });
+
+test('what the filter of a subscription hides does not stay in the log', async () => {
+  const { bench } = await published({ filter: 'attributes:wanted' });
+  while ((await bench.broker.prune(100)) > 0);
+  // What a cursor passed is known when it is durable.
+  while ((await bench.broker.prune(100)) > 0);
+  expect(bench.database.prepare('SELECT count(*) AS count FROM message').get()!.count).toBe(0);
+});
