@@ -91,7 +91,7 @@ export class Bench {
   }
 
   lease(max = 100): { readonly text: string; readonly position: number; readonly attempt: number }[] {
-    return this.broker.lease(this.subscription, max).map(({ message, attempt }) => ({
+    return this.broker.deliveries.lease(this.subscription, max).map(({ message, attempt }) => ({
       text: Buffer.from(message.data, 'base64').toString(),
       position: message.position,
       attempt,

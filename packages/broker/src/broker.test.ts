@@ -10,7 +10,7 @@ test('what was acked stays acked after a restart, the rest comes again in order'
   const bench = await new Bench().create();
   await bench.publish('1', '2', '3', '4', '5');
   const leased = bench.lease();
-  for (const index of [0, 2, 3]) bench.broker.ack(bench.subscription, leased[index]!.position);
+  for (const index of [0, 2, 3]) bench.broker.deliveries.ack(bench.subscription, leased[index]!.position);
   await bench.reopen();
   expect(bench.lease().map(({ text }) => text)).toEqual(['2', '5']);
 });
@@ -19,7 +19,7 @@ test('the cursor moves over what is settled, and leaves no exceptions behind', a
   const bench = await new Bench().create();
   await bench.publish(...Array.from({ length: 500 }, (_, n) => `${n}`));
   const leased = bench.lease(500);
-  for (const { position } of leased.toReversed()) bench.broker.ack(bench.subscription, position);
+  for (const { position } of leased.toReversed()) bench.broker.deliveries.ack(bench.subscription, position);
   await bench.database.write(() => {});
   expect(bench.subscription.backlog()).toBe(0);
   expect(bench.database.prepare('SELECT count(*) AS count FROM exception').get()!.count).toBe(0);
@@ -41,7 +41,7 @@ test('turns are kept over a restart, and what was settled out of turn stays sett
   await bench.publishFor('big', ...Array.from({ length: 300 }, (_, n) => `big ${n}`));
   await bench.publishFor('small', 'small 0', 'small 1', 'small 2');
   for (const { text, position } of bench.lease(4)) {
-    if (text.startsWith('small')) bench.broker.ack(bench.subscription, position);
+    if (text.startsWith('small')) bench.broker.deliveries.ack(bench.subscription, position);
   }
   await bench.database.write(() => {});
   await bench.reopen();
@@ -52,7 +52,7 @@ test('turns are kept over a restart, and what was settled out of turn stays sett
 test('a burst that comes back from its backoff does not starve who is new', async () => {
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } });
   await bench.publishFor('big', ...Array.from({ length: 200 }, (_, n) => `big ${n}`));
-  await bench.broker.nack(
+  await bench.broker.deliveries.nack(
     bench.subscription,
     bench.lease(200).map(({ position }) => position),
   );
@@ -65,7 +65,7 @@ test('messages that fail over and over let those behind them back in their turn'
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } });
   await bench.publishFor('big', ...Array.from({ length: 100 }, (_, n) => `big ${n}`));
   await bench.publishFor('small', 'small 0');
-  await bench.broker.nack(
+  await bench.broker.deliveries.nack(
     bench.subscription,
     bench.lease(101).map(({ position }) => position),
   );
@@ -74,7 +74,7 @@ test('messages that fail over and over let those behind them back in their turn'
   while (order.length < 101) {
     const [next] = bench.lease(1);
     order.push(next!.text);
-    await bench.broker.nack(bench.subscription, [next!.position]);
+    await bench.broker.deliveries.nack(bench.subscription, [next!.position]);
     bench.clock.pass(1_000);
   }
   expect(order).toContain('small 0');
@@ -84,12 +84,12 @@ test('a retry that is given back is in line once, also when another comes back m
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } });
   await bench.publish('A', 'B');
   const [a, b] = bench.lease();
-  await bench.broker.nack(bench.subscription, [a!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [a!.position]);
   bench.clock.pass(1_000);
-  await bench.broker.nack(bench.subscription, [b!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [b!.position]);
   bench.clock.pass(9_000);
   expect(bench.lease()).toMatchObject([{ text: 'A', attempt: 2 }]);
-  bench.broker.release(bench.subscription, a!.position);
+  bench.broker.deliveries.release(bench.subscription, a!.position);
   bench.clock.pass(1_000);
   expect(bench.lease()).toMatchObject([
     { text: 'A', attempt: 2 },
@@ -106,9 +106,9 @@ test('of two nacks of one lease, the second takes no later lease with it', async
   bench.database = new Database(bench.path, { sync });
   bench.broker = new Broker(bench.database, bench.clock);
   const [a] = bench.lease();
-  const nacked = bench.broker.nack(bench.subscription, [a!.position]);
+  const nacked = bench.broker.deliveries.nack(bench.subscription, [a!.position]);
   await expect.poll(() => syncs.length, { interval: 1 }).toBe(1);
-  const again = bench.broker.nack(bench.subscription, [a!.position]);
+  const again = bench.broker.deliveries.nack(bench.subscription, [a!.position]);
   const written = bench.database.prepare('SELECT total_changes() AS count');
   const before = written.get()!.count;
   await expect.poll(() => written.get()!.count, { interval: 1 }).not.toBe(before);
@@ -118,7 +118,7 @@ test('of two nacks of one lease, the second takes no later lease with it', async
   await expect.poll(() => syncs.length, { interval: 1 }).toBe(2);
   syncs[1]!();
   await again;
-  expect(bench.broker.ack(bench.subscription, a!.position)).toBe(true);
+  expect(bench.broker.deliveries.ack(bench.subscription, a!.position)).toBe(true);
   await expect.poll(() => syncs.length, { interval: 1 }).toBe(3);
   syncs[2]!();
 });
@@ -136,11 +136,11 @@ test('the first retry already waits for the minimum backoff, later ones double u
   await bench.publish('1');
   for (const backoffMs of [10_000, 20_000, 25_000, 25_000]) {
     const [leased] = bench.lease();
-    await bench.broker.nack(bench.subscription, [leased!.position]);
+    await bench.broker.deliveries.nack(bench.subscription, [leased!.position]);
     bench.clock.pass(backoffMs - 1);
     expect(bench.lease()).toEqual([]);
     bench.clock.pass(1);
-    expect(bench.broker.available(bench.subscription)).toBe(true);
+    expect(bench.broker.deliveries.available(bench.subscription)).toBe(true);
   }
 });
 
@@ -148,7 +148,7 @@ test('a backoff and its count of attempts outlast a restart', async () => {
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s' } });
   await bench.publish('1');
   const [leased] = bench.lease();
-  await bench.broker.nack(bench.subscription, [leased!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [leased!.position]);
   await bench.reopen();
   expect(bench.lease()).toEqual([]);
   bench.clock.pass(10_000);
@@ -160,7 +160,7 @@ test('a lease that runs out is a nack', async () => {
   await bench.publish('1');
   bench.lease();
   const offered = Promise.withResolvers<void>();
-  bench.broker.onAvailable = () => offered.resolve();
+  bench.broker.deliveries.onAvailable = () => offered.resolve();
   bench.clock.pass(10_000);
   await offered.promise;
   expect(bench.lease()).toMatchObject([{ text: '1', attempt: 2 }]);
@@ -170,7 +170,7 @@ test('a nack of one message holds up no other', async () => {
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '600s' } });
   await bench.publish('poison', 'good');
   const [poison] = bench.lease(1);
-  await bench.broker.nack(bench.subscription, [poison!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [poison!.position]);
   expect(bench.lease().map(({ text }) => text)).toEqual(['good']);
 });
 
@@ -181,7 +181,7 @@ test.each([
   const bench = await new Bench().create();
   await bench.publish('leased', 'nacked');
   const [, nacked] = bench.lease(2);
-  await bench.broker.nack(bench.subscription, [nacked!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [nacked!.position]);
   bench.clock.dateOffset += jumpMs;
   bench.clock.pass(9_999);
   await bench.broker.publish(topic, [{ data: 'bGF0ZXI=', attributes: {} }]);
@@ -196,7 +196,7 @@ test.each([
 test('a backoff that was set before the clock went back, over a restart, ends within the longest there is', async () => {
   const bench = await new Bench().create();
   await bench.publish('1');
-  await bench.broker.nack(bench.subscription, [bench.lease()[0]!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [bench.lease()[0]!.position]);
   await bench.close();
   bench.clock.dateOffset -= 86_400_000;
   bench.open();
@@ -367,24 +367,26 @@ test('however many suspects wait, what else is due goes past them', async () => 
   await bench.publish(...Array.from({ length: 100 }, (_, n) => `suspect ${n}`), 'innocent');
   const leased = bench.lease(101);
   const suspects = leased.slice(0, 100).map(({ position }) => position);
-  await bench.broker.nack(bench.subscription, suspects, true);
-  await bench.broker.nack(bench.subscription, [leased[100]!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, suspects, true);
+  await bench.broker.deliveries.nack(bench.subscription, [leased[100]!.position]);
   bench.clock.pass(1);
   const { broker, subscription } = bench;
-  expect(broker.lease(subscription, 10, 60_000, { of: 'company' })).toMatchObject([{ attempt: 2, deaths: 0 }]);
-  expect(broker.lease(subscription, 200, 60_000, { of: 'suspects' })).toHaveLength(100);
+  expect(broker.deliveries.lease(subscription, 10, 60_000, { of: 'company' })).toMatchObject([
+    { attempt: 2, deaths: 0 },
+  ]);
+  expect(broker.deliveries.lease(subscription, 200, 60_000, { of: 'suspects' })).toHaveLength(100);
 });
 
 test('a suspect stays one over a restart', async () => {
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
   await bench.publish('1');
   const [leased] = bench.lease();
-  await bench.broker.nack(bench.subscription, [leased!.position], true);
+  await bench.broker.deliveries.nack(bench.subscription, [leased!.position], true);
   await bench.reopen();
   bench.clock.pass(1);
-  expect(bench.broker.available(bench.subscription, { of: 'company' })).toBe(false);
-  expect(bench.broker.available(bench.subscription, { of: 'suspects' })).toBe(true);
-  expect(bench.broker.lease(bench.subscription, 1, 1_000, { of: 'suspects' })).toMatchObject([
+  expect(bench.broker.deliveries.available(bench.subscription, { of: 'company' })).toBe(false);
+  expect(bench.broker.deliveries.available(bench.subscription, { of: 'suspects' })).toBe(true);
+  expect(bench.broker.deliveries.lease(bench.subscription, 1, 1_000, { of: 'suspects' })).toMatchObject([
     { attempt: 2, deaths: 1 },
   ]);
 });
@@ -420,16 +422,16 @@ test('property: nothing acked comes back, nothing else is lost, over any course 
         } else if (each.do === 'lease') take(each.count);
         else if (each.do === 'ack' && leased.length > 0) {
           const [one] = leased.splice(each.pick % leased.length, 1);
-          if (bench.broker.ack(bench.subscription, one!.position)) {
+          if (bench.broker.deliveries.ack(bench.subscription, one!.position)) {
             acked.add(one!.text);
             open.delete(one!.text);
           }
         } else if (each.do === 'nack' && leased.length > 0) {
           const [one] = leased.splice(each.pick % leased.length, 1);
-          await bench.broker.nack(bench.subscription, [one!.position], each.died);
+          await bench.broker.deliveries.nack(bench.subscription, [one!.position], each.died);
         } else if (each.do === 'release' && leased.length > 0) {
           const [one] = leased.splice(each.pick % leased.length, 1);
-          bench.broker.release(bench.subscription, one!.position);
+          bench.broker.deliveries.release(bench.subscription, one!.position);
         } else if (each.do === 'pass') {
           bench.clock.pass(each.ms);
           await bench.database.write(() => {});
@@ -460,9 +462,9 @@ test('an acked retry is not leased again before its ack is written down', async 
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
   await bench.publish('A');
   const [first] = bench.lease();
-  await bench.broker.nack(bench.subscription, [first!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [first!.position]);
   const [again] = bench.lease();
-  bench.broker.ack(bench.subscription, again!.position);
+  bench.broker.deliveries.ack(bench.subscription, again!.position);
   expect(bench.lease()).toEqual([]);
 });
 
@@ -470,9 +472,9 @@ test('a due retry behind messages at hand sets no alarm over and over', async ()
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
   await bench.publish('1', '2', '3');
   const [first] = bench.lease(1);
-  await bench.broker.nack(bench.subscription, [first!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [first!.position]);
   let alarms = 0;
-  bench.broker.onAvailable = () => alarms++;
+  bench.broker.deliveries.onAvailable = () => alarms++;
   for (let n = 0; n < 100; n++) bench.clock.pass(1);
   expect(alarms).toBeLessThan(3);
 });

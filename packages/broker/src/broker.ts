@@ -1,6 +1,6 @@
 import { BrokerError } from './broker-error.ts';
 import type { Database } from './database.ts';
-import { deadLetterOf } from './dead-letter.ts';
+import { Deliveries } from './deliveries.ts';
 import { Exceptions } from './exceptions.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Log, type PubsubMessage } from './log.ts';
@@ -9,8 +9,8 @@ import { checkResourceName } from './names.ts';
 import { Policies } from './policies.ts';
 import type { SchemaSettings } from './schema/schemas.ts';
 import { Snapshots } from './snapshots.ts';
-import { type Lease, SubscriptionState, type Wanted } from './subscription.ts';
-import { bounds, millisecondsOf, retentionOf, type SubscriptionConfig, ttlOf } from './subscription-config.ts';
+import { SubscriptionState } from './subscription.ts';
+import { bounds, millisecondsOf, retentionOf, type SubscriptionConfig } from './subscription-config.ts';
 
 /** Time as the broker needs it. */
 export interface BrokerClock {
@@ -51,35 +51,19 @@ export interface BrokerOptions {
   readonly tidies?: boolean;
 }
 
-/** A delivery, as its ack id names it. */
-export interface Delivery {
-  readonly position: number;
-  readonly attempt: number;
-}
-
-const alarmRetryMs = 1_000;
-/** What a subscription was last used for is written down when it is so much older than what is there. */
-const activeEveryMs = 3_600_000;
-
 /**
- * Topics, subscriptions, publishing and leasing over one database.
- *
- * The registry is small and kept in memory beside its table; messages and exceptions stay on disk.
- * `onAvailable` fires when a subscription may have something to lease that it did not have before: a durable publish, a
- * backoff that ends, a lease that expires. Nothing polls.
+ * Topics and their subscriptions, publishing and seeking, over one database; what is given out and comes back is the business of
+ * `deliveries`. The registry is small and kept in memory beside its table; messages and exceptions stay on disk.
  */
 export class Broker {
   readonly #database: Database;
   readonly #clock: BrokerClock;
-  /** What to add to steady time: so leases and backoffs have dates that hold over a restart, and never jump meanwhile. */
-  readonly #epoch: number;
   readonly #fairBy: string | undefined;
   readonly policies: Policies;
   readonly snapshots: Snapshots;
   readonly #tidies: boolean;
-  readonly #housekeeping: Housekeeping | undefined;
-  /** Subscriptions that are asked again in the next turn of the loop. */
-  readonly #looking = new Set<SubscriptionState>();
+  readonly deliveries: Deliveries;
+  readonly housekeeping: Housekeeping;
   /** The first seen since the start, of a message that came or waited. */
   #lane: string | undefined;
   /** Whether there were messages of more than one. */
@@ -87,11 +71,7 @@ export class Broker {
   readonly #log: Log;
   readonly #topics = new Map<string, TopicState>();
   readonly #subscriptions = new Map<string, SubscriptionState>();
-  readonly #alarms = new Map<SubscriptionState, { readonly at: number; readonly cancel: () => void }>();
-  #flushing = false;
-  #closed = false;
 
-  onAvailable: (subscription: SubscriptionState) => void = () => {};
   /** A subscription was deleted or detached: it offers nothing any more. */
   onEnded: (subscription: SubscriptionState) => void = () => {};
 
@@ -117,21 +97,41 @@ export class Broker {
     database.migrate('broker', Broker.schema);
     this.#database = database;
     this.#clock = clock;
-    this.#epoch = clock.now() - clock.steady();
     this.#fairBy = fairBy;
     this.#tidies = tidies;
     this.#log = new Log(database);
     this.policies = new Policies(database);
     this.snapshots = new Snapshots(database, this.#log, clock.now);
+    const subscriptions = () => this.#subscriptions.values();
+    this.deliveries = new Deliveries({
+      database,
+      clock,
+      subscriptions,
+      hasTopic: (name) => this.hasTopic(name),
+      append: (topic, message) => this.append(topic, message),
+      onSettled: () => this.housekeeping.notice(),
+    });
+    this.housekeeping = new Housekeeping({
+      database,
+      clock,
+      log: this.#log,
+      snapshots: this.snapshots,
+      topic: (topicId) => [...this.#topics.values()].find(({ id }) => id === topicId)?.config,
+      subscriptions,
+      deleteSubscription: (name) => this.deleteSubscription(name),
+      time: () => this.deliveries.time,
+      tidies,
+    });
     // No backoff is longer: one that ends later was set before the machine's clock went back.
-    database.prepare('UPDATE exception SET due_at = ?1 WHERE due_at > ?1').run(this.#time + bounds.backoffMs.most);
+    database
+      .prepare('UPDATE exception SET due_at = ?1 WHERE due_at > ?1')
+      .run(this.deliveries.time + bounds.backoffMs.most);
     for (const row of database.prepare('SELECT * FROM topic').all()) {
       this.#addTopic(row.id as number, JSON.parse(row.config as string));
     }
     for (const row of database.prepare('SELECT * FROM subscription').all()) {
       this.#addSubscription(row as unknown as SubscriptionRow);
     }
-    this.#housekeeping = tidies ? new Housekeeping(this, clock) : undefined;
   }
 
   /** For what keeps tables of its own beside the broker's. */
@@ -247,7 +247,7 @@ export class Broker {
         .run(JSON.stringify(config), subscription.id);
       this.#database.afterSync(() => {
         subscription.config = config;
-        this.#tell(subscription);
+        this.deliveries.tell(subscription);
       });
       return config;
     });
@@ -305,132 +305,10 @@ export class Broker {
       this.#log.end = Math.max(this.#log.end, position);
       this.#noticeLane(lane);
       for (const subscription of topic.subscriptions) subscription.notice(lane, position);
-      for (const subscription of topic.subscriptions) this.#tell(subscription);
-      this.#housekeeping?.notice();
+      for (const subscription of topic.subscriptions) this.deliveries.tell(subscription);
+      this.housekeeping.notice();
     });
     return messageId;
-  }
-
-  /**
-   * Leases what can be had now, up to `max`. Where a lease has a `written`, its message is to be shown to nobody before that
-   * has resolved; where it rejects, the lease has ended.
-   */
-  lease(
-    subscription: SubscriptionState,
-    max: number,
-    durationMs = subscription.ackDeadlineMs,
-    wanted?: Wanted,
-  ): Lease[] {
-    subscription.activeAt = this.#clock.now();
-    const all = subscription.lease(max, this.#time, durationMs, wanted);
-    this.#lookOn(subscription);
-    if (all.length === 0) return all;
-    this.#setAlarm(subscription);
-    // Delivered that often already, and the process died before its last failure was written down.
-    const [spent, leases] = partition(all, (lease) => this.#isSpent(subscription, lease.attempt - 1));
-    if (spent.length > 0) void this.#setAside(subscription, spent);
-    if (leases.length > 0 && subscription.writesLeases) {
-      const written = this.#database.write(() => subscription.writeLeases(leases));
-      written.catch(() => {
-        for (const { message } of leases) subscription.release(message.position);
-      });
-      for (const lease of leases) lease.written = written;
-    }
-    return leases;
-  }
-
-  /** False where the lease is gone. Written down with the next group, soon after. */
-  ack(subscription: SubscriptionState, position: number): boolean {
-    const held = subscription.ack(position);
-    if (held && !this.#flushing) {
-      this.#flushing = true;
-      this.#database
-        .write(() => {
-          this.#flushing = false;
-          for (const each of this.#subscriptions.values()) each.flush();
-        })
-        .then(() => this.#housekeeping?.notice())
-        // An ack that could not be written comes again after a restart, as an ordinary ack may.
-        .catch(() => {
-          this.#flushing = false;
-        });
-      // With another of its key.
-      if (subscription.waiting.size > 0 && subscription.hasCandidates) this.#tell(subscription);
-    }
-    return held;
-  }
-
-  /** Acks that are durable when they are answered, and hold for good. Answers those whose lease was gone, which are not acked. */
-  async ackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
-    const acked: Lease[] = [];
-    try {
-      const gone = await this.#database.write(() => {
-        const gone: Delivery[] = [];
-        for (const delivery of deliveries) {
-          const lease = subscription.held(delivery.position, delivery.attempt, this.#time);
-          if (!lease) {
-            gone.push(delivery);
-            continue;
-          }
-          subscription.ackNow(lease);
-          acked.push(lease);
-        }
-        subscription.flush();
-        return gone;
-      });
-      this.#housekeeping?.notice();
-      if (subscription.hasCandidates) this.#tell(subscription);
-      return gone;
-    } catch (error) {
-      for (const lease of acked) subscription.undoAck(lease);
-      throw error;
-    }
-  }
-
-  /** @param died whoever had them died meanwhile */
-  async nack(subscription: SubscriptionState, positions: readonly number[], died = false): Promise<void> {
-    const leases = positions.flatMap((position) => subscription.leases.get(position) ?? []);
-    await this.#setAside(subscription, leases, died);
-  }
-
-  /** Nacks as durably as `ackExactly` acks. Answers those whose lease was gone. */
-  async nackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
-    const [held, gone] = this.#held(subscription, deliveries);
-    await this.#setAside(subscription, held);
-    return gone;
-  }
-
-  /** Nobody saw the message: it may be leased again at once, and the attempt does not count. */
-  release(subscription: SubscriptionState, position: number): void {
-    subscription.release(position);
-    if (subscription.waiting.size > 0) this.#tell(subscription);
-  }
-
-  /** Lets a lease run until so long from now. A lease that is gone stays gone. */
-  extend(subscription: SubscriptionState, position: number, durationMs: number): void {
-    const lease = subscription.leases.get(position);
-    if (!lease) return;
-    lease.expiresAt = this.#time + durationMs;
-    this.#setAlarm(subscription);
-  }
-
-  /** Extends as durably as `ackExactly` acks. Answers those whose lease was gone. */
-  async extendExactly(
-    subscription: SubscriptionState,
-    deliveries: readonly Delivery[],
-    durationMs: number,
-  ): Promise<Delivery[]> {
-    const [held, gone] = this.#held(subscription, deliveries);
-    const expiresAt = this.#time + durationMs;
-    await this.#database.write(() => {
-      for (const lease of held) {
-        if (subscription.leases.get(lease.message.position) !== lease || lease.acking) continue;
-        subscription.writeExtension(lease, expiresAt);
-        lease.expiresAt = expiresAt;
-      }
-    });
-    this.#setAlarm(subscription);
-    return gone;
   }
 
   /**
@@ -441,49 +319,14 @@ export class Broker {
     await this.#seek(name, (subscription, now) => {
       const cursor = this.#log.lastBefore(time);
       const from = this.#retainedFrom(subscription, now);
-      if (from === undefined) subscription.seek(Math.max(cursor, subscription.cursor), 'same', this.#time);
-      else subscription.seek(Math.max(cursor, from), 'none', this.#time);
+      if (from === undefined) subscription.seek(Math.max(cursor, subscription.cursor), 'same', this.deliveries.time);
+      else subscription.seek(Math.max(cursor, from), 'none', this.deliveries.time);
     });
   }
 
   /** As the snapshot has it. @throws BrokerError NOT_FOUND, or INVALID_ARGUMENT where it is of another topic */
   async seekSnapshot(name: string, snapshot: string): Promise<void> {
-    await this.#seek(name, (subscription) => this.snapshots.seek(snapshot, subscription, this.#time));
-  }
-
-  /**
-   * Leases as `lease` does, and where there is nothing waits for it, so long at most. Stops waiting when the caller is gone
-   * or the subscription is.
-   */
-  async leaseOrWait(
-    subscription: SubscriptionState,
-    max: number,
-    waitMs: number,
-    signal: AbortSignal | undefined,
-    wanted?: Wanted,
-  ): Promise<Lease[]> {
-    const waitUntil = this.#clock.steady() + waitMs;
-    for (;;) {
-      if (signal?.aborted) return [];
-      const leases = this.lease(subscription, max, subscription.ackDeadlineMs, wanted);
-      await leases[0]?.written;
-      const leftMs = waitUntil - this.#clock.steady();
-      if (leases.length > 0 || leftMs <= 0 || subscription.ended || this.#closed) return leases;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const cancel = this.#clock.after(leftMs, resolve);
-      subscription.waiting.add(resolve);
-      signal?.addEventListener('abort', () => resolve(), { once: true });
-      await promise;
-      subscription.waiting.delete(resolve);
-      cancel();
-    }
-  }
-
-  /** Whether something could be leased now. */
-  available(subscription: SubscriptionState, wanted?: Wanted): boolean {
-    const available = subscription.available(this.#time, wanted);
-    if (!available) this.#lookOn(subscription);
-    return available;
+    await this.#seek(name, (subscription) => this.snapshots.seek(snapshot, subscription, this.deliveries.time));
   }
 
   /**
@@ -498,128 +341,10 @@ export class Broker {
     return Math.min(Number.POSITIVE_INFINITY, ...first);
   }
 
-  /**
-   * Removes messages that nobody can have any more, of those published before a time, so many at most: past the cursor
-   * of every subscription and snapshot, and the retention of all of them. Answers how many went.
-   */
-  prune(most: number, publishedBefore = Number.POSITIVE_INFINITY): Promise<number> {
-    return this.#database.write(() => {
-      const last = publishedBefore === Number.POSITIVE_INFINITY ? this.#log.end : this.#log.lastBefore(publishedBefore);
-      // Over what its filter hides, which nobody acks, a cursor moves only here.
-      for (const subscription of this.#subscriptions.values()) {
-        subscription.available(this.#time);
-        subscription.flush(true);
-      }
-      let removed = 0;
-      for (const topicId of this.#log.topicIds()) {
-        if (removed >= most) break;
-        removed += this.#log.prune(topicId, Math.min(last, this.#lastPrunable(topicId)), most - removed);
-      }
-      return removed;
-    });
-  }
-
-  /** Snapshots whose time is over, and subscriptions that nobody used for their time to live. */
-  async removeExpired(): Promise<void> {
-    const now = this.#clock.now();
-    await this.#database.write(() => this.snapshots.removeExpired());
-    for (const subscription of [...this.#subscriptions.values()]) {
-      const ttlMs = ttlOf(subscription.config);
-      if (ttlMs === undefined) continue;
-      const row = this.#database.prepare('SELECT active_at FROM subscription WHERE id = ?').get(subscription.id);
-      const written = (row?.active_at as number | null) ?? undefined;
-      const activeAt = subscription.waiting.size > 0 ? now : Math.max(written ?? now, subscription.activeAt ?? 0);
-      if (now - activeAt < ttlMs) await this.#noteActive(subscription, activeAt, written);
-      else await this.deleteSubscription(subscription.config.name);
-    }
-  }
-
   /** Sets no alarm and tells nobody any more. The database stays open. */
   close(): void {
-    this.#closed = true;
-    this.#housekeeping?.stop();
-    for (const { cancel } of this.#alarms.values()) cancel();
-    this.#alarms.clear();
-    this.onAvailable = () => {};
-    for (const { waiting } of this.#subscriptions.values()) for (const each of waiting) each();
-  }
-
-  /** Of leases and backoffs. */
-  get #time(): number {
-    return Math.floor(this.#epoch + this.#clock.steady());
-  }
-
-  /** One alarm a subscription: the earliest lease to expire or backoff to end. */
-  #setAlarm(subscription: SubscriptionState): void {
-    if (this.#closed) return;
-    let at = subscription.hasCandidates ? Number.POSITIVE_INFINITY : subscription.nextDueAt;
-    for (const { expiresAt } of subscription.leases.values()) at = Math.min(at, expiresAt);
-    const current = this.#alarms.get(subscription);
-    if (current && current.at <= at) return;
-    current?.cancel();
-    if (at === Number.POSITIVE_INFINITY) return;
-    const cancel = this.#clock.after(at - this.#time, () => void this.#onAlarm(subscription));
-    this.#alarms.set(subscription, { at, cancel });
-  }
-
-  async #onAlarm(subscription: SubscriptionState): Promise<void> {
-    this.#alarms.delete(subscription);
-    const now = this.#time;
-    const expired = [...subscription.leases.values()].filter(({ expiresAt }) => expiresAt <= now);
-    try {
-      if (expired.length > 0) await this.#setAside(subscription, expired);
-    } catch {
-      // The disk would not take it: the leases stand, and are looked at again shortly.
-      for (const { message } of expired) this.extend(subscription, message.position, alarmRetryMs);
-      return;
-    }
-    if (this.#closed) return;
-    this.#setAlarm(subscription);
-    if (this.available(subscription)) this.#tell(subscription);
-  }
-
-  /** Waits out its backoff, or has failed as often as its policy allows and goes to the dead-letter topic in the same write. */
-  async #setAside(subscription: SubscriptionState, leases: readonly Lease[], died = false): Promise<void> {
-    const forwarded: Lease[] = [];
-    try {
-      await this.#database.write(() => {
-        for (const lease of leases) {
-          if (!this.#isSpent(subscription, lease.attempt)) subscription.nack(lease, this.#time, died);
-          else if (subscription.leases.get(lease.message.position) === lease && !lease.acking) {
-            this.append(
-              subscription.config.deadLetterPolicy!.deadLetterTopic!,
-              deadLetterOf(subscription.config, lease),
-            );
-            subscription.ackNow(lease);
-            forwarded.push(lease);
-          }
-        }
-        if (forwarded.length > 0) subscription.flush();
-      });
-    } catch (error) {
-      for (const lease of forwarded) subscription.undoAck(lease);
-      throw error;
-    }
-    this.#setAlarm(subscription);
-    if (subscription.waiting.size > 0 && this.available(subscription)) this.#tell(subscription);
-  }
-
-  /** Whether so many attempts are all that its policy allows. Without its topic a message stays where it is. */
-  #isSpent({ config: { deadLetterPolicy } }: SubscriptionState, attempts: number): boolean {
-    if (!deadLetterPolicy) return false;
-    const { deadLetterTopic = '', maxDeliveryAttempts = bounds.attempts.unset } = deadLetterPolicy;
-    return attempts >= maxDeliveryAttempts && this.#topics.has(deadLetterTopic);
-  }
-
-  #held(subscription: SubscriptionState, deliveries: readonly Delivery[]): [Lease[], Delivery[]] {
-    const held: Lease[] = [];
-    const gone: Delivery[] = [];
-    for (const delivery of deliveries) {
-      const lease = subscription.held(delivery.position, delivery.attempt, this.#time);
-      if (lease) held.push(lease);
-      else gone.push(delivery);
-    }
-    return [held, gone];
+    this.housekeeping.stop();
+    this.deliveries.close();
   }
 
   async #seek(name: string, seek: (subscription: SubscriptionState, now: number) => void): Promise<void> {
@@ -634,8 +359,7 @@ export class Broker {
       subscription.seekFailed();
       throw error;
     }
-    this.#setAlarm(subscription);
-    this.#tell(subscription);
+    this.deliveries.begin(subscription);
   }
 
   /** The last position that can't be had again; undefined where nothing acked is retained. */
@@ -645,45 +369,6 @@ export class Broker {
     if (!config.retainAckedMessages) return ofTopic;
     const ofSubscription = Math.max(begin, this.#log.lastBefore(now - retentionOf(config)));
     return Math.min(ofTopic ?? Number.POSITIVE_INFINITY, ofSubscription);
-  }
-
-  /** Up to where nobody can have what is in a topic's log. */
-  #lastPrunable(topicId: number): number {
-    const now = this.#clock.now();
-    let last = this.#log.end;
-    const topic = [...this.#topics.values()].find(({ id }) => id === topicId);
-    const ofTopicMs = millisecondsOf(topic?.config.messageRetentionDuration);
-    if (ofTopicMs !== undefined) last = Math.min(last, this.#log.lastBefore(now - ofTopicMs));
-    for (const subscription of this.#subscriptions.values()) {
-      if (subscription.topicId !== topicId) continue;
-      const { config, cursor, begin } = subscription;
-      const past = this.#log.lastBefore(now - retentionOf(config));
-      const acked = config.retainAckedMessages ? Math.max(begin, Math.min(cursor, past)) : cursor;
-      last = Math.min(last, this.#tidies ? Math.max(acked, past) : acked);
-    }
-    return Math.min(last, this.snapshots.lowestCursor(topicId));
-  }
-
-  async #noteActive({ id }: SubscriptionState, activeAt: number, written: number | undefined): Promise<void> {
-    if (written !== undefined && activeAt - written < activeEveryMs) return;
-    await this.#database.write(() =>
-      this.#database.prepare('UPDATE subscription SET active_at = ? WHERE id = ?').run(activeAt, id),
-    );
-  }
-
-  /** Asks again in the next turn of the loop, where a subscription has much to pass over. */
-  #lookOn(subscription: SubscriptionState): void {
-    if (!subscription.isLooking || this.#looking.has(subscription)) return;
-    this.#looking.add(subscription);
-    setImmediate(() => {
-      this.#looking.delete(subscription);
-      if (!this.#closed && !subscription.ended) this.#tell(subscription);
-    });
-  }
-
-  #tell(subscription: SubscriptionState): void {
-    this.onAvailable(subscription);
-    for (const each of [...subscription.waiting]) each();
   }
 
   #noticeLane(lane: string): void {
@@ -718,11 +403,9 @@ export class Broker {
   #endSubscription(subscription: SubscriptionState): void {
     this.#subscriptions.delete(subscription.config.name);
     this.#topics.get(subscription.config.topic)?.subscriptions.delete(subscription);
-    this.#alarms.get(subscription)?.cancel();
-    this.#alarms.delete(subscription);
     subscription.end();
     this.onEnded(subscription);
-    for (const each of [...subscription.waiting]) each();
+    this.deliveries.forget(subscription);
   }
 
   #addTopic(id: number, config: TopicConfig): void {
@@ -743,7 +426,7 @@ export class Broker {
     for (const lane of subscription.lanes) this.#noticeLane(lane);
     this.#subscriptions.set(config.name, subscription);
     if (!config.detached) this.#topics.get(config.topic)?.subscriptions.add(subscription);
-    this.#setAlarm(subscription);
+    this.deliveries.begin(subscription);
   }
 }
 
@@ -754,9 +437,4 @@ interface SubscriptionRow {
   readonly cursor: number;
   readonly begin: number;
   readonly seeks: number;
-}
-
-function partition<T>(all: readonly T[], test: (each: T) => boolean): [T[], T[]] {
-  const { yes = [], no = [] } = Object.groupBy(all, (each) => (test(each) ? 'yes' : 'no'));
-  return [yes, no];
 }

@@ -26,12 +26,12 @@ async function take(
 
 async function fail(bench: Bench): Promise<number | undefined> {
   const [lease] = await take(bench);
-  if (lease) await bench.broker.nack(bench.subscription, [lease.position]);
+  if (lease) await bench.broker.deliveries.nack(bench.subscription, [lease.position]);
   return lease?.attempt;
 }
 
 function dead(bench: Bench) {
-  return bench.broker.lease(bench.broker.subscription(morgue), 10).map(({ message }) => message);
+  return bench.broker.deliveries.lease(bench.broker.subscription(morgue), 10).map(({ message }) => message);
 }
 
 test('after its last attempt a message is in the dead-letter topic, once, with where it comes from', async () => {
@@ -76,7 +76,7 @@ test('a lease that runs out counts, one that is given back unseen does not', asy
   const bench = await mortal();
   await bench.publish('1');
   const [first] = await take(bench);
-  bench.broker.release(bench.subscription, first!.position);
+  bench.broker.deliveries.release(bench.subscription, first!.position);
   expect(await take(bench)).toMatchObject([{ attempt: 1 }]);
   bench.clock.pass(10_000);
   await expect.poll(() => bench.subscription.leases.size).toBe(0);
@@ -95,7 +95,7 @@ test('without its topic a message stays, and goes when the topic is there again'
   await bench.broker.createSubscription({ name: 'projects/p/subscriptions/second', topic: deadLetterTopic });
   expect(await take(bench)).toEqual([]);
   await expect
-    .poll(() => bench.broker.lease(bench.broker.subscription('projects/p/subscriptions/second'), 1))
+    .poll(() => bench.broker.deliveries.lease(bench.broker.subscription('projects/p/subscriptions/second'), 1))
     .toHaveLength(1);
 });
 

@@ -6,7 +6,7 @@ import { Database } from './database.ts';
 const exactly = { enableExactlyOnceDelivery: true, retryPolicy: { minimumBackoff: '0s', maximumBackoff: '1s' } };
 
 async function lease(bench: Bench, max = 100) {
-  const leases = bench.broker.lease(bench.subscription, max);
+  const leases = bench.broker.deliveries.lease(bench.subscription, max);
   await leases[0]?.written;
   return leases.map(({ message, attempt }) => ({ position: message.position, attempt }));
 }
@@ -15,9 +15,9 @@ test('an acked message never comes back, also over a restart right after the ans
   const bench = await new Bench().create(exactly);
   await bench.publish('1', '2', '3');
   const [one, two, three] = await lease(bench);
-  expect(await bench.broker.ackExactly(bench.subscription, [two!])).toEqual([]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [two!])).toEqual([]);
   await bench.reopen();
-  expect(await bench.broker.ackExactly(bench.subscription, [one!, two!, three!])).toEqual([two]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [one!, two!, three!])).toEqual([two]);
   bench.clock.pass(700_000);
   await bench.database.write(() => {});
   expect(bench.lease()).toEqual([]);
@@ -29,15 +29,15 @@ test('a lease outlasts a restart: nobody else gets the message, and whoever had 
   const [one, two, three] = await lease(bench);
   await bench.reopen();
   expect(bench.lease()).toEqual([]);
-  expect(await bench.broker.extendExactly(bench.subscription, [one!], 60_000)).toEqual([]);
-  expect(await bench.broker.nackExactly(bench.subscription, [two!])).toEqual([]);
-  expect(await bench.broker.ackExactly(bench.subscription, [three!])).toEqual([]);
+  expect(await bench.broker.deliveries.extendExactly(bench.subscription, [one!], 60_000)).toEqual([]);
+  expect(await bench.broker.deliveries.nackExactly(bench.subscription, [two!])).toEqual([]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [three!])).toEqual([]);
   expect(bench.lease()).toMatchObject([{ text: '2', attempt: 2 }]);
   await bench.database.write(() => {});
   await bench.reopen();
   bench.clock.pass(59_000);
   await bench.database.write(() => {});
-  expect(await bench.broker.ackExactly(bench.subscription, [one!])).toEqual([]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [one!])).toEqual([]);
 });
 
 test('after an expiry only the latest delivery may ack', async () => {
@@ -48,11 +48,11 @@ test('after an expiry only the latest delivery may ack', async () => {
   await expect.poll(() => bench.subscription.leases.size).toBe(0);
   const [second] = await lease(bench);
   expect(second).toEqual({ ...first, attempt: 2 });
-  expect(await bench.broker.ackExactly(bench.subscription, [first!])).toEqual([first]);
-  expect(await bench.broker.extendExactly(bench.subscription, [first!], 60_000)).toEqual([first]);
-  expect(await bench.broker.nackExactly(bench.subscription, [first!])).toEqual([first]);
-  expect(await bench.broker.ackExactly(bench.subscription, [second!])).toEqual([]);
-  expect(await bench.broker.ackExactly(bench.subscription, [second!])).toEqual([second]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [first!])).toEqual([first]);
+  expect(await bench.broker.deliveries.extendExactly(bench.subscription, [first!], 60_000)).toEqual([first]);
+  expect(await bench.broker.deliveries.nackExactly(bench.subscription, [first!])).toEqual([first]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [second!])).toEqual([]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [second!])).toEqual([second]);
 });
 
 test('nobody sees a message before its lease is on disk, and an ack is answered after it is', async () => {
@@ -63,13 +63,15 @@ test('nobody sees a message before its lease is on disk, and an ack is answered 
   bench.database = new Database(bench.path, { sync: () => new Promise((resolve) => syncs.push(resolve)) });
   bench.broker = new Broker(bench.database, bench.clock);
   const seen: string[] = [];
-  const [one] = bench.broker.lease(bench.subscription, 1);
+  const [one] = bench.broker.deliveries.lease(bench.subscription, 1);
   void one!.written!.then(() => seen.push('leased'));
   await expect.poll(() => syncs.length).toBe(1);
   expect(seen).toEqual([]);
   syncs.shift()!();
   await expect.poll(() => seen).toEqual(['leased']);
-  const acked = bench.broker.ackExactly(bench.subscription, [{ position: one!.message.position, attempt: 1 }]);
+  const acked = bench.broker.deliveries.ackExactly(bench.subscription, [
+    { position: one!.message.position, attempt: 1 },
+  ]);
   void acked.then(() => seen.push('acked'));
   await expect.poll(() => syncs.length).toBe(1);
   expect(seen).toEqual(['leased']);
@@ -82,9 +84,11 @@ test('where the disk refuses an ack, the lease stands and may be acked again', a
   await bench.publish('1');
   const [one] = await lease(bench);
   bench.database.prepare('PRAGMA query_only = ON').get();
-  await expect(bench.broker.ackExactly(bench.subscription, [one!])).rejects.toThrow(/readonly|cannot be opened/);
+  await expect(bench.broker.deliveries.ackExactly(bench.subscription, [one!])).rejects.toThrow(
+    /readonly|cannot be opened/,
+  );
   bench.database.prepare('PRAGMA query_only = OFF').get();
-  expect(await bench.broker.ackExactly(bench.subscription, [one!])).toEqual([]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [one!])).toEqual([]);
   await bench.reopen();
   expect(bench.lease()).toEqual([]);
 });
@@ -95,7 +99,7 @@ test('a subscription that becomes exactly-once, or ceases to be, loses nothing',
   bench.lease(1);
   await bench.broker.updateSubscription(reader, (config) => ({ ...config, enableExactlyOnceDelivery: true }));
   const [two] = await lease(bench, 1);
-  expect(await bench.broker.ackExactly(bench.subscription, [two!])).toEqual([]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [two!])).toEqual([]);
   await lease(bench, 1);
   await bench.broker.updateSubscription(reader, (config) => ({ ...config, enableExactlyOnceDelivery: false }));
   await bench.reopen();
@@ -111,6 +115,6 @@ test('what was acked ahead of a key that fails does not come back', async () => 
   const bench = await new Bench().create({ ...exactly, enableMessageOrdering: true });
   const messages = ['a1', 'a2'].map((data) => ({ data: btoa(data), attributes: {}, orderingKey: 'a' }));
   await bench.broker.publish(topic, messages);
-  const leases = bench.broker.lease(bench.subscription, 10, 10_000, { runs: true });
+  const leases = bench.broker.deliveries.lease(bench.subscription, 10, 10_000, { runs: true });
   expect(leases.map(({ message }) => atob(message.data))).toEqual(['a1']);
 });

@@ -20,7 +20,7 @@ function textOf({ message }: Lease): string {
 
 /** As a stream takes them: several of a key at once. */
 function run(bench: Bench, max = 100): string[] {
-  return bench.broker.lease(bench.subscription, max, 10_000, { runs: true }).map(textOf);
+  return bench.broker.deliveries.lease(bench.subscription, max, 10_000, { runs: true }).map(textOf);
 }
 
 function positionOf(bench: Bench, text: string): number {
@@ -35,7 +35,7 @@ test('of a key one message is out at a time, and the next when it is acked; othe
   const first = bench.lease();
   expect(first.map(({ text }) => text)).toEqual(['a1', 'b1', 'free 1', 'free 2']);
   expect(bench.lease()).toEqual([]);
-  bench.broker.ack(bench.subscription, first[0]!.position);
+  bench.broker.deliveries.ack(bench.subscription, first[0]!.position);
   expect(bench.lease().map(({ text }) => text)).toEqual(['a2']);
 });
 
@@ -44,13 +44,13 @@ test('a nack holds its key back until the backoff is over, and then it comes fir
   await publish(bench, 'a', 'a1', 'a2');
   await publish(bench, 'b', 'b1');
   const [a1] = bench.lease(1);
-  await bench.broker.nack(bench.subscription, [a1!.position]);
+  await bench.broker.deliveries.nack(bench.subscription, [a1!.position]);
   await publish(bench, 'a', 'a3');
   expect(bench.lease().map(({ text }) => text)).toEqual(['b1']);
   bench.clock.pass(10_000);
   const again = bench.lease();
   expect(again).toMatchObject([{ text: 'a1', attempt: 2 }]);
-  bench.broker.ack(bench.subscription, again[0]!.position);
+  bench.broker.deliveries.ack(bench.subscription, again[0]!.position);
   expect(bench.lease().map(({ text }) => text)).toEqual(['a2']);
 });
 
@@ -58,14 +58,14 @@ test('a stream has several of a key at once; where one fails, all behind it come
   const bench = await new Bench().create(ordered);
   await publish(bench, 'a', 'a1', 'a2', 'a3', 'a4');
   expect(run(bench)).toEqual(['a1', 'a2', 'a3', 'a4']);
-  bench.broker.ack(bench.subscription, positionOf(bench, 'a1'));
-  bench.broker.ack(bench.subscription, positionOf(bench, 'a3'));
-  await bench.broker.nack(bench.subscription, [positionOf(bench, 'a2')]);
+  bench.broker.deliveries.ack(bench.subscription, positionOf(bench, 'a1'));
+  bench.broker.deliveries.ack(bench.subscription, positionOf(bench, 'a3'));
+  await bench.broker.deliveries.nack(bench.subscription, [positionOf(bench, 'a2')]);
   expect(bench.subscription.leases.size).toBe(0);
   expect(run(bench)).toEqual([]);
   bench.clock.pass(10_000);
   expect(run(bench)).toEqual(['a2', 'a3', 'a4']);
-  for (const text of ['a4', 'a3', 'a2']) bench.broker.ack(bench.subscription, positionOf(bench, text));
+  for (const text of ['a4', 'a3', 'a2']) bench.broker.deliveries.ack(bench.subscription, positionOf(bench, text));
   await bench.database.write(() => {});
   expect(bench.subscription.backlog()).toBe(0);
 });
@@ -75,9 +75,9 @@ test('a stream is given no more of a key than it asked for, and the rest when al
   await publish(bench, 'a', 'a1', 'a2', 'a3');
   expect(run(bench, 2)).toEqual(['a1', 'a2']);
   expect(run(bench)).toEqual([]);
-  bench.broker.ack(bench.subscription, positionOf(bench, 'a1'));
+  bench.broker.deliveries.ack(bench.subscription, positionOf(bench, 'a1'));
   expect(run(bench)).toEqual([]);
-  bench.broker.ack(bench.subscription, positionOf(bench, 'a2'));
+  bench.broker.deliveries.ack(bench.subscription, positionOf(bench, 'a2'));
   expect(run(bench)).toEqual(['a3']);
 });
 
@@ -85,8 +85,8 @@ test('the order of a key outlasts a restart, in the midst of a backoff and with 
   const bench = await new Bench().create(ordered);
   await publish(bench, 'a', 'a1', 'a2', 'a3');
   run(bench);
-  bench.broker.ack(bench.subscription, positionOf(bench, 'a3'));
-  await bench.broker.nack(bench.subscription, [positionOf(bench, 'a1')]);
+  bench.broker.deliveries.ack(bench.subscription, positionOf(bench, 'a3'));
+  await bench.broker.deliveries.nack(bench.subscription, [positionOf(bench, 'a1')]);
   await bench.reopen();
   expect(run(bench)).toEqual([]);
   bench.clock.pass(10_000);
@@ -109,7 +109,7 @@ test('tenants share a key in the order of publishing', async () => {
     const [one, more] = bench.lease();
     expect(more).toBeUndefined();
     order.push(one!.text);
-    bench.broker.ack(bench.subscription, one!.position);
+    bench.broker.deliveries.ack(bench.subscription, one!.position);
   }
   expect(order).toEqual(['1', '2', '3', '4']);
 });
@@ -126,7 +126,7 @@ test('a long key that is held back does not hold back who is behind it', async (
   await bench.publish('free');
   expect(bench.lease(1)).toHaveLength(1);
   const offered = Promise.withResolvers<void>();
-  bench.broker.onAvailable = () => {
+  bench.broker.deliveries.onAvailable = () => {
     const [next] = bench.lease(1);
     if (next?.text === 'free') offered.resolve();
   };
@@ -201,17 +201,17 @@ test('property: per key the first delivery of each message is in order, and whoe
           open.get(each.key)!.push(...numbers);
           await publish(bench, each.key, ...numbers.map(String));
         } else if (each.do === 'lease') {
-          take(bench.broker.lease(bench.subscription, each.count, 10_000, { runs: each.runs }));
+          take(bench.broker.deliveries.lease(bench.subscription, each.count, 10_000, { runs: each.runs }));
         } else if (each.do === 'ack' && picked) {
-          expect(bench.broker.ack(bench.subscription, picked[0])).toBe(true);
+          expect(bench.broker.deliveries.ack(bench.subscription, picked[0])).toBe(true);
           out.delete(picked[0]);
           acked.add(picked[1].number);
           settle(picked[1].key);
         } else if (each.do === 'nack' && picked) {
-          await bench.broker.nack(bench.subscription, [picked[0]]);
+          await bench.broker.deliveries.nack(bench.subscription, [picked[0]]);
           forget();
         } else if (each.do === 'release' && picked) {
-          bench.broker.release(bench.subscription, picked[0]);
+          bench.broker.deliveries.release(bench.subscription, picked[0]);
           forget();
         } else if (each.do === 'pass') {
           bench.clock.pass(each.ms);
@@ -227,12 +227,12 @@ test('property: per key the first delivery of each message is in order, and whoe
       out.clear();
       acked.clear();
       for (let quiet = 0; quiet < 3; ) {
-        const leases = bench.broker.lease(bench.subscription, 10);
+        const leases = bench.broker.deliveries.lease(bench.subscription, 10);
         take(leases);
         quiet = leases.length === 0 ? quiet + 1 : 0;
         for (const { message } of leases) {
           const { key, number } = out.get(message.position)!;
-          bench.broker.ack(bench.subscription, message.position);
+          bench.broker.deliveries.ack(bench.subscription, message.position);
           out.delete(message.position);
           acked.add(number);
           settle(key);

@@ -95,7 +95,7 @@ export class PushDispatcher {
   constructor(broker: Broker, options: PushOptions) {
     this.#broker = broker;
     this.#options = options;
-    broker.onAvailable = (subscription) => this.add(subscription);
+    broker.deliveries.onAvailable = (subscription) => this.add(subscription);
     broker.onEnded = (subscription) => this.#forget(subscription);
   }
 
@@ -169,7 +169,7 @@ export class PushDispatcher {
     if (this.#stopped || !route) return false;
     const { target, sharing, held } = route.shared;
     const mayTake = this.#share(route.shared);
-    if (!this.#broker.available(subscription, { of, mayTake })) return false;
+    if (!this.#broker.deliveries.available(subscription, { of, mayTake })) return false;
     const { name } = subscription.config;
     const slot = of === 'company' ? target.take(name) : target.takeAlone(name);
     if (!slot) return false;
@@ -177,7 +177,7 @@ export class PushDispatcher {
     try {
       // The slot's own time-out ends the attempt; the lease only has to outlast it.
       const leaseMs = subscription.ackDeadlineMs * 2 + leaseMarginMs;
-      [lease] = this.#broker.lease(subscription, 1, leaseMs, { of, mayTake });
+      [lease] = this.#broker.deliveries.lease(subscription, 1, leaseMs, { of, mayTake });
     } finally {
       if (!lease) slot.release();
     }
@@ -208,13 +208,14 @@ export class PushDispatcher {
     const { position } = lease.message;
     // Expired, sought or deleted meanwhile: what became of it says nothing about a later lease of the same message.
     if (subscription.leases.get(position) !== lease) return;
-    if (outcome.acked || (await this.#isDeadly(subscription, lease, outcome))) this.#broker.ack(subscription, position);
+    if (outcome.acked || (await this.#isDeadly(subscription, lease, outcome)))
+      this.#broker.deliveries.ack(subscription, position);
     // What our own stop cut off is no failure of the message's.
-    else if (outcome.unseen || this.#stopped) this.#broker.release(subscription, position);
+    else if (outcome.unseen || this.#stopped) this.#broker.deliveries.release(subscription, position);
     else {
       // A nack that the disk would not take is made up for by the lease, which expires.
-      await this.#broker.nack(subscription, [position], outcome.died).catch(() => {
-        this.#broker.extend(subscription, position, nackRetryMs);
+      await this.#broker.deliveries.nack(subscription, [position], outcome.died).catch(() => {
+        this.#broker.deliveries.extend(subscription, position, nackRetryMs);
       });
     }
     this.#options.onSettled?.(subscription.config.name, lease, outcome);

@@ -6,11 +6,11 @@ const snapshot = 'projects/p/snapshots/before';
 const day = 86_400_000;
 
 function texts(bench: Bench, name = reader): string[] {
-  return bench.broker.lease(bench.broker.subscription(name), 100).map(({ message }) => atob(message.data));
+  return bench.broker.deliveries.lease(bench.broker.subscription(name), 100).map(({ message }) => atob(message.data));
 }
 
 async function drain(bench: Bench, max = 100): Promise<void> {
-  for (const { position } of bench.lease(max)) bench.broker.ack(bench.subscription, position);
+  for (const { position } of bench.lease(max)) bench.broker.deliveries.ack(bench.subscription, position);
   await bench.database.write(() => {});
 }
 
@@ -33,7 +33,7 @@ test('a seek forward acks what was published before, and ends what is out', asyn
   const [one] = bench.lease(1);
   await bench.broker.seekTime(reader, times[1]!);
   expect(bench.subscription.leases.size).toBe(0);
-  expect(bench.broker.ack(bench.subscription, one!.position)).toBe(false);
+  expect(bench.broker.deliveries.ack(bench.subscription, one!.position)).toBe(false);
   expect(texts(bench)).toEqual(['2', '3']);
   await bench.broker.seekTime(reader, bench.clock.now() + day);
   expect(texts(bench)).toEqual([]);
@@ -67,7 +67,7 @@ test('a seek outlasts a restart, and so does what was settled ahead of the curso
   await drain(bench);
   await bench.broker.seekTime(reader, times[0]!);
   const [, two] = bench.lease(2);
-  bench.broker.ack(bench.subscription, two!.position);
+  bench.broker.deliveries.ack(bench.subscription, two!.position);
   await bench.database.write(() => {});
   await bench.reopen();
   expect(texts(bench)).toEqual(['1', '3']);
@@ -77,13 +77,13 @@ test('a snapshot brings back what was not acked when it was made, and all that c
   const { bench } = await published();
   await bench.broker.createSubscription({ name: second, topic });
   const [, two] = bench.lease(2);
-  bench.broker.ack(bench.subscription, two!.position);
+  bench.broker.deliveries.ack(bench.subscription, two!.position);
   await bench.broker.snapshots.create(snapshot, bench.subscription, undefined);
   await bench.publish('4');
   await bench.broker.seekTime(reader, bench.clock.now() + day);
   expect(texts(bench)).toEqual([]);
   await bench.reopen();
-  while ((await bench.broker.prune(100)) > 0);
+  while ((await bench.broker.housekeeping.prune(100)) > 0);
   await bench.broker.seekSnapshot(reader, snapshot);
   expect(texts(bench)).toEqual(['1', '3', '4']);
   await bench.broker.seekSnapshot(second, snapshot);
@@ -121,7 +121,7 @@ test('what nobody acked is gone after its retention, waiting, unseen or of a key
   const keyed = (text: string) => ({ data: btoa(text), attributes: {}, orderingKey: 'k' });
   await bench.broker.publish(topic, [keyed('k1')]);
   const leases = bench.lease();
-  await bench.broker.nack(
+  await bench.broker.deliveries.nack(
     bench.subscription,
     leases.map(({ position }) => position),
   );
@@ -137,15 +137,15 @@ test('the log keeps what somebody may still have, and nothing else', async () =>
   await bench.broker.createSubscription({ name: second, topic, retainAckedMessages: true });
   const left = () => bench.database.prepare('SELECT count(*) AS count FROM message').get()!.count;
   const prune = async () => {
-    while ((await bench.broker.prune(2)) > 0);
+    while ((await bench.broker.housekeeping.prune(2)) > 0);
     return left();
   };
   await drain(bench, 2);
   expect(await prune()).toBe(1);
   await bench.publish('4');
   await drain(bench);
-  for (const { message } of bench.broker.lease(bench.broker.subscription(second), 10)) {
-    bench.broker.ack(bench.broker.subscription(second), message.position);
+  for (const { message } of bench.broker.deliveries.lease(bench.broker.subscription(second), 10)) {
+    bench.broker.deliveries.ack(bench.broker.subscription(second), message.position);
   }
   await bench.database.write(() => {});
   // The second retains what it acked.
@@ -160,18 +160,18 @@ test('a subscription that nobody uses for its time to live is gone, and one in u
   bench.clock.pass(7 * day);
   bench.lease(1);
   bench.clock.pass(7 * day);
-  await bench.broker.removeExpired();
+  await bench.broker.housekeeping.tidy();
   expect(bench.broker.subscriptions).toHaveLength(2);
   await bench.reopen();
   bench.clock.pass(9 * day);
-  await bench.broker.removeExpired();
+  await bench.broker.housekeeping.tidy();
   expect(bench.broker.subscriptions.map(({ config }) => config.name)).toEqual([second]);
 });
 
 test('what the filter of a subscription hides does not stay in the log', async () => {
   const { bench } = await published({ filter: 'attributes:wanted' });
-  while ((await bench.broker.prune(100)) > 0);
+  while ((await bench.broker.housekeeping.prune(100)) > 0);
   // What a cursor passed is known when it is durable.
-  while ((await bench.broker.prune(100)) > 0);
+  while ((await bench.broker.housekeeping.prune(100)) > 0);
   expect(bench.database.prepare('SELECT count(*) AS count FROM message').get()!.count).toBe(0);
 });

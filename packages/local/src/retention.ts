@@ -129,7 +129,7 @@ export class Retention {
   async #messages(publishedBefore: number): Promise<number> {
     let count = 0;
     for (let removed = 1; removed > 0 && !this.#stopped; count += removed) {
-      removed = await this.#options.broker.prune(rowsAtATime, publishedBefore);
+      removed = await this.#options.broker.housekeeping.prune(rowsAtATime, publishedBefore);
     }
     return count;
   }

@@ -52,7 +52,7 @@ export class UndeclaredSubscriptions {
     }
     let messages = 0;
     for (;;) {
-      const leases = broker.lease(old, messagesAtATime);
+      const leases = broker.deliveries.lease(old, messagesAtATime);
       if (leases.length === 0) break;
       // A crash between the two leaves both: the second dies in the inbox of its subscription.
       await database.write(() => {
@@ -61,7 +61,7 @@ export class UndeclaredSubscriptions {
           broker.append(old.config.topic, { ...message, attributes });
         }
       });
-      for (const { message } of leases) broker.ack(old, message.position);
+      for (const { message } of leases) broker.deliveries.ack(old, message.position);
       messages += leases.length;
     }
     await this.#rewrite(from, (message) => ({ ...message, attributes: { ...message.attributes, 'dormouse-to': to } }));

@@ -106,7 +106,10 @@ test('what a command makes is its actor’s tenant’s: documents below it and m
   const { id } = await desk.make(anna);
   const found = await desk.stores.store.get([`workflows/${id}`, `workflows/${id}/parts/first`]);
   expect(found.map(({ tenant }) => tenant)).toEqual(['acme', 'acme']);
-  const [lease] = desk.stores.broker.lease(desk.stores.broker.subscription('projects/test/subscriptions/reader'), 1);
+  const [lease] = desk.stores.broker.deliveries.lease(
+    desk.stores.broker.subscription('projects/test/subscriptions/reader'),
+    1,
+  );
   expect(lease!.message.attributes['ce-tenant']).toBe('acme');
 });
 

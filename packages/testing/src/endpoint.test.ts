@@ -99,7 +99,7 @@ class Bench implements AsyncDisposable {
   /** What has been published to a topic, oldest first. */
   published(to: Topic): Message[] {
     const subscription = this.stores.broker.subscription(`projects/test/subscriptions/reader.${to.name}`);
-    return this.stores.broker
+    return this.stores.broker.deliveries
       .lease(subscription, 100)
       .map(({ message }) => ({ topic: to.name, attributes: message.attributes, data: message.data }));
   }

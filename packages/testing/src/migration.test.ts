@@ -43,9 +43,9 @@ test.each(older)(
     );
     const work = async () => {
       for (const timer of store.due(clock.now(), 10)) await database.write(() => store.fire(timer));
-      for (const { message } of broker.lease(broker.subscription(subscription), 10)) {
+      for (const { message } of broker.deliveries.lease(broker.subscription(subscription), 10)) {
         await endpoint.deliver(deliveryOf('van.parcel.stop', message));
-        broker.ack(broker.subscription(subscription), message.position);
+        broker.deliveries.ack(broker.subscription(subscription), message.position);
       }
       await database.write(() => {});
     };

@@ -134,9 +134,9 @@ class Bench implements AsyncDisposable {
     for (const timer of this.store.due(this.clock.now(), 100)) await this.database.write(() => this.store.fire(timer));
     for (const name of names) {
       const subscription = this.broker.subscription(`projects/test/subscriptions/${name}`);
-      for (const { message } of this.broker.lease(subscription, 100)) {
+      for (const { message } of this.broker.deliveries.lease(subscription, 100)) {
         await this.#endpoints.get(name)!.deliver(deliveryOf(name, message));
-        if (!lose) this.broker.ack(subscription, message.position);
+        if (!lose) this.broker.deliveries.ack(subscription, message.position);
       }
     }
     await this.database.write(() => {});

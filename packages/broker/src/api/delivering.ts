@@ -1,5 +1,6 @@
-import type { Broker, Delivery } from '../broker.ts';
+import type { Broker } from '../broker.ts';
 import { BrokerError, badRequest } from '../broker-error.ts';
+import type { Delivery } from '../deliveries.ts';
 import type { SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';
 import type { Call } from './api.ts';
@@ -25,7 +26,9 @@ export function delivering(broker: Broker) {
       if (maxMessages < 1) throw badRequest('max_messages', `maxMessages must be 1 or more, got ${maxMessages}`);
       const waitMs = returnImmediately ? 0 : pullWaitMs;
       const most = Math.min(maxMessages, maxPulled);
-      const leases = await broker.leaseOrWait(subscription, most, waitMs, signal, { maxBytes: maxPulledBytes });
+      const leases = await broker.deliveries.leaseOrWait(subscription, most, waitMs, signal, {
+        maxBytes: maxPulledBytes,
+      });
       if (subscription.ended) pulled(broker, name);
       return { receivedMessages: leases.map((lease) => receivedMessage(subscription, lease)) } as Json;
     },
@@ -72,8 +75,8 @@ export async function acknowledge(
   ackIds: readonly string[],
 ): Promise<string[]> {
   const ids = new DeliveryIds(subscription, ackIds);
-  if (subscription.isExactlyOnce) return ids.without(await broker.ackExactly(subscription, ids.deliveries));
-  for (const { position } of ids.deliveries) broker.ack(subscription, position);
+  if (subscription.isExactlyOnce) return ids.without(await broker.deliveries.ackExactly(subscription, ids.deliveries));
+  for (const { position } of ids.deliveries) broker.deliveries.ack(subscription, position);
   return [];
 }
 
@@ -91,13 +94,13 @@ export async function modifyDeadline(
   if (subscription.isExactlyOnce) {
     const gone =
       seconds === 0
-        ? await broker.nackExactly(subscription, ids.deliveries)
-        : await broker.extendExactly(subscription, ids.deliveries, seconds * 1000);
+        ? await broker.deliveries.nackExactly(subscription, ids.deliveries)
+        : await broker.deliveries.extendExactly(subscription, ids.deliveries, seconds * 1000);
     return ids.without(gone);
   }
   const positions = ids.deliveries.map(({ position }) => position);
-  if (seconds === 0) await broker.nack(subscription, positions);
-  else for (const position of positions) broker.extend(subscription, position, seconds * 1000);
+  if (seconds === 0) await broker.deliveries.nack(subscription, positions);
+  else for (const position of positions) broker.deliveries.extend(subscription, position, seconds * 1000);
   return [];
 }
 

@@ -1,5 +1,5 @@
-import type { Delivery } from '../broker.ts';
 import { BrokerError } from '../broker-error.ts';
+import type { Delivery } from '../deliveries.ts';
 import type { PubsubMessage } from '../log.ts';
 import type { Lease, SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';

@@ -158,7 +158,7 @@ export class StreamingPull {
   #takeSome(subscription: SubscriptionState): boolean {
     const most = Math.min(messagesAResponse, this.#maxMessages - this.#messages);
     const maxBytes = Math.min(bytesAResponse, this.#maxBytes - this.#bytes);
-    const leases = this.#broker.lease(subscription, most, this.#deadlineMs, { maxBytes, runs: true });
+    const leases = this.#broker.deliveries.lease(subscription, most, this.#deadlineMs, { maxBytes, runs: true });
     if (leases.length === 0) return false;
     for (const lease of leases) {
       const bytes = bytesOf(lease.message);
@@ -178,7 +178,7 @@ export class StreamingPull {
 
   #send(subscription: SubscriptionState, leases: readonly Lease[]): void {
     if (this.#closed) {
-      for (const { message } of leases) this.#broker.release(subscription, message.position);
+      for (const { message } of leases) this.#broker.deliveries.release(subscription, message.position);
       return;
     }
     const receivedMessages = leases.map((lease) => receivedMessage(subscription, lease));

@@ -1,0 +1,332 @@
+import type { BrokerClock } from './broker.ts';
+import type { Database } from './database.ts';
+import { deadLetterOf } from './dead-letter.ts';
+import type { PubsubMessage } from './log.ts';
+import type { Lease, SubscriptionState, Wanted } from './subscription.ts';
+import { bounds } from './subscription-config.ts';
+
+/** A delivery, as its ack id names it. */
+export interface Delivery {
+  readonly position: number;
+  readonly attempt: number;
+}
+
+export interface DeliveriesOptions {
+  readonly database: Database;
+  readonly clock: BrokerClock;
+  readonly subscriptions: () => Iterable<SubscriptionState>;
+  readonly hasTopic: (name: string) => boolean;
+  /** Only inside a write: publishes in its transaction. */
+  readonly append: (topic: string, message: PubsubMessage) => void;
+  /** Something was settled for good. */
+  readonly onSettled: () => void;
+}
+
+const alarmRetryMs = 1_000;
+
+/**
+ * Gives messages out, and takes back what became of them: leases, acks, nacks, and the times at which leases expire and backoffs
+ * end.
+ *
+ * `onAvailable` fires when a subscription may have something to lease that it did not have before: a durable publish, a
+ * backoff that ends, a lease that expires. Nothing polls.
+ */
+export class Deliveries {
+  readonly #database: Database;
+  readonly #clock: BrokerClock;
+  readonly #options: DeliveriesOptions;
+  /** What to add to steady time: so leases and backoffs have dates that hold over a restart, and never jump meanwhile. */
+  readonly #epoch: number;
+  readonly #alarms = new Map<SubscriptionState, { readonly at: number; readonly cancel: () => void }>();
+  /** Subscriptions that are asked again in the next turn of the loop. */
+  readonly #looking = new Set<SubscriptionState>();
+  #flushing = false;
+  #closed = false;
+
+  onAvailable: (subscription: SubscriptionState) => void = () => {};
+
+  constructor(options: DeliveriesOptions) {
+    this.#options = options;
+    this.#database = options.database;
+    this.#clock = options.clock;
+    this.#epoch = options.clock.now() - options.clock.steady();
+  }
+
+  /** Of leases and backoffs: epoch milliseconds as they were at the start, and since then by the steady clock. */
+  get time(): number {
+    return Math.floor(this.#epoch + this.#clock.steady());
+  }
+
+  /**
+   * Leases what can be had now, up to `max`. Where a lease has a `written`, its message is to be shown to nobody before that
+   * has resolved; where it rejects, the lease has ended.
+   */
+  lease(
+    subscription: SubscriptionState,
+    max: number,
+    durationMs = subscription.ackDeadlineMs,
+    wanted?: Wanted,
+  ): Lease[] {
+    subscription.activeAt = this.#clock.now();
+    const all = subscription.lease(max, this.time, durationMs, wanted);
+    this.#lookOn(subscription);
+    if (all.length === 0) return all;
+    this.#setAlarm(subscription);
+    // Delivered that often already, and the process died before its last failure was written down.
+    const [spent, leases] = partition(all, (lease) => this.#isSpent(subscription, lease.attempt - 1));
+    if (spent.length > 0) void this.#setAside(subscription, spent);
+    if (leases.length > 0 && subscription.writesLeases) {
+      const written = this.#database.write(() => subscription.writeLeases(leases));
+      written.catch(() => {
+        for (const { message } of leases) subscription.release(message.position);
+      });
+      for (const lease of leases) lease.written = written;
+    }
+    return leases;
+  }
+
+  /** False where the lease is gone. Written down with the next group, soon after. */
+  ack(subscription: SubscriptionState, position: number): boolean {
+    const held = subscription.ack(position);
+    if (held && !this.#flushing) {
+      this.#flushing = true;
+      this.#database
+        .write(() => {
+          this.#flushing = false;
+          for (const each of this.#options.subscriptions()) each.flush();
+        })
+        .then(() => this.#options.onSettled())
+        // An ack that could not be written comes again after a restart, as an ordinary ack may.
+        .catch(() => {
+          this.#flushing = false;
+        });
+      // With another of its key.
+      if (subscription.waiting.size > 0 && subscription.hasCandidates) this.tell(subscription);
+    }
+    return held;
+  }
+
+  /** Acks that are durable when they are answered, and hold for good. Answers those whose lease was gone, which are not acked. */
+  async ackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
+    const acked: Lease[] = [];
+    try {
+      const gone = await this.#database.write(() => {
+        const gone: Delivery[] = [];
+        for (const delivery of deliveries) {
+          const lease = subscription.held(delivery.position, delivery.attempt, this.time);
+          if (!lease) {
+            gone.push(delivery);
+            continue;
+          }
+          subscription.ackNow(lease);
+          acked.push(lease);
+        }
+        subscription.flush();
+        return gone;
+      });
+      this.#options.onSettled();
+      if (subscription.hasCandidates) this.tell(subscription);
+      return gone;
+    } catch (error) {
+      for (const lease of acked) subscription.undoAck(lease);
+      throw error;
+    }
+  }
+
+  /** @param died whoever had them died meanwhile */
+  async nack(subscription: SubscriptionState, positions: readonly number[], died = false): Promise<void> {
+    const leases = positions.flatMap((position) => subscription.leases.get(position) ?? []);
+    await this.#setAside(subscription, leases, died);
+  }
+
+  /** Nacks as durably as `ackExactly` acks. Answers those whose lease was gone. */
+  async nackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
+    const [held, gone] = this.#held(subscription, deliveries);
+    await this.#setAside(subscription, held);
+    return gone;
+  }
+
+  /** Nobody saw the message: it may be leased again at once, and the attempt does not count. */
+  release(subscription: SubscriptionState, position: number): void {
+    subscription.release(position);
+    if (subscription.waiting.size > 0) this.tell(subscription);
+  }
+
+  /** Lets a lease run until so long from now. A lease that is gone stays gone. */
+  extend(subscription: SubscriptionState, position: number, durationMs: number): void {
+    const lease = subscription.leases.get(position);
+    if (!lease) return;
+    lease.expiresAt = this.time + durationMs;
+    this.#setAlarm(subscription);
+  }
+
+  /** Extends as durably as `ackExactly` acks. Answers those whose lease was gone. */
+  async extendExactly(
+    subscription: SubscriptionState,
+    deliveries: readonly Delivery[],
+    durationMs: number,
+  ): Promise<Delivery[]> {
+    const [held, gone] = this.#held(subscription, deliveries);
+    const expiresAt = this.time + durationMs;
+    await this.#database.write(() => {
+      for (const lease of held) {
+        if (subscription.leases.get(lease.message.position) !== lease || lease.acking) continue;
+        subscription.writeExtension(lease, expiresAt);
+        lease.expiresAt = expiresAt;
+      }
+    });
+    this.#setAlarm(subscription);
+    return gone;
+  }
+
+  /**
+   * Leases as `lease` does, and where there is nothing waits for it, so long at most. Stops waiting when the caller is gone
+   * or the subscription is.
+   */
+  async leaseOrWait(
+    subscription: SubscriptionState,
+    max: number,
+    waitMs: number,
+    signal: AbortSignal | undefined,
+    wanted?: Wanted,
+  ): Promise<Lease[]> {
+    const waitUntil = this.#clock.steady() + waitMs;
+    for (;;) {
+      if (signal?.aborted) return [];
+      const leases = this.lease(subscription, max, subscription.ackDeadlineMs, wanted);
+      await leases[0]?.written;
+      const leftMs = waitUntil - this.#clock.steady();
+      if (leases.length > 0 || leftMs <= 0 || subscription.ended || this.#closed) return leases;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const cancel = this.#clock.after(leftMs, resolve);
+      subscription.waiting.add(resolve);
+      signal?.addEventListener('abort', () => resolve(), { once: true });
+      await promise;
+      subscription.waiting.delete(resolve);
+      cancel();
+    }
+  }
+
+  /** Whether something could be leased now. */
+  available(subscription: SubscriptionState, wanted?: Wanted): boolean {
+    const available = subscription.available(this.time, wanted);
+    if (!available) this.#lookOn(subscription);
+    return available;
+  }
+
+  /** It is new, or stands elsewhere than before. */
+  begin(subscription: SubscriptionState): void {
+    this.#setAlarm(subscription);
+    this.tell(subscription);
+  }
+
+  /** It is gone; it has been told to end. */
+  forget(subscription: SubscriptionState): void {
+    this.#alarms.get(subscription)?.cancel();
+    this.#alarms.delete(subscription);
+    for (const each of [...subscription.waiting]) each();
+  }
+
+  /** There may be something to lease. */
+  tell(subscription: SubscriptionState): void {
+    this.onAvailable(subscription);
+    for (const each of [...subscription.waiting]) each();
+  }
+
+  /** Sets no alarm and tells nobody any more. */
+  close(): void {
+    this.#closed = true;
+    for (const { cancel } of this.#alarms.values()) cancel();
+    this.#alarms.clear();
+    this.onAvailable = () => {};
+    for (const { waiting } of this.#options.subscriptions()) for (const each of waiting) each();
+  }
+
+  /** One alarm a subscription: the earliest lease to expire or backoff to end. */
+  #setAlarm(subscription: SubscriptionState): void {
+    if (this.#closed) return;
+    let at = subscription.hasCandidates ? Number.POSITIVE_INFINITY : subscription.nextDueAt;
+    for (const { expiresAt } of subscription.leases.values()) at = Math.min(at, expiresAt);
+    const current = this.#alarms.get(subscription);
+    if (current && current.at <= at) return;
+    current?.cancel();
+    if (at === Number.POSITIVE_INFINITY) return;
+    const cancel = this.#clock.after(at - this.time, () => void this.#onAlarm(subscription));
+    this.#alarms.set(subscription, { at, cancel });
+  }
+
+  async #onAlarm(subscription: SubscriptionState): Promise<void> {
+    this.#alarms.delete(subscription);
+    const now = this.time;
+    const expired = [...subscription.leases.values()].filter(({ expiresAt }) => expiresAt <= now);
+    try {
+      if (expired.length > 0) await this.#setAside(subscription, expired);
+    } catch {
+      // The disk would not take it: the leases stand, and are looked at again shortly.
+      for (const { message } of expired) this.extend(subscription, message.position, alarmRetryMs);
+      return;
+    }
+    if (this.#closed) return;
+    this.#setAlarm(subscription);
+    if (this.available(subscription)) this.tell(subscription);
+  }
+
+  /** Waits out its backoff, or has failed as often as its policy allows and goes to the dead-letter topic in the same write. */
+  async #setAside(subscription: SubscriptionState, leases: readonly Lease[], died = false): Promise<void> {
+    const forwarded: Lease[] = [];
+    try {
+      await this.#database.write(() => {
+        for (const lease of leases) {
+          if (!this.#isSpent(subscription, lease.attempt)) subscription.nack(lease, this.time, died);
+          else if (subscription.leases.get(lease.message.position) === lease && !lease.acking) {
+            this.#options.append(
+              subscription.config.deadLetterPolicy!.deadLetterTopic!,
+              deadLetterOf(subscription.config, lease),
+            );
+            subscription.ackNow(lease);
+            forwarded.push(lease);
+          }
+        }
+        if (forwarded.length > 0) subscription.flush();
+      });
+    } catch (error) {
+      for (const lease of forwarded) subscription.undoAck(lease);
+      throw error;
+    }
+    this.#setAlarm(subscription);
+    if (subscription.waiting.size > 0 && this.available(subscription)) this.tell(subscription);
+  }
+
+  /** Whether so many attempts are all that its policy allows. Without its topic a message stays where it is. */
+  #isSpent({ config: { deadLetterPolicy } }: SubscriptionState, attempts: number): boolean {
+    if (!deadLetterPolicy) return false;
+    const { deadLetterTopic = '', maxDeliveryAttempts = bounds.attempts.unset } = deadLetterPolicy;
+    return attempts >= maxDeliveryAttempts && this.#options.hasTopic(deadLetterTopic);
+  }
+
+  #held(subscription: SubscriptionState, deliveries: readonly Delivery[]): [Lease[], Delivery[]] {
+    const held: Lease[] = [];
+    const gone: Delivery[] = [];
+    for (const delivery of deliveries) {
+      const lease = subscription.held(delivery.position, delivery.attempt, this.time);
+      if (lease) held.push(lease);
+      else gone.push(delivery);
+    }
+    return [held, gone];
+  }
+
+  /** Asks again in the next turn of the loop, where a subscription has much to pass over. */
+  #lookOn(subscription: SubscriptionState): void {
+    if (!subscription.isLooking || this.#looking.has(subscription)) return;
+    this.#looking.add(subscription);
+    setImmediate(() => {
+      this.#looking.delete(subscription);
+      if (!this.#closed && !subscription.ended) this.tell(subscription);
+    });
+  }
+}
+
+function partition<T>(all: readonly T[], test: (each: T) => boolean): [T[], T[]] {
+  const { yes = [], no = [] } = Object.groupBy(all, (each) => (test(each) ? 'yes' : 'no'));
+  return [yes, no];
+}
