@@ -39,7 +39,7 @@ export class Deliveries {
   readonly #epoch: number;
   readonly #alarms = new Map<SubscriptionState, { readonly at: number; readonly cancel: () => void }>();
   /** Subscriptions that are asked again in the next turn of the loop. */
-  readonly #looking = new Set<SubscriptionState>();
+  readonly #asking = new Set<SubscriptionState>();
   #flushing = false;
   #closed = false;
 
@@ -69,9 +69,9 @@ export class Deliveries {
   ): Lease[] {
     subscription.activeAt = this.#clock.now();
     const all = subscription.lease(max, this.time, durationMs, wanted);
-    this.#lookOn(subscription);
+    if (subscription.isLooking) this.#askSoon(subscription);
+    this.#setAlarm(subscription, Math.min(all[0]?.expiresAt ?? Number.POSITIVE_INFINITY, nextDueAt(subscription)));
     if (all.length === 0) return all;
-    this.#setAlarm(subscription);
     // Delivered that often already, and the process died before its last failure was written down.
     const [spent, leases] = partition(all, (lease) => this.#isSpent(subscription, lease.attempt - 1));
     if (spent.length > 0) void this.#setAside(subscription, spent);
@@ -100,9 +100,8 @@ export class Deliveries {
         .catch(() => {
           this.#flushing = false;
         });
-      // With another of its key.
-      if (subscription.waiting.size > 0 && subscription.hasCandidates) this.tell(subscription);
     }
+    if (held && subscription.config.enableMessageOrdering) this.#askSoon(subscription);
     return held;
   }
 
@@ -125,7 +124,7 @@ export class Deliveries {
         return gone;
       });
       this.#options.onSettled();
-      if (subscription.hasCandidates) this.tell(subscription);
+      if (subscription.config.enableMessageOrdering) this.#askSoon(subscription);
       return gone;
     } catch (error) {
       for (const lease of acked) subscription.undoAck(lease);
@@ -157,7 +156,7 @@ export class Deliveries {
     const lease = subscription.leases.get(position);
     if (!lease) return;
     lease.expiresAt = this.time + durationMs;
-    this.#setAlarm(subscription);
+    this.#setAlarm(subscription, lease.expiresAt);
   }
 
   /** Extends as durably as `ackExactly` acks. Answers those whose lease was gone. */
@@ -175,7 +174,7 @@ export class Deliveries {
         lease.expiresAt = expiresAt;
       }
     });
-    this.#setAlarm(subscription);
+    this.#setAlarm(subscription, expiresAt);
     return gone;
   }
 
@@ -210,13 +209,13 @@ export class Deliveries {
   /** Whether something could be leased now. */
   available(subscription: SubscriptionState, wanted?: Wanted): boolean {
     const available = subscription.available(this.time, wanted);
-    if (!available) this.#lookOn(subscription);
+    if (!available && subscription.isLooking) this.#askSoon(subscription);
     return available;
   }
 
   /** It is new, or stands elsewhere than before. */
   begin(subscription: SubscriptionState): void {
-    this.#setAlarm(subscription);
+    this.#setAlarm(subscription, earliest(subscription));
     this.tell(subscription);
   }
 
@@ -242,15 +241,15 @@ export class Deliveries {
     for (const { waiting } of this.#options.subscriptions()) for (const each of waiting) each();
   }
 
-  /** One alarm a subscription: the earliest lease to expire or backoff to end. */
-  #setAlarm(subscription: SubscriptionState): void {
-    if (this.#closed) return;
-    let at = subscription.hasCandidates ? Number.POSITIVE_INFINITY : subscription.nextDueAt;
-    for (const { expiresAt } of subscription.leases.values()) at = Math.min(at, expiresAt);
+  /**
+   * One alarm a subscription, at or before the earliest lease to expire and backoff to end: it may come too early, when a lease was
+   * settled or extended meanwhile, and then is set anew. So only an alarm looks at all leases.
+   */
+  #setAlarm(subscription: SubscriptionState, at: number): void {
+    if (this.#closed || at === Number.POSITIVE_INFINITY) return;
     const current = this.#alarms.get(subscription);
     if (current && current.at <= at) return;
     current?.cancel();
-    if (at === Number.POSITIVE_INFINITY) return;
     const cancel = this.#clock.after(at - this.time, () => void this.#onAlarm(subscription));
     this.#alarms.set(subscription, { at, cancel });
   }
@@ -267,7 +266,7 @@ export class Deliveries {
       return;
     }
     if (this.#closed) return;
-    this.#setAlarm(subscription);
+    this.#setAlarm(subscription, earliest(subscription));
     if (this.available(subscription)) this.tell(subscription);
   }
 
@@ -293,7 +292,7 @@ export class Deliveries {
       for (const lease of forwarded) subscription.undoAck(lease);
       throw error;
     }
-    this.#setAlarm(subscription);
+    this.#setAlarm(subscription, nextDueAt(subscription));
     if (subscription.waiting.size > 0 && this.available(subscription)) this.tell(subscription);
   }
 
@@ -315,13 +314,15 @@ export class Deliveries {
     return [held, gone];
   }
 
-  /** Asks again in the next turn of the loop, where a subscription has much to pass over. */
-  #lookOn(subscription: SubscriptionState): void {
-    if (!subscription.isLooking || this.#looking.has(subscription)) return;
-    this.#looking.add(subscription);
+  /** In the next turn of the loop: it has much to pass over, or the next of an ordering key may have come up. */
+  #askSoon(subscription: SubscriptionState): void {
+    if (this.#asking.has(subscription)) return;
+    this.#asking.add(subscription);
     setImmediate(() => {
-      this.#looking.delete(subscription);
-      if (!this.#closed && !subscription.ended) this.tell(subscription);
+      this.#asking.delete(subscription);
+      if (this.#closed || subscription.ended) return;
+      this.#setAlarm(subscription, nextDueAt(subscription));
+      if (this.available(subscription)) this.tell(subscription);
     });
   }
 }
@@ -329,4 +330,15 @@ export class Deliveries {
 function partition<T>(all: readonly T[], test: (each: T) => boolean): [T[], T[]] {
   const { yes = [], no = [] } = Object.groupBy(all, (each) => (test(each) ? 'yes' : 'no'));
   return [yes, no];
+}
+
+/** When the next backoff ends; not while there is something to lease already. */
+function nextDueAt({ hasCandidates, nextDueAt }: SubscriptionState): number {
+  return hasCandidates ? Number.POSITIVE_INFINITY : nextDueAt;
+}
+
+function earliest(subscription: SubscriptionState): number {
+  let at = nextDueAt(subscription);
+  for (const { expiresAt } of subscription.leases.values()) at = Math.min(at, expiresAt);
+  return at;
 }

@@ -246,3 +246,35 @@ test('property: per key the first delivery of each message is in order, and whoe
     { numRuns: 100 },
   );
 });
+
+test('whoever waits for messages is told when the next of a key comes up, of every key that was acked at once', async () => {
+  const bench = await new Bench().create(ordered);
+  for (const key of ['a', 'b', 'c']) await publish(bench, key, `${key}1`, `${key}2`);
+  const first = bench.lease();
+  const { deliveries } = bench.broker;
+  const second: string[] = [];
+  const waiter = async () => {
+    const leases = await deliveries.leaseOrWait(bench.subscription, 1, 60_000, undefined);
+    second.push(...leases.map(textOf));
+  };
+  const waiters = [waiter(), waiter(), waiter()];
+  for (const { position } of first) deliveries.ack(bench.subscription, position);
+  await Promise.all(waiters);
+  expect(second.toSorted()).toEqual(['a2', 'b2', 'c2']);
+});
+
+test('a message that failed behind another of its key comes when its backoff is over, or when the other is acked, if later', async () => {
+  const bench = await new Bench().create(ordered);
+  await publish(bench, 'a', 'a1', 'a2');
+  expect(run(bench)).toEqual(['a1', 'a2']);
+  await bench.broker.deliveries.nack(bench.subscription, [positionOf(bench, 'a2')]);
+  bench.clock.pass(9_000);
+  bench.broker.deliveries.extend(bench.subscription, positionOf(bench, 'a1'), 60_000);
+  bench.clock.pass(2_000);
+  expect(run(bench)).toEqual([]);
+  const offered = Promise.withResolvers<void>();
+  bench.broker.deliveries.onAvailable = () => offered.resolve();
+  bench.broker.deliveries.ack(bench.subscription, positionOf(bench, 'a1'));
+  await offered.promise;
+  expect(run(bench)).toEqual(['a2']);
+});
