@@ -14,6 +14,8 @@ const systems = {
   casework: { service: 'intake', source: 'services/intake/service.ts', topic: 'workflow.initiate' },
 } as const;
 
+const betweenSavesMs = 3_000;
+
 /** One save. The wall clock is shared by all processes, in steps of a millisecond. */
 interface Save {
   /** Until the new code is there to be woken. */
@@ -49,6 +51,8 @@ export const measureDev: Measure = async ({ quick, progress }) => {
         const servingAt = await momentOf(host, end, 'service.said', service, said);
         if (heldAt > builtAt) throw new Error('renewed before it was held');
         saves.push({ builtMs: builtAt - savedAt, servingMs: servingAt - savedAt });
+        // As a person does, who looks at what came of it: meanwhile the next build is prepared.
+        await pause(betweenSavesMs);
       }
       progress(`${name}: ${rounds} saves`);
       figures[name] = { upMs: host.startMs, saves };
@@ -71,7 +75,7 @@ export const measureDev: Measure = async ({ quick, progress }) => {
   });
   return {
     report: table(
-      `dev: a source saved to its new code, ${rounds} saves each`,
+      `dev: a source saved to its new code, ${rounds} saves each, ${betweenSavesMs / 1000} s apart`,
       [['', 'up', 'built p50', 'p95', 'serving p50', 'p95'], ...rows],
       ['built: the next message would wake the new code. serving: a message that waited for it has woken it.'],
     ),

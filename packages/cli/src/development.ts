@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { BundleError, bundleSystem, type Manifest, type Sources, sourcesOf } from '@dormouse/local';
+import { BundleError, Bundler, type Manifest, type Sources, sourcesOf } from '@dormouse/local';
 import type { Options } from './command-line.ts';
 import { DevelopmentHost } from './development-host.ts';
 import { bundlesIn, type HostOptions } from './host.ts';
@@ -19,11 +19,14 @@ export interface DevelopmentOptions {
 /** Bundles are kept this many builds long: an instance of an older one may yet import a chunk of it. */
 const buildsKept = 4;
 
+/** After a build that is served its services wake: the next build is prepared when they have. */
+const prepareAfterMs = 1_000;
+
 /**
  * A system under development. Its host runs in a process of its own; here are the watcher, the bundler and the type checker.
  *
  *   a source changes --> services made of it are held: what runs finishes and goes, messages wait
- *                    --> all is bundled anew, beside what is served
+ *                    --> all is bundled anew, beside what is served, by a process that has read the sources before
  *                          does not build: told, and they wait on, until the next change
  *                          builds: they are renewed, and the next message wakes the new code;
  *                                  where the host itself is made of it (commands, sandbox, what the system declares), it restarts
@@ -45,6 +48,12 @@ export class Development {
   /** One thing at a time: the first start, then what changes ask for. */
   #working: Promise<void> = Promise.resolve();
   #bundling = new AbortController();
+  /** Of the last build that was served. */
+  #folderBefore: string | undefined;
+  /** What makes the next build. */
+  #prepared: Bundler | undefined;
+  #preparing: NodeJS.Timeout | undefined;
+  /** That were served. One that was not is written over by the next. */
   #builds = 0;
   #port: number;
   #isStopped = false;
@@ -71,11 +80,14 @@ export class Development {
     this.#working = starting.catch(() => {});
     await starting;
     this.#types?.check();
+    this.#prepare();
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#bundling.abort();
+    clearTimeout(this.#preparing);
+    this.#prepared?.stop();
     this.#types?.stop();
     await Promise.all([this.#running?.stop(), this.#watcher.close(), this.#working]);
     await this.#running?.stop();
@@ -113,11 +125,11 @@ export class Development {
     while (this.#isDirty && !this.#isStopped) {
       this.#isDirty = false;
       const startedAt = performance.now();
-      const folder = this.#folder(String(this.#builds++ % buildsKept));
+      const bundler = this.#takeBundler();
       let manifest: Manifest;
       try {
         this.#bundling = new AbortController();
-        manifest = await bundleSystem(this.#host.systemFile, folder, this.#bundling.signal);
+        manifest = await bundler.bundle(this.#bundling.signal);
       } catch (error) {
         if (this.#bundling.signal.aborted) continue;
         if (!(error instanceof BundleError)) throw error;
@@ -125,8 +137,30 @@ export class Development {
         continue;
       }
       if (this.#bundling.signal.aborted) continue;
-      await this.#serve(manifest, sourcesOf(folder), startedAt);
+      this.#folderBefore = bundler.outputFolder;
+      this.#builds++;
+      await this.#serve(manifest, sourcesOf(bundler.outputFolder), startedAt);
     }
+    this.#prepare();
+  }
+
+  #prepare(): void {
+    clearTimeout(this.#preparing);
+    if (this.#isStopped || this.#isDirty || this.#folderBefore === undefined) return;
+    this.#preparing = setTimeout(() => {
+      this.#prepared = this.#newBundler(this.#folderBefore);
+    }, prepareAfterMs);
+  }
+
+  #takeBundler(): Bundler {
+    clearTimeout(this.#preparing);
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    return prepared?.isRunning ? prepared : this.#newBundler(undefined);
+  }
+
+  #newBundler(folderBefore: string | undefined): Bundler {
+    return new Bundler(this.#host.systemFile, this.#folder(String(this.#builds % buildsKept)), folderBefore);
   }
 
   #onBroken(message: string): void {
@@ -187,7 +221,8 @@ export class Development {
     // The same address after a restart.
     this.#port = this.#running.port;
     if (!manifest) {
-      this.#sources = sourcesOf(join(this.#host.dataFolder, ...bundlesIn));
+      this.#folderBefore = join(this.#host.dataFolder, ...bundlesIn);
+      this.#sources = sourcesOf(this.#folderBefore);
       this.#watcher.add(this.#sources);
     }
   }

@@ -13,7 +13,7 @@ import {
   systemRandom,
 } from '@dormouse/core';
 import {
-  bundleSystem,
+  Bundler,
   DataDirectory,
   hostLog,
   LocalPlatform,
@@ -109,7 +109,7 @@ export class Host {
     const { listening = new Listening() } = options;
     const front = await Front.listen(options.port, listening);
     undo.push(() => front.close());
-    const manifest = options.manifest ?? (await bundleSystem(options.systemFile, directory.join(...bundlesIn)));
+    const manifest = options.manifest ?? (await new Bundler(options.systemFile, directory.join(...bundlesIn)).bundle());
 
     const sandbox =
       manifest.sandbox === undefined ? undefined : await startSandbox(manifest.sandbox, directory, front.url);

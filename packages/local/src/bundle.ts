@@ -1,13 +1,17 @@
-// The bundler's process: node bundle.ts SYSTEM-FILE OUTPUT-FOLDER
+// The bundler's process: node bundle.ts SYSTEM-FILE OUTPUT-FOLDER [FOLDER-BEFORE]
+// With the output of a build before, it reads all sources at once, and bundles when stdin says so: what has not changed since
+// is not read again.
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
-import { build, type Metafile, type Plugin } from 'esbuild';
+import { context, type Metafile, type Plugin, stop } from 'esbuild';
 import { describeSystem, load } from './describe.ts';
+import type { Manifest } from './manifest.ts';
 import { commandSources, type Sources } from './sources.ts';
 
-const [systemFile, outputFolder] = process.argv.slice(2) as [string, string];
+const [systemFile, outputFolder, folderBefore] = process.argv.slice(2) as [string, string, string | undefined];
 
 /** By the source that names them. */
 const assetsOf = new Map<string, string[]>();
@@ -75,52 +79,90 @@ const entries: Plugin = {
   },
 };
 
-const manifest = await describeSystem(systemFile, outputFolder);
-// Loaded here first: what is broken shows now, and the host finds the modules stripped and compiled.
-for (const module of [manifest.commands, manifest.sandbox]) if (module !== undefined) await load(module);
+/** Node's own words, from `describeSystem`, tell better what is wrong with a source than esbuild's: those come second. */
+const quiet = { bundle: true, metafile: true, write: false, platform: 'node', logLevel: 'silent' } as const;
+
+function contextOfServices({ services, spare }: Manifest) {
+  return context({
+    ...quiet,
+    entryPoints: Object.fromEntries([
+      ...services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `entry:${run.source}`]] : [])),
+      [basename(spare, '.mjs'), join(import.meta.dirname, 'spare-process.ts')],
+    ]),
+    // What a handler imports lazily stays a file of its own.
+    splitting: true,
+    chunkNames: 'chunk-[hash]',
+    format: 'esm',
+    target: 'node26',
+    outdir: outputFolder,
+    outExtension: { '.js': '.mjs' },
+    sourcemap: 'linked',
+    minifySyntax: true,
+    legalComments: 'none',
+    plugins: [entries, assets, lazyHttp],
+    // CommonJS packages inside an ES module still call require for Node's own modules.
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
+  });
+}
+
+/** Of what the host loads only what it is made of is wanted. */
+function contextOfHost({ commands, sandbox }: Manifest) {
+  const roots = { system: systemFile, ...(commands && { commands }), ...(sandbox && { sandbox }) };
+  return context({ ...quiet, entryPoints: roots, packages: 'external', format: 'esm', outdir: outputFolder });
+}
+
+type Contexts = readonly [
+  services: Awaited<ReturnType<typeof contextOfServices>>,
+  host: Awaited<ReturnType<typeof contextOfHost>>,
+];
+
+async function contextsOf(manifest: Manifest): Promise<Contexts> {
+  return [await contextOfServices(manifest), await contextOfHost(manifest)];
+}
+
+function rebuilt([services, host]: Contexts) {
+  return Promise.all([services.rebuild(), host.rebuild()]);
+}
+
+/** What a build of it begins at. */
+function rootsOf({ services, commands, sandbox }: Manifest): string {
+  return JSON.stringify([services.map(({ name, run }) => [name, run]), commands, sandbox], (key, value) =>
+    key === 'file' ? undefined : value,
+  );
+}
+
+async function described(): Promise<Manifest> {
+  const manifest = await describeSystem(systemFile, outputFolder);
+  // Loaded here first: what is broken shows now, and the host finds the modules stripped and compiled.
+  for (const module of [manifest.commands, manifest.sandbox]) if (module !== undefined) await load(module);
+  return manifest;
+}
+
+let prepared: { readonly roots: string; readonly contexts: Contexts } | undefined;
+if (folderBefore !== undefined) {
+  const before: Manifest = JSON.parse(readFileSync(join(folderBefore, 'manifest.json'), 'utf8'));
+  const contexts = await contextsOf(before);
+  // What is broken now may be mended until it counts.
+  const reading = rebuilt(contexts).catch(() => {});
+  process.stdin.once('end', () => process.exit());
+  await once(process.stdin, 'data');
+  await Promise.all(contexts.map((each) => each.cancel()));
+  await reading;
+  prepared = { roots: rootsOf(before), contexts };
+}
 rmSync(outputFolder, { recursive: true, force: true });
 mkdirSync(outputFolder, { recursive: true });
-const { metafile } = await build({
-  entryPoints: Object.fromEntries([
-    ...manifest.services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `entry:${run.source}`]] : [])),
-    [basename(manifest.spare, '.mjs'), join(import.meta.dirname, 'spare-process.ts')],
-  ]),
-  bundle: true,
-  metafile: true,
-  // What a handler imports lazily stays a file of its own.
-  splitting: true,
-  chunkNames: 'chunk-[hash]',
-  format: 'esm',
-  platform: 'node',
-  target: 'node26',
-  outdir: outputFolder,
-  outExtension: { '.js': '.mjs' },
-  sourcemap: 'linked',
-  minifySyntax: true,
-  legalComments: 'none',
-  logLevel: 'error',
-  plugins: [entries, assets, lazyHttp],
-  // CommonJS packages inside an ES module still call require for Node's own modules.
-  banner: {
-    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-  },
-});
-// Of these only what they are made of is wanted.
-const roots = { system: systemFile, commands: manifest.commands, sandbox: manifest.sandbox };
-const ofHost = await build({
-  entryPoints: Object.fromEntries(Object.entries(roots).filter(([, file]) => file !== undefined)) as Record<
-    string,
-    string
-  >,
-  bundle: true,
-  metafile: true,
-  write: false,
-  packages: 'external',
-  format: 'esm',
-  platform: 'node',
-  outdir: outputFolder,
-  logLevel: 'error',
-});
+assetsOf.clear();
+// While the system is described, on the chance that it is made of the same roots.
+const early = prepared && rebuilt(prepared.contexts);
+early?.catch(() => {});
+const manifest = await described();
+const [ofServices, ofHost] = await (early && prepared?.roots === rootsOf(manifest)
+  ? early
+  : rebuilt(await contextsOf(manifest)));
+for (const { path, contents } of ofServices.outputFiles) writeFileSync(path, contents);
 const of = (found: Metafile, name: string) => sourcesIn(found, join(outputFolder, name));
 const sources: Sources = {
   system: of(ofHost.metafile, 'system.js'),
@@ -129,13 +171,15 @@ const sources: Sources = {
     ...commandSources(manifest),
     ...Object.fromEntries(
       manifest.services.flatMap(({ name, run }) =>
-        run.kind === 'bundle' ? [[name, of(metafile, `${name}.mjs`)]] : [],
+        run.kind === 'bundle' ? [[name, of(ofServices.metafile, `${name}.mjs`)]] : [],
       ),
     ),
   },
 };
 writeFileSync(join(outputFolder, 'sources.json'), JSON.stringify(sources));
 writeFileSync(join(outputFolder, 'manifest.json'), JSON.stringify(manifest));
+await stop();
+process.exit();
 
 /** The files an output is made of, and the chunks it imports, at once or later. */
 function sourcesIn({ outputs }: Metafile, output: string): string[] {

@@ -1,7 +1,7 @@
 export type { ServiceFailure, ServiceStatus } from './activator.ts';
 export { type BackupContents, BackupError, backUp } from './backup.ts';
 export { FileBlobStore } from './blob-store.ts';
-export { BundleError, bundleSystem } from './bundler.ts';
+export { BundleError, Bundler } from './bundler.ts';
 export { type BrokenChain, verifyChains } from './chains.ts';
 export { DataDirectory, DataDirectoryError, type HostFile } from './data-directory.ts';
 export { describeSystem } from './describe.ts';
