@@ -7,10 +7,12 @@ import { Log, type PubsubMessage } from './log.ts';
 import { checkMessages } from './message-limits.ts';
 import { checkResourceName } from './names.ts';
 import { Policies } from './policies.ts';
-import type { SchemaSettings } from './schema/schemas.ts';
+import { type SchemaSettings, Schemas } from './schema/schemas.ts';
 import { Snapshots } from './snapshots.ts';
 import { SubscriptionState } from './subscription.ts';
 import { bounds, millisecondsOf, retentionOf, type SubscriptionConfig } from './subscription-config.ts';
+import type { MessageTransform } from './transform/message-transform.ts';
+import { Transforms } from './transform/transforms.ts';
 
 /** Time as the broker needs it. */
 export interface BrokerClock {
@@ -30,6 +32,7 @@ export interface TopicConfig {
   readonly kmsKeyName?: string;
   readonly ingestionDataSourceSettings?: unknown;
   readonly schemaSettings?: SchemaSettings;
+  readonly messageTransforms?: readonly MessageTransform[];
 }
 
 interface TopicState {
@@ -61,6 +64,8 @@ export class Broker {
   readonly #fairBy: string | undefined;
   readonly policies: Policies;
   readonly snapshots: Snapshots;
+  readonly schemas: Schemas;
+  readonly transforms = new Transforms();
   readonly #tidies: boolean;
   readonly deliveries: Deliveries;
   readonly housekeeping: Housekeeping;
@@ -102,11 +107,13 @@ export class Broker {
     this.#log = new Log(database);
     this.policies = new Policies(database);
     this.snapshots = new Snapshots(database, this.#log, clock.now);
+    this.schemas = new Schemas(database, this.policies, () => clock.now());
     const subscriptions = () => this.#subscriptions.values();
     this.deliveries = new Deliveries({
       database,
       clock,
       subscriptions,
+      transforms: this.transforms,
       hasTopic: (name) => this.hasTopic(name),
       append: (topic, message) => this.append(topic, message),
       onSettled: () => this.housekeeping.notice(),
@@ -132,11 +139,6 @@ export class Broker {
     for (const row of database.prepare('SELECT * FROM subscription').all()) {
       this.#addSubscription(row as unknown as SubscriptionRow);
     }
-  }
-
-  /** For what keeps tables of its own beside the broker's. */
-  get database(): Database {
-    return this.#database;
   }
 
   get clock(): BrokerClock {
@@ -292,6 +294,11 @@ export class Broker {
     return this.#database.write(() => messages.map((message) => this.append(topicName, message)));
   }
 
+  /** For a message that is taken and not kept. */
+  newMessageId(): string {
+    return this.#log.newId();
+  }
+
   hasTopic(name: string): boolean {
     return this.#topics.has(name);
   }
@@ -345,6 +352,7 @@ export class Broker {
   close(): void {
     this.housekeeping.stop();
     this.deliveries.close();
+    this.transforms.close();
   }
 
   async #seek(name: string, seek: (subscription: SubscriptionState, now: number) => void): Promise<void> {

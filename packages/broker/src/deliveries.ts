@@ -4,6 +4,8 @@ import { deadLetterOf } from './dead-letter.ts';
 import type { PubsubMessage } from './log.ts';
 import type { Lease, SubscriptionState, Wanted } from './subscription.ts';
 import { bounds } from './subscription-config.ts';
+import { activeUdfs, type Udf } from './transform/message-transform.ts';
+import { deliveredMessage, type Transforms } from './transform/transforms.ts';
 
 /** A delivery, as its ack id names it. */
 export interface Delivery {
@@ -15,6 +17,7 @@ export interface DeliveriesOptions {
   readonly database: Database;
   readonly clock: BrokerClock;
   readonly subscriptions: () => Iterable<SubscriptionState>;
+  readonly transforms: Transforms;
   readonly hasTopic: (name: string) => boolean;
   /** Only inside a write: publishes in its transaction. */
   readonly append: (topic: string, message: PubsubMessage) => void;
@@ -23,6 +26,8 @@ export interface DeliveriesOptions {
 }
 
 const alarmRetryMs = 1_000;
+/** Without a retry policy, a message that its subscription's functions fail on comes again so much later. */
+const failedTransformMs = 1_000;
 
 /**
  * Gives messages out, and takes back what became of them: leases, acks, nacks, and the times at which leases expire and backoffs
@@ -57,10 +62,7 @@ export class Deliveries {
     return Math.floor(this.#epoch + this.#clock.steady());
   }
 
-  /**
-   * Leases what can be had now, up to `max`. Where a lease has a `written`, its message is to be shown to nobody before that
-   * has resolved; where it rejects, the lease has ended.
-   */
+  /** Leases what can be had now, up to `max`. Their messages are to be shown as `preparing` has them. */
   lease(
     subscription: SubscriptionState,
     max: number,
@@ -193,9 +195,11 @@ export class Deliveries {
     for (;;) {
       if (signal?.aborted) return [];
       const leases = this.lease(subscription, max, subscription.ackDeadlineMs, wanted);
-      await leases[0]?.written;
+      const shown = (await this.preparing(subscription, leases)) ?? leases;
       const leftMs = waitUntil - this.#clock.steady();
-      if (leases.length > 0 || leftMs <= 0 || subscription.ended || this.#closed) return leases;
+      if (shown.length > 0 || leftMs <= 0 || subscription.ended || this.#closed) return shown;
+      // What there was is filtered out; there may be more.
+      if (leases.length > 0) continue;
       const { promise, resolve } = Promise.withResolvers<void>();
       const cancel = this.#clock.after(leftMs, resolve);
       subscription.waiting.add(resolve);
@@ -204,6 +208,50 @@ export class Deliveries {
       subscription.waiting.delete(resolve);
       cancel();
     }
+  }
+
+  /**
+   * The leases whose messages are to be shown, when they are on disk, and the messages as the subscription's functions leave
+   * them. One that is filtered out is acked, one that a function fails on is nacked. Rejects where the leases have ended.
+   * Undefined where all can be shown as they are at once.
+   */
+  preparing(subscription: SubscriptionState, leases: readonly Lease[]): Promise<Lease[]> | undefined {
+    const [first] = leases;
+    if (!first) return undefined;
+    const udfs = activeUdfs(subscription.config.messageTransforms);
+    if (udfs.length === 0) return first.written?.then(() => [...leases]);
+    return (first.written ?? Promise.resolve()).then(() => this.#transformed(subscription, udfs, leases));
+  }
+
+  async #transformed(
+    subscription: SubscriptionState,
+    udfs: readonly Udf[],
+    leases: readonly Lease[],
+  ): Promise<Lease[]> {
+    const messages = leases.map(({ message }) => deliveredMessage(message));
+    const outcomes = await this.#options.transforms.run(udfs, messages).catch((error) => {
+      for (const { message } of leases) this.release(subscription, message.position);
+      throw error;
+    });
+    const shown: Lease[] = [];
+    const filtered: Delivery[] = [];
+    const failed: number[] = [];
+    for (const [index, lease] of leases.entries()) {
+      const { position } = lease.message;
+      // Expired, sought or deleted meanwhile.
+      if (subscription.leases.get(position) !== lease) continue;
+      const { data = '', attributes = {}, ...outcome } = outcomes[index]!;
+      if (outcome.filtered) filtered.push({ position, attempt: lease.attempt });
+      else if (outcome.failed !== undefined) failed.push(position);
+      else shown.push({ ...lease, message: { ...lease.message, data, attributes } });
+    }
+    if (subscription.isExactlyOnce && filtered.length > 0) await this.ackExactly(subscription, filtered);
+    else for (const { position } of filtered) this.ack(subscription, position);
+    const { retryPolicy, pushConfig } = subscription.config;
+    if (failed.length > 0 && (retryPolicy || pushConfig?.pushEndpoint)) await this.nack(subscription, failed);
+    // It would come again at once, and fail again.
+    else for (const position of failed) this.extend(subscription, position, failedTransformMs);
+    return shown;
   }
 
   /** Whether something could be leased now. */

@@ -87,8 +87,7 @@ export class Log {
     message: PubsubMessage,
     now: number,
   ): { readonly position: number; readonly messageId: string } {
-    // Opaque, decimal like Google's, and different after every restart.
-    const messageId = String(this.#idPrefix * 1_000_000_000n + BigInt(++this.#count));
+    const messageId = this.newId();
     const { lastInsertRowid } = this.#append.run(
       topic,
       lane,
@@ -99,6 +98,11 @@ export class Log {
       Buffer.from(message.data, 'base64'),
     );
     return { position: Number(lastInsertRowid), messageId };
+  }
+
+  /** Opaque, decimal like Google's, and different after every restart. */
+  newId(): string {
+    return String(this.#idPrefix * 1_000_000_000n + BigInt(++this.#count));
   }
 
   /** The topics that have messages, also those that were deleted. */

@@ -231,20 +231,23 @@ export class PushDispatcher {
     }
   }
 
-  async #outcome(
-    { config, ackDeadlineMs: timeoutMs }: SubscriptionState,
-    slot: PushSlot,
-    lease: Lease,
-  ): Promise<PushOutcome> {
+  async #outcome(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<PushOutcome> {
+    const { config, ackDeadlineMs: timeoutMs } = subscription;
     const { name, pushConfig = {}, deadLetterPolicy } = config;
     const { pushEndpoint, oidcToken } = pushConfig;
     let authorization: string | undefined;
+    let shown: Lease | undefined;
     try {
-      await lease.written;
+      [shown] = (await this.#broker.deliveries.preparing(subscription, [lease])) ?? [lease];
     } catch (error) {
       // The disk takes nothing now. The slot is kept for a moment, or we would ask it again at once.
       this.#broker.clock.after(nackRetryMs, () => slot.release());
       return { acked: false, reason: (error as Error).message, unseen: true };
+    }
+    if (!shown) {
+      // Its functions filtered it out or failed on it, and it is settled.
+      slot.release();
+      return { acked: false, reason: 'its subscription transforms it into nothing', unseen: true };
     }
     try {
       authorization = oidcToken && (await this.#options.authorize(oidcToken, pushEndpoint!));
@@ -254,7 +257,7 @@ export class PushDispatcher {
     }
     const deliveryAttempt = deadLetterPolicy ? lease.attempt : undefined;
     return slot
-      .push({ subscription: name, config: pushConfig, lease, deliveryAttempt, authorization, timeoutMs })
+      .push({ subscription: name, config: pushConfig, lease: shown, deliveryAttempt, authorization, timeoutMs })
       .catch((error: Error) => ({ acked: false as const, reason: error.message }));
   }
 }

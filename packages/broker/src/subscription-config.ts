@@ -1,5 +1,6 @@
 import { BrokerError, badRequest } from './broker-error.ts';
 import { FilterError, parseFilter } from './filter.ts';
+import type { MessageTransform } from './transform/message-transform.ts';
 import { durationOf } from './wire/time.ts';
 
 /** google.pubsub.v1 Subscription: what acts here, and what is only kept. Durations as in its JSON: `"10s"`. */
@@ -17,6 +18,7 @@ export interface SubscriptionConfig {
   readonly retryPolicy?: { readonly minimumBackoff?: string; readonly maximumBackoff?: string };
   readonly labels?: Readonly<Record<string, string>>;
   readonly expirationPolicy?: { readonly ttl?: string };
+  readonly messageTransforms?: readonly MessageTransform[];
   readonly detached?: boolean;
   readonly bigqueryConfig?: unknown;
   readonly cloudStorageConfig?: unknown;

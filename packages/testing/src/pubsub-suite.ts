@@ -9,25 +9,16 @@ export interface PubsubServer extends AsyncDisposable {
 /** What our broker refuses: what is not there yet, and what only Google has. What it does is in the folder `pubsub`. */
 export function pubsubSuite(name: string, open: () => Promise<PubsubServer>): void {
   describe(`not here: ${name}`, () => {
-    test.each([['messageTransforms', [{ javascriptUdf: { functionName: 'f', code: 'function f(m) { return m; }' } }]]])(
-      'what is not there yet is never taken and ignored: %s',
-      async (field, value) => {
-        await using server = await open();
-        const client = await Client.on(server);
-        const { topic, subscription } = client;
-        const created = client.call('CreateSubscription', {
-          name: resource('subscriptions'),
-          topic,
-          [field]: value,
-        });
-        await refuses(created, 'UNIMPLEMENTED', field);
-        const updated = client.call('UpdateSubscription', {
-          subscription: { name: subscription, [field]: value },
-          updateMask: field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-        });
-        await refuses(updated, 'UNIMPLEMENTED', field);
-      },
-    );
+    test('inference by a model is Google’s', async () => {
+      await using server = await open();
+      const client = await Client.on(server);
+      const { topic } = client;
+      const messageTransforms = [{ aiInference: { endpoint: 'projects/p/locations/l/endpoints/e' } }];
+      const subscription = { name: resource('subscriptions'), topic, messageTransforms };
+      await refuses(client.call('CreateSubscription', subscription), 'UNIMPLEMENTED', 'aiInference');
+      const created = client.call('CreateTopic', { name: resource('topics'), messageTransforms });
+      await refuses(created, 'UNIMPLEMENTED', 'aiInference');
+    });
 
     test('what only Google has is kept and shown, and refused where it would have to act', async () => {
       await using server = await open();

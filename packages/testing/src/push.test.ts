@@ -540,3 +540,24 @@ async function freePort(): Promise<{ port: number }> {
   await using endpoint = await PushReceiver.open();
   return { port: Number(new URL(endpoint.url).port) };
 }
+
+test('what a subscription’s function makes of a message is pushed; null is settled, and a failure comes again', async () => {
+  const bench = await Bench.open();
+  const pushed: string[] = [];
+  const endpoint = await receiver((push) => {
+    pushed.push(push.text);
+    ack(push);
+  });
+  const code = `let tried = 0;
+    function f(message) {
+      if (message.data === 'hidden') return null;
+      if (message.data === 'second try' && tried++ === 0) throw new Error('not yet');
+      message.data += '!';
+      return message;
+    }`;
+  const messageTransforms = [{ javascriptUdf: { functionName: 'f', code } }];
+  await bench.subscribe({ pushEndpoint: endpoint.url }, { messageTransforms });
+  await bench.publish('hidden', 'first', 'second try', 'last');
+  await bench.passUntil(() => bench.backlog() === 0);
+  expect(pushed.toSorted()).toEqual(['first!', 'last!', 'second try!']);
+});

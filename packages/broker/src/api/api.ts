@@ -1,5 +1,4 @@
 import type { Broker } from '../broker.ts';
-import { Schemas } from '../schema/schemas.ts';
 import type { Json } from '../wire/json.ts';
 import type { Method } from '../wire/wire.ts';
 import { delivering } from './delivering.ts';
@@ -28,14 +27,13 @@ export class Api {
 
   constructor(broker: Broker) {
     this.broker = broker;
-    const keptSchemas = new Schemas(broker.database, () => broker.clock.now());
     this.#rpcs = {
-      ...topics(broker, keptSchemas),
+      ...topics(broker),
       ...subscriptions(broker),
       ...delivering(broker),
       ...snapshots(broker),
-      ...schemas(keptSchemas),
-      ...policies(broker, keptSchemas),
+      ...schemas(broker.schemas),
+      ...policies(broker),
     };
   }
 

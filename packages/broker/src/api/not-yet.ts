@@ -7,12 +7,10 @@ export function notYet(what: string): BrokerError {
 }
 
 const ofTopics: Readonly<Record<string, string>> = {
-  messageTransforms: 'transforming messages (messageTransforms)',
   tags: 'binding tags (tags)',
 };
 
 const ofSubscriptions: Readonly<Record<string, string>> = {
-  messageTransforms: 'transforming messages (messageTransforms)',
   tags: 'binding tags (tags)',
 };
 

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Broker } from '../broker.ts';
 import { BrokerError, badRequest } from '../broker-error.ts';
-import type { Schemas } from '../schema/schemas.ts';
 import type { Json } from '../wire/json.ts';
 
 interface Policy {
@@ -17,13 +16,13 @@ const none: Policy = { etag: 'ACAB' };
  * google.iam.v1.IAMPolicy: policies are kept and given back, and change nothing about who may do what here: whoever reaches
  * the broker may do everything, and `testIamPermissions` says so.
  */
-export function policies(broker: Broker, schemas: Schemas) {
+export function policies(broker: Broker) {
   const check = (resource: string) => {
     const kind = /^projects\/[^/]+\/(\w+)\/[^/]+$/.exec(resource)?.[1];
     if (kind === 'topics') broker.topic(resource);
     else if (kind === 'subscriptions') broker.subscription(resource);
     else if (kind === 'snapshots') broker.snapshots.get(resource);
-    else if (kind === 'schemas') schemas.place(resource);
+    else if (kind === 'schemas') broker.schemas.place(resource);
     else throw badRequest('resource', `"${resource}" names no topic, subscription, snapshot or schema`);
   };
   return {

@@ -28,6 +28,8 @@ interface StreamingPullRequest {
 /** Of one response. Small enough that streams of one subscription share what there is. */
 const messagesAResponse = 100;
 const bytesAResponse = 1_000_000;
+/** Responses whose leases are on their way to the disk, or whose messages are being transformed. */
+const maxPreparing = 16;
 
 /**
  * One StreamingPull, from its first request to its end.
@@ -47,6 +49,7 @@ export class StreamingPull {
   #messages = 0;
   #bytes = 0;
   #isFull = false;
+  #preparing = 0;
   #pumping: NodeJS.Immediate | undefined;
   #closed = false;
 
@@ -142,7 +145,12 @@ export class StreamingPull {
     try {
       // It may have been deleted, detached or given an endpoint meanwhile.
       pulled(this.#broker, subscription.config.name);
-      while (!this.#isFull && this.#messages < this.#maxMessages && this.#bytes < this.#maxBytes) {
+      while (
+        !this.#isFull &&
+        this.#preparing < maxPreparing &&
+        this.#messages < this.#maxMessages &&
+        this.#bytes < this.#maxBytes
+      ) {
         if (!this.#takeSome(subscription)) break;
       }
     } catch (error) {
@@ -170,10 +178,21 @@ export class StreamingPull {
         this.#schedule();
       };
     }
-    // Where the disk would not take the lease, it ended, and its time will come again.
-    if (leases[0]!.written) leases[0]!.written.then(() => this.#send(subscription, leases)).catch(() => {});
-    else this.#send(subscription, leases);
+    const preparing = this.#broker.deliveries.preparing(subscription, leases);
+    if (!preparing) this.#send(subscription, leases);
+    else void this.#sendPrepared(subscription, preparing);
     return true;
+  }
+
+  async #sendPrepared(subscription: SubscriptionState, preparing: Promise<Lease[]>): Promise<void> {
+    this.#preparing++;
+    try {
+      const shown = await preparing;
+      if (shown.length > 0) this.#send(subscription, shown);
+    } catch {
+      // Where the disk would not take the lease, it ended, and its time will come again.
+    }
+    if (this.#preparing-- === maxPreparing) this.#schedule();
   }
 
   #send(subscription: SubscriptionState, leases: readonly Lease[]): void {

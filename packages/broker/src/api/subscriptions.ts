@@ -3,6 +3,7 @@ import type { Broker } from '../broker.ts';
 import { BrokerError, badRequest } from '../broker-error.ts';
 import { checkResourceName } from '../names.ts';
 import { bounds, completedConfig, type PushConfig, type SubscriptionConfig } from '../subscription-config.ts';
+import { activeUdfs, checkTransforms } from '../transform/message-transform.ts';
 import type { Json } from '../wire/json.ts';
 import { messageType } from '../wire/wire.ts';
 import { checkLabels } from './labels.ts';
@@ -32,6 +33,11 @@ const ways = ['bigqueryConfig', 'cloudStorageConfig', 'bigtableConfig'] as const
 
 /** The part of google.pubsub.v1.Subscriber that keeps subscriptions, and Publisher.DetachSubscription. */
 export function subscriptions(broker: Broker) {
+  const checkFunctions = async ({ name, messageTransforms }: SubscriptionConfig) => {
+    const whose = `subscription "${name}"`;
+    checkTransforms(whose, messageTransforms);
+    await broker.transforms.check(whose, activeUdfs(messageTransforms));
+  };
   return {
     async createSubscription(request: SubscriptionConfig): Promise<Json> {
       const { topic = '' } = request;
@@ -39,7 +45,9 @@ export function subscriptions(broker: Broker) {
       // Only over gRPC: in a path there is always a name.
       const name = request.name || `${topic.split('/topics/')[0]}/subscriptions/s-${randomUUID()}`;
       checkResourceName('subscriptions', name);
-      return shown(broker, await broker.createSubscription(checked(broker, { ...request, name })));
+      const config = checked(broker, { ...request, name });
+      await checkFunctions(config);
+      return shown(broker, await broker.createSubscription(config));
     },
 
     async getSubscription({ subscription = '' }): Promise<Json> {
@@ -55,6 +63,8 @@ export function subscriptions(broker: Broker) {
           applyMask(type, { ...kept }, { ...given }, updateMask, changeable) as unknown as SubscriptionConfig,
           kept,
         );
+      // Whatever the mask says: what is sent is to be right.
+      if (given) await checkFunctions(given);
       return shown(broker, await broker.updateSubscription(given?.name ?? '', change));
     },
 
@@ -92,6 +102,7 @@ function checked(broker: Broker, config: SubscriptionConfig, before?: Subscripti
   const { tags, state, topicMessageRetentionDuration, analyticsHubSubscriptionInfo, ...kept } =
     config as SubscriptionConfig & Record<string, unknown>;
   refuseNotYet('subscription', { ...kept, tags });
+  checkTransforms(`subscription "${kept.name}"`, kept.messageTransforms);
   const { name, pushConfig = {} } = kept;
   const exports = ways.filter((way) => kept[way] !== undefined);
   if (exports.length + (pushConfig.pushEndpoint ? 1 : 0) > 1) {

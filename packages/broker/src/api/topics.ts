@@ -1,8 +1,10 @@
 import type { Broker, TopicConfig } from '../broker.ts';
 import { badRequest } from '../broker-error.ts';
+import type { PubsubMessage } from '../log.ts';
+import { checkMessages } from '../message-limits.ts';
 import { checkResourceName } from '../names.ts';
-import type { Schemas } from '../schema/schemas.ts';
 import { bounds, millisecondsOf } from '../subscription-config.ts';
+import { activeUdfs, checkTransforms, type Udf } from '../transform/message-transform.ts';
 import type { Json } from '../wire/json.ts';
 import { messageType } from '../wire/wire.ts';
 import { checkLabels } from './labels.ts';
@@ -22,12 +24,19 @@ const changeable = [
 ];
 
 /** google.pubsub.v1.Publisher, but for DetachSubscription. */
-export function topics(broker: Broker, schemas: Schemas) {
+export function topics(broker: Broker) {
+  const { schemas, transforms } = broker;
   const shown = (config: TopicConfig): Json => ({ ...shownSettings(schemas, config), state: stateOf(config) });
+  const transformedFor = (topic: string, udfs: readonly Udf[], messages: readonly PubsubMessage[]) => {
+    checkMessages(messages);
+    return transforms.publishing(topic, udfs, messages);
+  };
   return {
     async createTopic(request: TopicConfig): Promise<Json> {
       checkResourceName('topics', request.name);
-      return shown(await broker.createTopic(keptSettings(schemas, checked(request))));
+      const config = checked(request);
+      await transforms.check(`topic "${config.name}"`, activeUdfs(config.messageTransforms));
+      return shown(await broker.createTopic(keptSettings(schemas, config)));
     },
 
     async getTopic({ topic = '' }): Promise<Json> {
@@ -41,7 +50,11 @@ export function topics(broker: Broker, schemas: Schemas) {
         const after = applyMask(type, before, { ...topic }, updateMask, changeable) as unknown as TopicConfig;
         return keptSettings(schemas, checked(after), kept);
       };
-      return shown(await broker.updateTopic(topic?.name ?? '', change));
+      // Whatever the mask says: what is sent is to be right.
+      const { name = '', messageTransforms } = topic ?? {};
+      checkTransforms(`topic "${name}"`, messageTransforms);
+      await transforms.check(`topic "${name}"`, activeUdfs(messageTransforms));
+      return shown(await broker.updateTopic(name, change));
     },
 
     async deleteTopic({ topic = '' }): Promise<Json> {
@@ -62,15 +75,20 @@ export function topics(broker: Broker, schemas: Schemas) {
     },
 
     async publish({ topic = '', messages = [] }: { topic?: string; messages?: PublishedMessage[] }): Promise<Json> {
-      const { name, kmsKeyName, schemaSettings } = broker.topic(topic);
+      const { name, kmsKeyName, schemaSettings, messageTransforms } = broker.topic(topic);
       if (kmsKeyName) throw notYet(`topic "${name}": encryption by a key of Cloud KMS (kmsKeyName)`);
       const complete = messages.map(({ data = '', attributes = {}, orderingKey = '' }) => ({
         data,
         attributes,
         ...(orderingKey !== '' && { orderingKey }),
       }));
-      const admitted = schemaSettings ? await schemas.admit(schemaSettings, complete) : complete;
-      return { messageIds: await broker.publish(topic, admitted) };
+      const udfs = activeUdfs(messageTransforms);
+      const transformed = udfs.length > 0 ? await transformedFor(topic, udfs, complete) : complete;
+      const left = transformed.filter((message) => message !== undefined);
+      const admitted = schemaSettings ? await schemas.admit(schemaSettings, left) : left;
+      const ids = left.length === 0 && complete.length > 0 ? [] : await broker.publish(topic, admitted);
+      // One that is filtered out was taken all the same.
+      return { messageIds: transformed.map((message) => (message ? ids.shift()! : broker.newMessageId())) };
     },
   };
 }
@@ -80,6 +98,7 @@ function checked(config: TopicConfig): TopicConfig {
   checkLabels(config.labels);
   const { tags, state, satisfiesPzs, ...kept } = config as TopicConfig & Record<string, unknown>;
   refuseNotYet('topic', { ...kept, tags });
+  checkTransforms(`topic "${kept.name}"`, kept.messageTransforms);
   const { least, most } = bounds.retentionMs;
   const retentionMs = millisecondsOf(kept.messageRetentionDuration);
   if (retentionMs !== undefined && !(retentionMs >= least && retentionMs <= most)) {

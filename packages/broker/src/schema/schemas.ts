@@ -3,7 +3,7 @@ import { BrokerError, badRequest } from '../broker-error.ts';
 import type { Database } from '../database.ts';
 import type { PubsubMessage } from '../log.ts';
 import { checkResourceName } from '../names.ts';
-import { Policies } from '../policies.ts';
+import type { Policies } from '../policies.ts';
 import { type Definition, type Encoding, readDefinition, SchemaError, type SchemaType } from './definition.ts';
 
 /** google.pubsub.v1 Schema: one revision of it. */
@@ -52,6 +52,7 @@ const select = `SELECT schema.id AS number, schema.name, schema.type, schema_rev
  */
 export class Schemas {
   readonly #database: Database;
+  readonly #policies: Policies;
   readonly #now: () => number;
   /** By the revision's number. */
   readonly #understood = new Map<number, Definition>();
@@ -64,9 +65,10 @@ export class Schemas {
      CREATE INDEX schema_revision_by_schema ON schema_revision (schema, id);`,
   ];
 
-  constructor(database: Database, now: () => number) {
+  constructor(database: Database, policies: Policies, now: () => number) {
     database.migrate('schema', Schemas.schema);
     this.#database = database;
+    this.#policies = policies;
     this.#now = now;
   }
 
@@ -158,7 +160,7 @@ export class Schemas {
       const number = this.#numberOf(name);
       this.#database.prepare('DELETE FROM schema WHERE id = ?').run(number);
       this.#database.prepare('DELETE FROM schema_revision WHERE schema = ?').run(number);
-      new Policies(this.#database).forget(name);
+      this.#policies.forget(name);
     });
   }
 

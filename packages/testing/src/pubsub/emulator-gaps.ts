@@ -36,4 +36,5 @@ export const emulatorGaps: ReadonlyMap<number, string> = new Map([
   [38, 'it takes limits in later requests of a stream'],
   [39, 'its exactly-once delivery takes an ack after the deadline'],
   [40, 'it keeps messages for 7 days at most'],
+  [41, 'it keeps transforms, and applies none'],
 ]);

@@ -17,6 +17,7 @@ import { streamingPull } from './streaming-pull.ts';
 import { subscriptions } from './subscriptions.ts';
 import { brokerOverGrpc, brokerOverRest, googlesEmulator } from './targets.ts';
 import { topics } from './topics.ts';
+import { transforms, transformsOnStreams } from './transforms.ts';
 
 // Most of what a case does is to wait.
 vi.setConfig({ maxConcurrency: 60 });
@@ -38,6 +39,8 @@ const subjects = [
   deadLetters,
   exactlyOnceDelivery,
   retention,
+  transforms,
+  transformsOnStreams,
 ];
 
 for (const target of [brokerOverRest, brokerOverGrpc]) {
