@@ -12,6 +12,8 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   dev: async () => (await import('./dev.ts')).measureDev,
   sync: async () => (await import('./sync.ts')).measureSync,
   pubsub: async () => (await import('./pubsub.ts')).measurePubsub,
+  streaming: async () => (await import('./streaming.ts')).measureStreaming,
+  fanout: async () => (await import('./fanout.ts')).measureFanout,
 };
 
 const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick]\n`;

@@ -8,10 +8,12 @@ export interface ReceivedMessage {
 /** A plain client of Pub/Sub v1 over REST, as thin as it can be: what is measured is the server. */
 export class PubsubRest {
   readonly #port: number;
+  readonly #connections: number;
   readonly #agent: Agent;
 
   constructor(port: number, connections: number) {
     this.#port = port;
+    this.#connections = connections;
     this.#agent = new Agent({ keepAlive: true, maxSockets: connections });
   }
 
@@ -33,6 +35,37 @@ export class PubsubRest {
   async acknowledge(subscription: string, messages: readonly ReceivedMessage[]): Promise<void> {
     const ackIds = messages.map(({ ackId }) => ackId);
     await this.call('POST', `${subscription}:acknowledge`, JSON.stringify({ ackIds }));
+  }
+
+  /** Publishes so many messages, a request at a time on each connection. */
+  async publishAll(topic: string, messages: number, { batch, bytes }: { batch: number; bytes: number }): Promise<void> {
+    const body = batchOf(batch, bytes);
+    await this.#onAll(messages, batch, async () => {
+      await this.publish(topic, body);
+      return batch;
+    });
+  }
+
+  /** Pulls and acks so many messages, the same way. */
+  async drain(subscription: string, messages: number, batch: number): Promise<void> {
+    await this.#onAll(messages, batch, async () => {
+      const received = await this.pull(subscription, batch);
+      if (received.length > 0) await this.acknowledge(subscription, received);
+      return received.length;
+    });
+  }
+
+  /** @param once answers how many of a batch it did; the rest is another's */
+  async #onAll(messages: number, batch: number, once: () => Promise<number>): Promise<void> {
+    let left = messages;
+    const worker = async () => {
+      while (left > 0) {
+        left -= batch;
+        const done = await once();
+        left += batch - done;
+      }
+    };
+    await Promise.all(Array.from({ length: this.#connections }, worker));
   }
 
   call(method: string, path: string, body?: string | Buffer): Promise<string> {

@@ -1,10 +1,10 @@
 import type { Measure } from './measurement.ts';
 import { memoryOf } from './proc.ts';
-import { batchOf, PubsubRest } from './pubsub-rest.ts';
+import { PubsubRest } from './pubsub-rest.ts';
 import { PubsubServer } from './pubsub-server.ts';
 import { median } from './quantile.ts';
 import { pause } from './running-host.ts';
-import { megabytes, ms, ratio, table } from './table.ts';
+import { beside, megabytes, ms, table, whole } from './table.ts';
 
 const batch = 100;
 const bytes = 256;
@@ -49,35 +49,13 @@ async function measureServer({ port }: PubsubServer, messages: number, connectio
   const topic = `projects/p/topics/bench-${++names}`;
   const subscription = `projects/p/subscriptions/bench-${names}`;
   await rest.create(topic, subscription);
-  const body = batchOf(batch, bytes);
   const rate = async (work: () => Promise<void>) => {
     const startedAt = performance.now();
     await work();
     return (messages / (performance.now() - startedAt)) * 1000;
   };
-  /** `once` answers how many of a batch it did; the rest is another's. */
-  const inParallel = async (once: () => Promise<number>) => {
-    let left = messages;
-    const worker = async () => {
-      while (left > 0) {
-        left -= batch;
-        const done = await once();
-        left += batch - done;
-      }
-    };
-    await Promise.all(Array.from({ length: connections }, worker));
-  };
-  const publishing = () =>
-    inParallel(async () => {
-      await rest.publish(topic, body);
-      return batch;
-    });
-  const draining = () =>
-    inParallel(async () => {
-      const received = await rest.pull(subscription, batch);
-      if (received.length > 0) await rest.acknowledge(subscription, received);
-      return received.length;
-    });
+  const publishing = () => rest.publishAll(topic, messages, { batch, bytes });
+  const draining = () => rest.drain(subscription, messages, batch);
   const of = `${connections} connection${connections > 1 ? 's' : ''}`;
   const measured = {
     [`publish, ${of}`]: await rate(publishing),
@@ -98,41 +76,17 @@ function report(
   loaded: readonly number[],
   messages: number,
 ): string {
-  const line = (
-    name: string,
-    values: readonly number[],
-    show: (value: number) => string,
-    aim: string,
-    smaller = false,
-  ) => {
-    const [ours, theirs] = values as [number, number | undefined];
-    const shown = [name, show(ours)];
-    if (theirs === undefined) return [...shown, '-', '-', aim];
-    return [...shown, show(theirs), ratio(smaller ? theirs / ours : ours / theirs), aim];
-  };
-  const whole = (value: number) => Math.round(value).toLocaleString('en');
   const kinds = Object.keys(rates.get('dormouse')![0]!);
+  const of = (kind: string) => servers.map(({ name }) => median(rates.get(name)!.map((each) => each[kind]!)));
+  const starts = servers.map(({ startMs }) => startMs);
   return table(
     `Pub/Sub over REST: batches of ${batch} × ${bytes} B, ${messages.toLocaleString('en')} messages a measure, medians; messages/s`,
     [
       ['', 'dormouse', 'emulator', 'ratio', 'aim'],
-      ...kinds.map((kind) =>
-        line(
-          kind,
-          servers.map(({ name }) => median(rates.get(name)!.map((each) => each[kind]!))),
-          whole,
-          '≥ 4 ×',
-        ),
-      ),
-      line(
-        'start to first answer',
-        servers.map(({ startMs }) => startMs),
-        ms,
-        '< 300 ms',
-        true,
-      ),
-      line('memory (RSS), idle', idle, megabytes, '< 90 MB', true),
-      line('memory (RSS), after all', loaded, megabytes, '', true),
+      ...kinds.map((kind) => [kind, ...beside(of(kind), whole), '≥ 4 ×']),
+      ['start to first answer', ...beside(starts, ms, { smallerIsBetter: true }), '< 300 ms'],
+      ['memory (RSS), idle', ...beside(idle, megabytes, { smallerIsBetter: true }), '< 90 MB'],
+      ['memory (RSS), after all', ...beside(loaded, megabytes, { smallerIsBetter: true }), ''],
     ],
     ['Ours syncs to disk before each answer to a publish; the emulator keeps everything in memory.'],
   );

@@ -24,6 +24,21 @@ export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
+/** `12,345` */
+export function whole(value: number): string {
+  return Math.round(value).toLocaleString('en');
+}
+
+/** Cells: ours, theirs, and how much better ours is; where there are none of theirs, dashes. */
+export function beside(
+  [ours, theirs]: readonly number[],
+  show: (value: number) => string,
+  { smallerIsBetter = false } = {},
+): string[] {
+  if (theirs === undefined) return [show(ours!), '-', '-'];
+  return [show(ours!), show(theirs), ratio(smallerIsBetter ? theirs / ours! : ours! / theirs)];
+}
+
 /** Whether an aim is met, and by how much it is not. */
 export function verdict(value: number, aim: number): string {
   if (value <= aim) return 'met';

@@ -11,15 +11,22 @@ export function serveRequests(handle: (request: Request) => Promise<Response>) {
   return async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     try {
       const gone = new AbortController();
-      outgoing.on('close', () => gone.abort());
+      outgoing.on('close', () => {
+        // An abort that nobody needs makes an error with its stack all the same.
+        if (!outgoing.writableFinished) gone.abort();
+      });
       const request = await requestOf(incoming, gone.signal);
       if (typeof request === 'number') {
         outgoing.writeHead(request, { connection: 'close' }).end();
         return;
       }
       const response = await handle(request);
-      const body = response.body === null ? undefined : await response.text();
-      outgoing.writeHead(response.status, Object.fromEntries(response.headers)).end(body);
+      const body = response.body === null ? undefined : Buffer.from(await response.arrayBuffer());
+      outgoing.writeHead(response.status, {
+        ...Object.fromEntries(response.headers),
+        ...(body && { 'content-length': body.length }),
+      });
+      outgoing.end(body);
     } catch {
       // The sender went away, or the handler threw, which it must not: there is nobody to tell here.
       if (outgoing.headersSent) outgoing.destroy();
