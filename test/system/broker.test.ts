@@ -155,6 +155,44 @@ test('a push that hangs holds up Ctrl-C for two seconds, no more', async () => {
   expect(await broker.finished(30_000)).toMatchObject({ code: 0 });
 });
 
+test('`subscriptions` shows how they stand, pauses and resumes one, and `explain` says what became of a message', async () => {
+  const { address } = await start({}, '--memory');
+  const port = ['--port', address.split(':')[1]!];
+  const client = clientOf(address);
+  const [topic] = await client.createTopic('orders');
+  await topic.createSubscription('billing');
+  await topic.createSubscription('abroad', { filter: 'attributes:country' });
+  const messageId = await topic.publishMessage({ data: Buffer.from('told'), orderingKey: '' });
+  await client.close();
+
+  const listed = await dormouse(['subscriptions', ...port]);
+  expect(listed.stdout).toMatch(/^SUBSCRIPTION +STATE +WAITING +OLDEST/);
+  expect(listed.stdout).toMatch(/subscriptions\/abroad +pulled +0 +0 +0\n.*subscriptions\/billing +pulled +1 +\d/);
+  const paused = await dormouse(['subscriptions', 'pause', 'billing', ...port]);
+  expect(paused).toMatchObject({ code: 0, stdout: expect.stringContaining('subscriptions/billing is paused') });
+  const explained = await dormouse(['explain', messageId, ...port]);
+  expect(explained.stdout).toMatch(/^message \d+ of projects\/shop\/topics\/orders, published /);
+  expect(explained.stdout).toContain('filtered out: its attributes do not fit attributes:country');
+  expect(explained.stdout).toContain('waiting: the subscription is paused');
+  await dormouse(['subscriptions', 'resume', 'projects/shop/subscriptions/billing', ...port]);
+  const environment = { PUBSUB_EMULATOR_HOST: address };
+  const asJson = await dormouse(['explain', messageId, '--json'], { folder, environment });
+  expect(JSON.parse(asJson.stdout)).toMatchObject({ messageId, subscriptions: [{}, { because: 'nobody pulls' }] });
+
+  for (const [args, because] of [
+    [['explain', '17', ...port], 'there is no message "17" in the log'],
+    [['explain', ...port], 'explain needs the id of a message'],
+    [['explain', '17', '--port', '1'], 'no broker answers at http://127.0.0.1:1'],
+    [['explain', '17', '--data', join(folder, 'none')], 'name a broker with --port N'],
+    [['subscriptions', 'pause', 'nobody', ...port], 'there is no subscription "nobody"'],
+    [['subscriptions', 'forget', 'billing', ...port], '"forget" is no action of a broker alone'],
+  ] as const) {
+    const { code, stderr } = await dormouse(args);
+    expect({ args, code, stderr }).toEqual({ args, code: 1, stderr: expect.stringContaining(because) });
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  }
+});
+
 test('a mistake is one clear line', async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));

@@ -26,7 +26,9 @@ test('the system’s broker pushes to an endpoint elsewhere, over a restart; key
   const call = async (method: string, path: string, body: object) => {
     const headers = { authorization: `Bearer ${system.host.token}`, 'content-type': 'application/json' };
     const url = `${system.brokerUrl}/v1/projects/other/${path}`;
-    expect((await fetch(url, { method, headers, body: JSON.stringify(body) })).status).toBe(200);
+    const response = await fetch(url, { method, headers, body: JSON.stringify(body) });
+    expect(response.status).toBe(200);
+    return (await response.json()) as { messageIds: [string] };
   };
   await call('PUT', 'topics/news', {});
   await call('PUT', 'subscriptions/reader', {
@@ -37,11 +39,20 @@ test('the system’s broker pushes to an endpoint elsewhere, over a restart; key
   await until('the message is pushed twice', () => pushed.length === 2);
   await system.stop();
   system = await RunningSystem.ofThisTest({ args, data: system.data });
-  await call('POST', 'topics/news:publish', { messages: [{ data: Buffer.from('two').toString('base64') }] });
+  const { messageIds } = await call('POST', 'topics/news:publish', {
+    messages: [{ data: Buffer.from('two').toString('base64') }],
+  });
   await until('the second message is pushed', () => pushed.length === 3);
   expect(pushed.map(({ text }) => text)).toEqual(['one', 'one', 'two']);
 
-  expect((await fetch(`${system.brokerUrl}/v1/projects/other/topics`)).status).toBe(401);
+  const told = async () => (await system.run(['explain', messageIds[0]])).stdout;
+  await until('its ack is on record', async () =>
+    /reader\n +acked: it was acked \(at .*, 1 delivery\)/.test(await told()),
+  );
+
+  for (const path of ['v1/projects/other/topics', 'admin/subscriptions']) {
+    expect((await fetch(`${system.brokerUrl}/${path}`)).status).toBe(401);
+  }
   const keys = createRemoteJWKSet(new URL(`${system.brokerUrl}/oauth2/v3/certs`));
   for (const { token } of pushed) {
     await jwtVerify(token, keys, { issuer: 'https://accounts.google.com', audience: pushEndpoint });

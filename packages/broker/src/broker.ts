@@ -7,6 +7,7 @@ import { Log, type PubsubMessage } from './log.ts';
 import { checkMessages } from './message-limits.ts';
 import { checkResourceName } from './names.ts';
 import { Policies } from './policies.ts';
+import type { PushState } from './push.ts';
 import { type SchemaSettings, Schemas } from './schema/schemas.ts';
 import { Snapshots } from './snapshots.ts';
 import { SubscriptionState } from './subscription.ts';
@@ -79,6 +80,8 @@ export class Broker {
 
   /** A subscription was deleted or detached: it offers nothing any more. */
   onEnded: (subscription: SubscriptionState) => void = () => {};
+  /** How the pushes of a subscription go, as whoever pushes knows; undefined where nobody does. */
+  pushStateOf: (subscription: SubscriptionState) => PushState | undefined = () => undefined;
 
   static readonly schema = [
     `CREATE TABLE topic (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, config TEXT NOT NULL) STRICT;
@@ -141,8 +144,18 @@ export class Broker {
     }
   }
 
+  /** For what looks into its tables. */
+  get database(): Database {
+    return this.#database;
+  }
+
   get clock(): BrokerClock {
     return this.#clock;
+  }
+
+  /** Who pulls is given nothing, and nothing is pushed, until it is resumed; acks and nacks of what is out count. */
+  async pause(name: string, paused: boolean): Promise<void> {
+    await this.updateSubscription(name, ({ paused: _before, ...config }) => (paused ? { ...config, paused } : config));
   }
 
   get topics(): TopicConfig[] {
@@ -155,6 +168,10 @@ export class Broker {
 
   topic(name: string): TopicConfig {
     return this.#topicState(name).config;
+  }
+
+  topicId(name: string): number {
+    return this.#topicState(name).id;
   }
 
   /** What is subscribed to a topic; what is detached is not. */
@@ -249,7 +266,7 @@ export class Broker {
         .run(JSON.stringify(config), subscription.id);
       this.#database.afterSync(() => {
         subscription.config = config;
-        this.deliveries.tell(subscription);
+        this.deliveries.begin(subscription);
       });
       return config;
     });

@@ -2,6 +2,7 @@ import type { BrokerClock } from './broker.ts';
 import type { Database } from './database.ts';
 import { deadLetterOf } from './dead-letter.ts';
 import type { PubsubMessage } from './log.ts';
+import { Settlements } from './settlements.ts';
 import type { Lease, SubscriptionState, Wanted } from './subscription.ts';
 import { bounds } from './subscription-config.ts';
 import { activeUdfs, type Udf } from './transform/message-transform.ts';
@@ -19,8 +20,8 @@ export interface DeliveriesOptions {
   readonly subscriptions: () => Iterable<SubscriptionState>;
   readonly transforms: Transforms;
   readonly hasTopic: (name: string) => boolean;
-  /** Only inside a write: publishes in its transaction. */
-  readonly append: (topic: string, message: PubsubMessage) => void;
+  /** Only inside a write: publishes in its transaction, and answers the message's id. */
+  readonly append: (topic: string, message: PubsubMessage) => string;
   /** Something was settled for good. */
   readonly onSettled: () => void;
 }
@@ -45,6 +46,7 @@ export class Deliveries {
   readonly #alarms = new Map<SubscriptionState, { readonly at: number; readonly cancel: () => void }>();
   /** Subscriptions that are asked again in the next turn of the loop. */
   readonly #asking = new Set<SubscriptionState>();
+  readonly settlements = new Settlements();
   #flushing = false;
   #closed = false;
 
@@ -89,8 +91,10 @@ export class Deliveries {
 
   /** False where the lease is gone. Written down with the next group, soon after. */
   ack(subscription: SubscriptionState, position: number): boolean {
-    const held = subscription.ack(position);
-    if (held && !this.#flushing) {
+    const lease = subscription.leases.get(position);
+    if (!lease || !subscription.ack(position)) return false;
+    this.settlements.note(subscription, lease, this.#clock.now());
+    if (!this.#flushing) {
       this.#flushing = true;
       this.#database
         .write(() => {
@@ -103,8 +107,8 @@ export class Deliveries {
           this.#flushing = false;
         });
     }
-    if (held && subscription.config.enableMessageOrdering) this.#askSoon(subscription);
-    return held;
+    if (subscription.config.enableMessageOrdering) this.#askSoon(subscription);
+    return true;
   }
 
   /** Acks that are durable when they are answered, and hold for good. Answers those whose lease was gone, which are not acked. */
@@ -125,6 +129,7 @@ export class Deliveries {
         subscription.flush();
         return gone;
       });
+      for (const lease of acked) this.settlements.note(subscription, lease, this.#clock.now());
       this.#options.onSettled();
       if (subscription.config.enableMessageOrdering) this.#askSoon(subscription);
       return gone;
@@ -320,26 +325,24 @@ export class Deliveries {
 
   /** Waits out its backoff, or has failed as often as its policy allows and goes to the dead-letter topic in the same write. */
   async #setAside(subscription: SubscriptionState, leases: readonly Lease[], died = false): Promise<void> {
-    const forwarded: Lease[] = [];
+    const forwarded = new Map<Lease, string>();
     try {
       await this.#database.write(() => {
         for (const lease of leases) {
           if (!this.#isSpent(subscription, lease.attempt)) subscription.nack(lease, this.time, died);
           else if (subscription.leases.get(lease.message.position) === lease && !lease.acking) {
-            this.#options.append(
-              subscription.config.deadLetterPolicy!.deadLetterTopic!,
-              deadLetterOf(subscription.config, lease),
-            );
+            const topic = subscription.config.deadLetterPolicy!.deadLetterTopic!;
+            forwarded.set(lease, this.#options.append(topic, deadLetterOf(subscription.config, lease)));
             subscription.ackNow(lease);
-            forwarded.push(lease);
           }
         }
-        if (forwarded.length > 0) subscription.flush();
+        if (forwarded.size > 0) subscription.flush();
       });
     } catch (error) {
-      for (const lease of forwarded) subscription.undoAck(lease);
+      for (const lease of forwarded.keys()) subscription.undoAck(lease);
       throw error;
     }
+    for (const [lease, id] of forwarded) this.settlements.note(subscription, lease, this.#clock.now(), id);
     this.#setAlarm(subscription, nextDueAt(subscription));
     if (subscription.waiting.size > 0 && this.available(subscription)) this.tell(subscription);
   }
@@ -380,9 +383,9 @@ function partition<T>(all: readonly T[], test: (each: T) => boolean): [T[], T[]]
   return [yes, no];
 }
 
-/** When the next backoff ends; not while there is something to lease already. */
-function nextDueAt({ hasCandidates, nextDueAt }: SubscriptionState): number {
-  return hasCandidates ? Number.POSITIVE_INFINITY : nextDueAt;
+/** When the next backoff ends; not while there is something to lease already, or nothing is given out. */
+function nextDueAt({ config, hasCandidates, nextDueAt }: SubscriptionState): number {
+  return hasCandidates || config.paused ? Number.POSITIVE_INFINITY : nextDueAt;
 }
 
 function earliest(subscription: SubscriptionState): number {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseFilter } from './filter.ts';
+import { failingClause, parseFilter } from './filter.ts';
 
 test.each([
   ['attributes:a', { a: '' }, true],
@@ -48,4 +48,19 @@ test.each([
   [`attributes:${'a'.repeat(246)}`, /257 bytes; at most 256/],
 ])('%s is refused, with the place and what was expected', (filter, message) => {
   expect(() => parseFilter(filter)).toThrow(message);
+});
+
+test.each([
+  ['attributes.a = "x" AND (attributes:b OR attributes:c)', { a: 'x' }, 'attributes:b OR attributes:c'],
+  ['attributes.a = "x" AND (attributes:b OR attributes:c)', { b: '' }, 'attributes.a = "x"'],
+  [
+    'NOT attributes:a AND (attributes:b AND  -hasPrefix(attributes."b", "q"))',
+    { b: 'qu' },
+    '-hasPrefix(attributes."b", "q")',
+  ],
+  ['(attributes:a)', {}, 'attributes:a'],
+  ['attributes:a', { a: '' }, undefined],
+  ['', {}, undefined],
+])('%s leaves out %j by %s', (filter, attributes, clause) => {
+  expect(failingClause(parseFilter(filter), attributes as Record<string, string>)).toBe(clause);
 });

@@ -3,7 +3,13 @@
  * "p")`, `NOT` or `-`, `AND`, `OR`, parentheses. `AND` and `OR` need parentheses to mix. At most 256 bytes.
  * Source: cloud.google.com/pubsub/docs/subscription-message-filter.
  */
-export type Filter = (attributes: Readonly<Record<string, string>>) => boolean;
+export interface Filter {
+  (attributes: Readonly<Record<string, string>>): boolean;
+  /** As it was written. */
+  readonly text: string;
+  /** Of an AND: what must all hold. */
+  readonly all?: readonly Filter[];
+}
 
 const maxFilterBytes = 256;
 
@@ -12,11 +18,21 @@ export function parseFilter(text: string): Filter {
   if (Buffer.byteLength(text) > maxFilterBytes) {
     throw new FilterError(`the filter has ${Buffer.byteLength(text)} bytes; at most ${maxFilterBytes} are allowed`);
   }
-  if (text.trim() === '') return () => true;
+  if (text.trim() === '') return Object.assign(() => true, { text });
   const parser = new Parser(text);
   const filter = parser.expression();
   parser.end();
   return filter;
+}
+
+/** The smallest part of a filter by which it leaves a message out; undefined where it does not. */
+export function failingClause(filter: Filter, attributes: Readonly<Record<string, string>>): string | undefined {
+  if (filter(attributes)) return undefined;
+  for (const each of filter.all ?? []) {
+    const failing = failingClause(each, attributes);
+    if (failing !== undefined) return failing;
+  }
+  return filter.text;
 }
 
 export class FilterError extends Error {
@@ -27,17 +43,23 @@ interface Token {
   readonly kind: 'word' | 'string' | 'symbol' | 'end';
   readonly text: string;
   readonly at: number;
+  readonly end: number;
 }
 
+type Matches = (attributes: Readonly<Record<string, string>>) => boolean;
+
 class Parser {
+  readonly #text: string;
   readonly #tokens: readonly Token[];
   #next = 0;
 
   constructor(text: string) {
+    this.#text = text;
     this.#tokens = tokenize(text);
   }
 
   expression(): Filter {
+    const from = this.#next;
     const terms = [this.#term()];
     const operator = this.#peek().text;
     if (operator !== 'AND' && operator !== 'OR') return terms[0]!;
@@ -47,8 +69,11 @@ class Parser {
       throw new FilterError(`at ${other.at}: AND and OR cannot be mixed without parentheses`);
     }
     return operator === 'AND'
-      ? (attributes) => terms.every((term) => term(attributes))
-      : (attributes) => terms.some((term) => term(attributes));
+      ? Object.assign(
+          this.#since(from, (attributes) => terms.every((term) => term(attributes))),
+          { all: terms },
+        )
+      : this.#since(from, (attributes) => terms.some((term) => term(attributes)));
   }
 
   end(): void {
@@ -56,14 +81,26 @@ class Parser {
   }
 
   #term(): Filter {
-    if (this.#take('NOT') || this.#take('-')) {
-      const inner = this.#term();
-      return (attributes) => !inner(attributes);
-    }
+    const from = this.#next;
     if (this.#take('(')) {
       const inner = this.expression();
       this.#expect(')');
       return inner;
+    }
+    return this.#since(from, this.#simple());
+  }
+
+  /** What was parsed from a token on. */
+  #since(from: number, matches: Matches): Filter {
+    return Object.assign(matches, {
+      text: this.#text.slice(this.#tokens[from]!.at, this.#tokens[this.#next - 1]!.end),
+    });
+  }
+
+  #simple(): Matches {
+    if (this.#take('NOT') || this.#take('-')) {
+      const inner = this.#term();
+      return (attributes) => !inner(attributes);
     }
     if (this.#take('hasPrefix')) return this.#prefix();
     this.#expect('attributes', 'attributes, hasPrefix, NOT or (');
@@ -82,7 +119,7 @@ class Parser {
     return (attributes) => !Object.hasOwn(attributes, key) || attributes[key] !== value;
   }
 
-  #prefix(): Filter {
+  #prefix(): Matches {
     this.#expect('(');
     this.#expect('attributes');
     this.#expect('.');
@@ -149,10 +186,11 @@ function tokenize(text: string): Token[] {
     const string = match(quoted);
     const found = string ?? match(word) ?? match(symbol);
     if (!found) throw new FilterError(`at ${at}: "${text[at]}" does not belong here`);
-    if (string) tokens.push({ kind: 'string', text: string[1]!.replace(/\\(.)/g, '$1'), at });
-    else tokens.push({ kind: /^[A-Za-z_]/.test(found[0]) ? 'word' : 'symbol', text: found[0], at });
-    at += found[0].length;
+    const end = at + found[0].length;
+    if (string) tokens.push({ kind: 'string', text: string[1]!.replace(/\\(.)/g, '$1'), at, end });
+    else tokens.push({ kind: /^[A-Za-z_]/.test(found[0]) ? 'word' : 'symbol', text: found[0], at, end });
+    at = end;
   }
-  tokens.push({ kind: 'end', text: '', at });
+  tokens.push({ kind: 'end', text: '', at, end: at });
   return tokens;
 }

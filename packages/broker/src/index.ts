@@ -1,3 +1,5 @@
+export type { Explanation, Fate } from './admin/explain.ts';
+export type { SubscriptionView } from './admin/subscription-view.ts';
 export { type Backlog, backlogsOf } from './backlog.ts';
 export { Broker, type BrokerClock, type TopicConfig } from './broker.ts';
 export { BrokerError } from './broker-error.ts';

@@ -79,6 +79,11 @@ class PushEndpointTarget implements PushTarget {
     return this.#window.size;
   }
 
+  get pausedUntil(): number | undefined {
+    const leftMs = this.#window.resumesAt - this.#clock.steady();
+    return leftMs > 0 ? Math.ceil(this.#clock.now() + leftMs) : undefined;
+  }
+
   take(): PushSlot | undefined {
     const now = this.#clock.steady();
     const place = this.#window.take(now);

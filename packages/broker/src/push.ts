@@ -45,6 +45,20 @@ export interface PushTarget {
   onFree: () => void;
   /** No subscription is pushed to it any more. */
   forget?(): void;
+  /** Nothing is taken before; epoch milliseconds. Default: now. */
+  readonly pausedUntil?: number | undefined;
+}
+
+/** How the pushes of a subscription go. Times in epoch milliseconds. */
+export interface PushState {
+  readonly endpoint: string;
+  /** How many may be outstanding. */
+  readonly window: number;
+  readonly outstanding: number;
+  /** Nothing is pushed before. */
+  readonly pausedUntil: number | undefined;
+  /** The last that was not acked, since the last that was. */
+  readonly failure: { readonly at: number; readonly reason: string } | undefined;
 }
 
 export interface PushOptions {
@@ -63,6 +77,14 @@ export interface PushOptions {
 
 /** The first death was in company: so many more, and it is the message's doing. */
 const deathsAlone = 3;
+
+/** Where a subscription goes. */
+interface Route {
+  readonly endpoint: string;
+  readonly shared: Shared;
+  outstanding: number;
+  failure: PushState['failure'];
+}
 
 /** A target, and who shares it. */
 interface Shared {
@@ -88,7 +110,7 @@ export class PushDispatcher {
   readonly #options: PushOptions;
   readonly #shared = new Map<PushTarget, Shared>();
   /** Of each subscription with an endpoint that is served. */
-  readonly #routes = new Map<SubscriptionState, { readonly endpoint: string; readonly shared: Shared }>();
+  readonly #routes = new Map<SubscriptionState, Route>();
   readonly #inFlight = new Set<Promise<void>>();
   #stopped = false;
 
@@ -97,6 +119,7 @@ export class PushDispatcher {
     this.#options = options;
     broker.deliveries.onAvailable = (subscription) => this.add(subscription);
     broker.onEnded = (subscription) => this.#forget(subscription);
+    broker.pushStateOf = (subscription) => this.#stateOf(subscription);
   }
 
   /** Pushes what a subscription has for its endpoint, from now on. Nothing happens while it has none. */
@@ -132,9 +155,16 @@ export class PushDispatcher {
       held: new Map<string, number>(),
     };
     this.#shared.set(target, shared);
-    this.#routes.set(subscription, { endpoint, shared });
+    this.#routes.set(subscription, { endpoint, shared, outstanding: 0, failure: undefined });
     shared.sharing.push(subscription);
     target.onFree = () => this.#pumpAll(shared.sharing);
+  }
+
+  #stateOf(subscription: SubscriptionState): PushState | undefined {
+    const route = this.#routes.get(subscription);
+    if (!route) return undefined;
+    const { endpoint, shared, outstanding, failure } = route;
+    return { endpoint, window: shared.target.slots, outstanding, pausedUntil: shared.target.pausedUntil, failure };
   }
 
   /** What is under way to its endpoint is finished. */
@@ -184,8 +214,10 @@ export class PushDispatcher {
     if (!lease) return false;
     const { lane } = lease;
     held.set(lane, (held.get(lane) ?? 0) + 1);
-    const work = this.#push(subscription, slot, lease).finally(() => {
+    route.outstanding++;
+    const work = this.#push(subscription, route, slot, lease).finally(() => {
       this.#inFlight.delete(work);
+      route.outstanding--;
       const hadItsShare = !this.#share(route.shared)(lane);
       const left = held.get(lane)! - 1;
       if (left > 0) held.set(lane, left);
@@ -203,9 +235,10 @@ export class PushDispatcher {
     return (lane) => (held.get(lane) ?? 0) < most;
   }
 
-  async #push(subscription: SubscriptionState, slot: PushSlot, lease: Lease): Promise<void> {
+  async #push(subscription: SubscriptionState, route: Route, slot: PushSlot, lease: Lease): Promise<void> {
     const outcome = await this.#outcome(subscription, slot, lease);
     const { position } = lease.message;
+    route.failure = outcome.acked ? undefined : { at: this.#broker.clock.now(), reason: outcome.reason };
     // Expired, sought or deleted meanwhile: what became of it says nothing about a later lease of the same message.
     if (subscription.leases.get(position) !== lease) return;
     if (outcome.acked || (await this.#isDeadly(subscription, lease, outcome)))

@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { admin, isAdmin } from './admin/admin.ts';
 import { Api } from './api/api.ts';
 import type { Broker } from './broker.ts';
 import { BrokerError, badRequest, brokerErrorOf } from './broker-error.ts';
@@ -24,6 +25,7 @@ export function createRestApi(broker: Broker, { signer }: RestOptions = {}): (re
       refuseBrowsers(request);
       if (signer && isOpenid(request)) return await answerOpenid(signer, request);
       const url = new URL(request.url);
+      if (isAdmin(url.pathname)) return Response.json(await admin(broker, request.method, url.pathname));
       const route = routeOf(request.method, url.pathname);
       const call = { signal: request.signal };
       const answer = await api.call(route.method, await readRequest(request, route, url.searchParams), call);

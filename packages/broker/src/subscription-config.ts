@@ -20,6 +20,8 @@ export interface SubscriptionConfig {
   readonly expirationPolicy?: { readonly ttl?: string };
   readonly messageTransforms?: readonly MessageTransform[];
   readonly detached?: boolean;
+  /** Nobody is given anything. Not of Pub/Sub, and not shown by it. */
+  readonly paused?: boolean;
   readonly bigqueryConfig?: unknown;
   readonly cloudStorageConfig?: unknown;
   readonly bigtableConfig?: unknown;

@@ -159,6 +159,15 @@ export class SubscriptionState {
     return this.#cursor;
   }
 
+  get filter(): Filter {
+    return this.#filter;
+  }
+
+  /** Messages published before are gone from it. */
+  get retainedSince(): number {
+    return this.#retainedSince(this.config);
+  }
+
   /** Something can be leased without another look into the log. */
   get hasCandidates(): boolean {
     return this.#suspects.length > 0 || [...this.#lanes.values()].some(({ candidates }) => candidates.length > 0);
@@ -194,12 +203,14 @@ export class SubscriptionState {
 
   /** Nothing was found yet, and not everything was looked at: ask again in another turn of the loop. */
   get isLooking(): boolean {
-    return !this.hasCandidates && [...this.#lanes.values()].some(({ head }) => head < this.#log.end);
+    return (
+      !this.config.paused && !this.hasCandidates && [...this.#lanes.values()].some(({ head }) => head < this.#log.end)
+    );
   }
 
   /** Whether something can be leased now. */
   available(now: number, { of = 'any', mayTake }: Wanted = {}): boolean {
-    if (this.#seeking) return false;
+    if (this.#seeking || this.config.paused) return false;
     this.#recall(now);
     if (of !== 'company' && this.#suspects.length > 0) return true;
     return of !== 'suspects' && this.#next(mayTake) !== undefined;
@@ -209,7 +220,7 @@ export class SubscriptionState {
   lease(max: number, now: number, durationMs: number, wanted: Wanted = {}): Lease[] {
     const { of = 'any', mayTake, maxBytes = Number.POSITIVE_INFINITY, runs = false } = wanted;
     const leases: Lease[] = [];
-    if (this.#seeking) return leases;
+    if (this.#seeking || this.config.paused) return leases;
     const since = this.#retainedSince(this.config);
     const inRuns = runs && !this.writesLeases;
     let bytes = 0;

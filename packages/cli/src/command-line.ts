@@ -32,6 +32,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   services: async () => (await import('./services.ts')).services,
   topics: async () => (await import('./topics.ts')).topics,
   subscriptions: async () => (await import('./subscriptions.ts')).subscriptions,
+  explain: async () => (await import('./explain.ts')).explain,
   broker: async () => (await import('./broker.ts')).broker,
   backup: async () => (await import('./backup.ts')).backup,
   restore: async () => (await import('./restore.ts')).restore,

@@ -194,7 +194,8 @@ export class Host {
       ),
     });
     const { port, url } = front;
-    const announce = () => directory.announce({ pid: process.pid, port, url, token: admin.text });
+    const brokerUrl = `http://127.0.0.1:${platform.brokerPort}`;
+    const announce = () => directory.announce({ pid: process.pid, port, url, brokerUrl, token: admin.text });
     front.serve(app.fetch as (request: Request) => Promise<Response>);
     const isNew = directory.isNew;
     announce();

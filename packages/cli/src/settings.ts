@@ -23,6 +23,18 @@ export const consoleOptions = {
   tenant: { type: 'string', value: 'T', description: 'act for one tenant only (the house’s token acts for all)' },
 } as const satisfies Record<string, OptionSpec>;
 
+/** Of every command that speaks to a broker itself. */
+export const brokerOptions = {
+  port: {
+    type: 'string',
+    value: 'N',
+    description: 'of a `dormouse broker` (default: that of the running system, or PUBSUB_EMULATOR_HOST)',
+  },
+  data: dataOption,
+  json: jsonOption,
+  token: consoleOptions.token,
+} as const satisfies Record<string, OptionSpec>;
+
 export const hostOptions = {
   data: dataOption,
   idle: { type: 'string', value: 'DURATION', description: 'how long a service stays awake without work (default 10s)' },

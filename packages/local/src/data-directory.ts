@@ -23,6 +23,8 @@ export interface HostFile {
   readonly port: number;
   /** Where this machine's processes reach it. */
   readonly url: string;
+  /** Where its broker is. */
+  readonly brokerUrl: string;
   /** The first admin token, until it is revoked. */
   readonly token?: string | undefined;
 }

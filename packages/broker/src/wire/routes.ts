@@ -47,7 +47,8 @@ function ruleOf(method: Method, path: string, body: string | undefined): Rule {
   return { method, body, pattern: new RegExp(`^${pattern}$`), variables };
 }
 
-function decoded(text: string): string {
+/** @throws BrokerError INVALID_ARGUMENT */
+export function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch (cause) {
