@@ -22,6 +22,7 @@ const commands = [
   'restore',
   'doctor',
   'reset',
+  'verify',
 ];
 const folder = temporaryFolder();
 

@@ -46,7 +46,7 @@ export {
 } from './log.ts';
 export type { Logger } from './logger.ts';
 export { checkName } from './name.ts';
-export { difference, type PatchOperation } from './patch.ts';
+export { applyPatch, difference, type PatchOperation } from './patch.ts';
 export { PubsubClient, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export { redacted, redactedFacts } from './redact.ts';

@@ -1,29 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { difference, type PatchOperation } from './patch.ts';
+import { applyPatch, difference } from './patch.ts';
 
 type Json = Record<string, unknown>;
-
-/** RFC 6902 as it is written, for the three operations a difference uses. */
-function apply(document: Json | null, patch: readonly PatchOperation[]): Json | null {
-  let result: unknown = structuredClone(document);
-  for (const operation of patch) {
-    if (operation.path === '') {
-      result = operation.op === 'remove' ? null : operation.value;
-      continue;
-    }
-    const tokens = operation.path
-      .slice(1)
-      .split('/')
-      .map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'));
-    const last = tokens.pop()!;
-    const parent = tokens.reduce((at, token) => (at as Json)[token], result) as Json;
-    if (operation.op !== 'add' && !Object.hasOwn(parent, last)) throw new Error(`nothing at ${operation.path}`);
-    if (operation.op === 'remove') delete parent[last];
-    else parent[last] = operation.value;
-  }
-  return result as Json | null;
-}
 
 const key = fc.constantFrom('a', 'b', 'c/d', 'e~f', '~1', '');
 const value = fc.letrec((tie) => ({
@@ -40,10 +19,17 @@ const document = fc.option(value.object as fc.Arbitrary<Json>);
 test('property: the difference, applied, turns one document into the other', () => {
   fc.assert(
     fc.property(document, document, (before, after) => {
-      expect(apply(before, difference(before, after))).toEqual(after);
+      expect(applyPatch(before, difference(before, after))).toEqual(after);
     }),
     { numRuns: 2_000 },
   );
+});
+
+test.each([
+  ['remove', '/b'],
+  ['replace', '/a/b/c'],
+] as const)('a patch that would %s what is not there is refused', (op, path) => {
+  expect(() => applyPatch({ a: { b: 1 } }, [{ op, path, value: 1 }])).toThrow(`there is nothing at ${path}`);
 });
 
 test('property: a document does not differ from itself', () => {

@@ -15,6 +15,26 @@ export function difference(before: Json | null, after: Json | null): PatchOperat
   return operations;
 }
 
+/** The document that a patch makes of one. @throws Error where it takes away or replaces what is not there */
+export function applyPatch(document: Json | null, patch: readonly PatchOperation[]): Json | null {
+  let result: unknown = structuredClone(document);
+  for (const operation of patch) {
+    if (operation.path === '') {
+      result = operation.op === 'remove' ? null : structuredClone(operation.value);
+      continue;
+    }
+    const tokens = operation.path.slice(1).split('/').map(unescapeToken);
+    const last = tokens.pop()!;
+    const parent = tokens.reduce((at, token) => (isObject(at) ? at[token] : undefined), result);
+    if (!isObject(parent) || (operation.op !== 'add' && !Object.hasOwn(parent, last))) {
+      throw new Error(`there is nothing at ${operation.path}`);
+    }
+    if (operation.op === 'remove') delete parent[last];
+    else parent[last] = structuredClone(operation.value);
+  }
+  return result as Json | null;
+}
+
 function compare(before: Json, after: Json, path: string, operations: PatchOperation[]): void {
   for (const key of Object.keys(before)) {
     if (after[key] === undefined) operations.push({ op: 'remove', path: `${path}/${escapeToken(key)}` });
@@ -35,4 +55,8 @@ function isObject(value: unknown): value is Json {
 
 function escapeToken(key: string): string {
   return key.replaceAll('~', '~0').replaceAll('/', '~1');
+}
+
+function unescapeToken(token: string): string {
+  return token.replaceAll('~1', '/').replaceAll('~0', '~');
 }

@@ -1,52 +1,118 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { chainHash, firstHash } from '@dormouse/core';
+import { isDeepStrictEqual } from 'node:util';
+import {
+  applyPatch,
+  chainHash,
+  difference,
+  type EntryDraft,
+  firstHash,
+  type Ref,
+  workflowOf,
+  workflows,
+} from '@dormouse/core';
 
-export interface BrokenChain {
+/** What the log says of one document, computed anew. */
+export interface Chain {
   /** The document whose chain it is. */
-  readonly chain: string;
-  readonly problem: string;
+  readonly chain: Ref;
+  readonly entries: number;
+  /** The first thing that is wrong with it; undefined where it holds. */
+  readonly problem?: string;
 }
 
 interface Head {
-  readonly chain: string;
   readonly seq: number;
   readonly hash: string;
 }
 
 interface ChainedEntry extends Head {
+  readonly chain: Ref;
   readonly at: number;
   readonly body: string;
 }
 
+interface Folded extends Head {
+  readonly document: Record<string, unknown> | null;
+  readonly problem?: string;
+}
+
 /**
- * Computes the hash chain of every document anew, from its first entry to its head.
- * @returns how many chains there are, and the first thing wrong with each that does not hold
+ * Goes through the log from its first entry on, workflow by workflow: each entry must have the hash that its content and the
+ * entry before it give, the last must be the head, and all changes together must give the document as it is.
+ * @param workflow only this one and what is below it. Default: all
  */
-export function verifyChains(database: DatabaseSync): { readonly chains: number; readonly broken: BrokenChain[] } {
-  const reached = new Map<string, Pick<Head, 'seq' | 'hash'>>();
-  const broken = new Map<string, string>();
-  const entries = database
-    .prepare('SELECT chain, seq, hash, at, body FROM entry WHERE chain IS NOT NULL ORDER BY position')
-    .iterate() as Iterable<unknown> as Iterable<ChainedEntry>;
-  for (const { chain, seq, hash, at, body } of entries) {
-    const before = reached.get(chain) ?? { seq: 0, hash: firstHash };
-    if (!broken.has(chain)) {
-      if (seq !== before.seq + 1) broken.set(chain, `entry ${before.seq + 1} is missing`);
-      else if (chainHash(before.hash, seq, at, body) !== hash) broken.set(chain, `entry ${seq} was changed`);
+export function* verifiedChains(database: DatabaseSync, workflow?: Ref): Generator<Chain> {
+  const entriesOf = database.prepare(
+    'SELECT chain, seq, hash, at, body FROM entry WHERE workflow IS ? AND chain IS NOT NULL ORDER BY position',
+  );
+  const documentOf = database.prepare('SELECT data FROM document WHERE ref = ?');
+  for (const [of, heads] of headsByWorkflow(database, workflow)) {
+    const chains = new Map<Ref, Folded>();
+    for (const entry of entriesOf.iterate(of) as Iterable<unknown> as Iterable<ChainedEntry>) {
+      chains.set(entry.chain, next(chains.get(entry.chain), entry));
     }
-    reached.set(chain, { seq, hash });
-  }
-  const heads = database.prepare('SELECT chain, seq, hash FROM head').all() as unknown as Head[];
-  for (const { chain, seq, hash } of heads) {
-    const last = reached.get(chain);
-    reached.delete(chain);
-    if (!broken.has(chain) && (last?.seq !== seq || last.hash !== hash)) {
-      broken.set(chain, `its head is entry ${seq}, its last entry ${last?.seq ?? 'missing'}`);
+    for (const [chain, { seq }] of heads) {
+      if (!chains.has(chain))
+        yield { chain, entries: 0, problem: `its head is entry ${seq}, its last entry is missing` };
+    }
+    for (const [chain, folded] of chains) {
+      const row = documentOf.get(chain);
+      const document = row ? JSON.parse(row.data as string) : null;
+      const problem = folded.problem ?? headProblem(folded, heads.get(chain)) ?? documentProblem(folded, document);
+      yield { chain, entries: folded.seq, ...(problem !== undefined && { problem }) };
+    }
+    // Only of a workflow itself: below it there may be personal documents, which no log holds.
+    if (of !== null && chains.size === 0 && heads.size === 0) {
+      yield { chain: of, entries: 0, problem: 'its document is there, and by the log it is not' };
     }
   }
-  for (const chain of reached.keys()) if (!broken.has(chain)) broken.set(chain, 'it has no head');
-  return {
-    chains: heads.length + reached.size,
-    broken: [...broken].map(([chain, problem]) => ({ chain, problem })),
+}
+
+/** The chains that there should be, by workflow; by null those of none. */
+function headsByWorkflow(database: DatabaseSync, workflow: Ref | undefined): Map<Ref | null, Map<Ref, Head>> {
+  const found = new Map<Ref | null, Map<Ref, Head>>();
+  const note = (of: Ref | null) => {
+    const heads = found.get(of) ?? new Map<Ref, Head>();
+    if (workflow === undefined || of === workflow) found.set(of, heads);
+    return heads;
   };
+  for (const { chain, seq, hash } of database.prepare('SELECT chain, seq, hash FROM head').iterate()) {
+    note(workflowOf(chain as Ref) ?? null).set(chain as Ref, { seq: seq as number, hash: hash as string });
+  }
+  const others = database.prepare(
+    `SELECT DISTINCT workflow FROM entry WHERE chain IS NOT NULL UNION SELECT ref FROM document WHERE collection = '${workflows}'`,
+  );
+  for (const row of others.iterate()) note(row.workflow as Ref | null);
+  return found;
+}
+
+function next(before: Folded | undefined, { seq, hash, at, body }: ChainedEntry): Folded {
+  const { document, ...last } = before ?? { seq: 0, hash: firstHash, document: null };
+  if (before?.problem !== undefined) return { ...before, seq, hash };
+  if (seq !== last.seq + 1) return { seq, hash, document, problem: `entry ${last.seq + 1} is missing` };
+  if (chainHash(last.hash, seq, at, body) !== hash) {
+    return { seq, hash, document, problem: `entry ${seq} was changed` };
+  }
+  try {
+    return { seq, hash, document: applyPatch(document, (JSON.parse(body) as EntryDraft).changes) };
+  } catch (error) {
+    return {
+      seq,
+      hash,
+      document,
+      problem: `entry ${seq} does not follow from those before it: ${(error as Error).message}`,
+    };
+  }
+}
+
+function headProblem({ seq, hash }: Folded, head: Head | undefined): string | undefined {
+  if (!head) return 'it has no head';
+  return head.seq === seq && head.hash === hash ? undefined : `its head is entry ${head.seq}, its last entry ${seq}`;
+}
+
+function documentProblem({ document }: Folded, found: Record<string, unknown> | null): string | undefined {
+  if (isDeepStrictEqual(document, found)) return undefined;
+  if (found === null) return 'its document is missing';
+  if (document === null) return 'its document is there, and by the log it is not';
+  return `its document is not what the log gives: it differs at ${difference(document, found)[0]?.path}`;
 }

@@ -2,7 +2,7 @@ export type { ServiceFailure, ServiceStatus } from './activator.ts';
 export { type BackupContents, BackupError, backUp } from './backup.ts';
 export { FileBlobStore } from './blob-store.ts';
 export { BundleError, Bundler } from './bundler.ts';
-export { type BrokenChain, verifyChains } from './chains.ts';
+export { type Chain, verifiedChains } from './chains.ts';
 export { DataDirectory, DataDirectoryError, type HostFile } from './data-directory.ts';
 export { describeSystem } from './describe.ts';
 export { examine, type Finding } from './examine.ts';

@@ -3,7 +3,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type BackupContents, BackupError } from './backup.ts';
-import { verifyChains } from './chains.ts';
+import { verifiedChains } from './chains.ts';
 import { makeFolder } from './data-directory.ts';
 import { checkFiles, hashOfFile, referencedFiles } from './referenced-files.ts';
 import { integrityProblems, newerThanKnown } from './schema.ts';
@@ -84,7 +84,7 @@ async function verify(file: string, staging: string): Promise<BackupContents> {
   try {
     const [damage] = integrityProblems(database);
     if (damage) refuse(`its database is damaged (${damage}); take another backup`);
-    const [broken] = verifyChains(database).broken;
+    const broken = verifiedChains(database).find(({ problem }) => problem !== undefined);
     if (broken) refuse(`the log of ${broken.chain} does not hold: ${broken.problem}; take another backup`);
     const gone = new Set(contents.missing);
     const problems = await checkFiles(join(staging, 'files'), referencedFiles(database));
