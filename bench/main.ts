@@ -14,6 +14,7 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   pubsub: async () => (await import('./pubsub.ts')).measurePubsub,
   streaming: async () => (await import('./streaming.ts')).measureStreaming,
   fanout: async () => (await import('./fanout.ts')).measureFanout,
+  queue: async () => (await import('./queue.ts')).measureQueue,
 };
 
 const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick]\n`;
