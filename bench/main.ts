@@ -14,6 +14,8 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   pubsub: async () => (await import('./pubsub.ts')).measurePubsub,
   streaming: async () => (await import('./streaming.ts')).measureStreaming,
   fanout: async () => (await import('./fanout.ts')).measureFanout,
+  'push-latency': async () => (await import('./push-latency.ts')).measurePushLatency,
+  backlog: async () => (await import('./backlog.ts')).measureBacklog,
   queue: async () => (await import('./queue.ts')).measureQueue,
 };
 

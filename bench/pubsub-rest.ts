@@ -55,6 +55,17 @@ export class PubsubRest {
     });
   }
 
+  /** Pulls and nacks so many, the same way. */
+  async nackAll(subscription: string, messages: number, batch: number): Promise<void> {
+    await this.#onAll(messages, batch, async () => {
+      const received = await this.pull(subscription, batch);
+      const ackIds = received.map(({ ackId }) => ackId);
+      const body = JSON.stringify({ ackIds, ackDeadlineSeconds: 0 });
+      if (received.length > 0) await this.call('POST', `${subscription}:modifyAckDeadline`, body);
+      return received.length;
+    });
+  }
+
   /** @param once answers how many of a batch it did; the rest is another's */
   async #onAll(messages: number, batch: number, once: () => Promise<number>): Promise<void> {
     let left = messages;
