@@ -38,12 +38,11 @@ export function pubsubSuite(name: string, open: () => Promise<PubsubServer>): vo
   });
 }
 
-/** A name of its own. */
-export function resource(kind: string): string {
+function resource(kind: string): string {
   return `projects/test/${kind}/r-${crypto.randomUUID()}`;
 }
 
-export async function refuses(call: Promise<unknown>, status: string, because: string): Promise<void> {
+async function refuses(call: Promise<unknown>, status: string, because: string): Promise<void> {
   const refused = await call.then(
     (answer) => ({ status: 'OK', message: JSON.stringify(answer) }),
     (error: WireError) => error,

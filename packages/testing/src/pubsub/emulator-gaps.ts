@@ -37,4 +37,6 @@ export const emulatorGaps: ReadonlyMap<number, string> = new Map([
   [39, 'its exactly-once delivery takes an ack after the deadline'],
   [40, 'it keeps messages for 7 days at most'],
   [41, 'it keeps transforms, and applies none'],
+  [42, 'it says of schemas and messages no more than that they are wrong, and lists all of them whole'],
+  [43, 'it takes fields that a schema has not, and commits any revision'],
 ]);

@@ -13,6 +13,7 @@ import { publishing } from './publishing.ts';
 import { pulling } from './pulling.ts';
 import { retention } from './retention.ts';
 import { retryPolicy } from './retry-policy.ts';
+import { schemas } from './schemas.ts';
 import { streamingPull } from './streaming-pull.ts';
 import { subscriptions } from './subscriptions.ts';
 import { brokerOverGrpc, brokerOverRest, googlesEmulator } from './targets.ts';
@@ -39,6 +40,7 @@ const subjects = [
   deadLetters,
   exactlyOnceDelivery,
   retention,
+  schemas,
   transforms,
   transformsOnStreams,
 ];
