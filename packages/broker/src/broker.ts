@@ -126,7 +126,7 @@ export class Broker {
       clock,
       log: this.#log,
       snapshots: this.snapshots,
-      topic: (topicId) => [...this.#topics.values()].find(({ id }) => id === topicId)?.config,
+      topics: () => this.#topics.values(),
       subscriptions,
       deleteSubscription: (name) => this.deleteSubscription(name),
       time: () => this.deliveries.time,
@@ -343,7 +343,7 @@ export class Broker {
     await this.#seek(name, (subscription, now) => {
       const cursor = this.#log.lastBefore(time);
       const from = this.#retainedFrom(subscription, now);
-      if (from === undefined) subscription.seek(Math.max(cursor, subscription.cursor), 'same', this.deliveries.time);
+      if (from === undefined) subscription.seek(cursor, 'same', this.deliveries.time);
       else subscription.seek(Math.max(cursor, from), 'none', this.deliveries.time);
     });
   }
@@ -374,14 +374,16 @@ export class Broker {
 
   async #seek(name: string, seek: (subscription: SubscriptionState, now: number) => void): Promise<void> {
     const subscription = this.subscription(name);
+    let begun = false;
     try {
       await this.#database.write(() => {
         this.#configOf('subscription', name);
-        seek(subscription, this.#clock.now());
         this.#database.prepare('UPDATE subscription SET seeks = seeks + 1 WHERE id = ?').run(subscription.id);
+        seek(subscription, this.#clock.now());
+        begun = true;
       });
     } catch (error) {
-      subscription.seekFailed();
+      if (begun) subscription.undoSeek();
       throw error;
     }
     this.deliveries.begin(subscription);

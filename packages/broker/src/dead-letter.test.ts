@@ -123,3 +123,44 @@ test('the next of a key comes when the one before it is dead', async () => {
   }
   expect(await take(bench)).toMatchObject([{ text: 'a2', attempt: 1 }]);
 });
+
+/** One that was delivered as often as a policy allows that is given now, and another behind it. */
+async function spent(): Promise<Bench> {
+  const bench = await mortal({ deadLetterPolicy: undefined });
+  await bench.publish('poison');
+  for (let attempt = 1; attempt <= 4; attempt++) {
+    expect(await fail(bench)).toBe(attempt);
+    bench.clock.pass(1_000);
+  }
+  await bench.publish('next');
+  await bench.broker.deliveries.nack(
+    bench.subscription,
+    bench.lease().map(({ position }) => position),
+  );
+  await bench.broker.updateSubscription(reader, (config) => ({ ...config, ...policy }));
+  bench.clock.pass(10_000);
+  return bench;
+}
+
+test('who asked for one and met what was delivered too often is told of what is behind it', async () => {
+  const bench = await spent();
+  const pushed = Promise.withResolvers<string>();
+  bench.broker.deliveries.onAvailable = (subscription) => {
+    if (subscription === bench.subscription) for (const { text } of bench.lease(1)) pushed.resolve(text);
+  };
+  expect(bench.lease(1)).toEqual([]);
+  expect(await pushed.promise).toBe('next');
+  await expect.poll(() => dead(bench)).toHaveLength(1);
+});
+
+test('what the disk does not forward now is forwarded when its lease is over', async () => {
+  const bench = await spent();
+  bench.database.prepare('PRAGMA query_only = ON').get();
+  expect(bench.lease(1)).toEqual([]);
+  await bench.database.write(() => {}).catch(() => {});
+  bench.database.prepare('PRAGMA query_only = OFF').get();
+  expect(dead(bench)).toEqual([]);
+  bench.clock.pass(10_000);
+  await expect.poll(() => dead(bench)).toHaveLength(1);
+  expect(bench.subscription.backlog()).toBe(1);
+});

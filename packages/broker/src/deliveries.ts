@@ -78,7 +78,7 @@ export class Deliveries {
     if (all.length === 0) return all;
     // Delivered that often already, and the process died before its last failure was written down.
     const [spent, leases] = partition(all, (lease) => this.#isSpent(subscription, lease.attempt - 1));
-    if (spent.length > 0) void this.#setAside(subscription, spent);
+    if (spent.length > 0) void this.#setSpentAside(subscription, spent);
     if (leases.length > 0 && subscription.writesLeases) {
       const written = this.#database.write(() => subscription.writeLeases(leases));
       written.catch(() => {
@@ -113,36 +113,25 @@ export class Deliveries {
 
   /** Acks that are durable when they are answered, and hold for good. Answers those whose lease was gone, which are not acked. */
   async ackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
-    const acked: Lease[] = [];
-    try {
-      const gone = await this.#database.write(() => {
-        const gone: Delivery[] = [];
-        for (const delivery of deliveries) {
-          const lease = subscription.held(delivery.position, delivery.attempt, this.time);
-          if (!lease) {
-            gone.push(delivery);
-            continue;
-          }
-          subscription.ackNow(lease);
-          acked.push(lease);
-        }
-        subscription.flush();
-        return gone;
-      });
-      for (const lease of acked) this.settlements.note(subscription, lease, this.#clock.now());
-      this.#options.onSettled();
-      if (subscription.config.enableMessageOrdering) this.#askSoon(subscription);
-      return gone;
-    } catch (error) {
-      for (const lease of acked) subscription.undoAck(lease);
-      throw error;
-    }
+    const [acked, gone] = await this.#writeEnds(subscription, (ending) => {
+      const [held, gone] = this.#held(subscription, deliveries);
+      for (const lease of held) {
+        ending.push(lease);
+        subscription.ackNow(lease);
+      }
+      subscription.flush();
+      return [held, gone];
+    });
+    for (const lease of acked) this.settlements.note(subscription, lease, this.#clock.now());
+    this.#options.onSettled();
+    if (subscription.config.enableMessageOrdering) this.#askSoon(subscription);
+    return gone;
   }
 
   /** @param died whoever had them died meanwhile */
   async nack(subscription: SubscriptionState, positions: readonly number[], died = false): Promise<void> {
     const leases = positions.flatMap((position) => subscription.leases.get(position) ?? []);
-    await this.#setAside(subscription, leases, died);
+    await this.#setAside(subscription, leases, { died });
   }
 
   /** Nacks as durably as `ackExactly` acks. Answers those whose lease was gone. */
@@ -172,17 +161,16 @@ export class Deliveries {
     deliveries: readonly Delivery[],
     durationMs: number,
   ): Promise<Delivery[]> {
-    const [held, gone] = this.#held(subscription, deliveries);
-    const expiresAt = this.time + durationMs;
-    await this.#database.write(() => {
+    return this.#database.write(() => {
+      const [held, gone] = this.#held(subscription, deliveries);
+      const expiresAt = this.time + durationMs;
       for (const lease of held) {
-        if (subscription.leases.get(lease.message.position) !== lease || lease.acking) continue;
         subscription.writeExtension(lease, expiresAt);
         lease.expiresAt = expiresAt;
       }
+      this.#setAlarm(subscription, expiresAt);
+      return gone;
     });
-    this.#setAlarm(subscription, expiresAt);
-    return gone;
   }
 
   /**
@@ -217,14 +205,14 @@ export class Deliveries {
 
   /**
    * The leases whose messages are to be shown, when they are on disk, and the messages as the subscription's functions leave
-   * them. One that is filtered out is acked, one that a function fails on is nacked. Rejects where the leases have ended.
+   * them. One that has ended meanwhile is shown to nobody, one that is filtered out is acked, one that a function fails on is nacked. Rejects where the leases have ended.
    * Undefined where all can be shown as they are at once.
    */
   preparing(subscription: SubscriptionState, leases: readonly Lease[]): Promise<Lease[]> | undefined {
     const [first] = leases;
     if (!first) return undefined;
     const udfs = activeUdfs(subscription.config.messageTransforms);
-    if (udfs.length === 0) return first.written?.then(() => [...leases]);
+    if (udfs.length === 0) return first.written?.then(() => leases.filter((lease) => subscription.stands(lease)));
     return (first.written ?? Promise.resolve()).then(() => this.#transformed(subscription, udfs, leases));
   }
 
@@ -244,7 +232,7 @@ export class Deliveries {
     for (const [index, lease] of leases.entries()) {
       const { position } = lease.message;
       // Expired, sought or deleted meanwhile.
-      if (subscription.leases.get(position) !== lease) continue;
+      if (!subscription.stands(lease)) continue;
       const { data = '', attributes = {}, ...outcome } = outcomes[index]!;
       if (outcome.filtered) filtered.push({ position, attempt: lease.attempt });
       else if (outcome.failed !== undefined) failed.push(position);
@@ -312,10 +300,11 @@ export class Deliveries {
     const now = this.time;
     const expired = [...subscription.leases.values()].filter(({ expiresAt }) => expiresAt <= now);
     try {
-      if (expired.length > 0) await this.#setAside(subscription, expired);
+      if (expired.length > 0) await this.#setAside(subscription, expired, { expired: true });
     } catch {
       // The disk would not take it: the leases stand, and are looked at again shortly.
       for (const { message } of expired) this.extend(subscription, message.position, alarmRetryMs);
+      this.#setAlarm(subscription, earliest(subscription));
       return;
     }
     if (this.#closed) return;
@@ -323,28 +312,68 @@ export class Deliveries {
     if (this.available(subscription)) this.tell(subscription);
   }
 
-  /** Waits out its backoff, or has failed as often as its policy allows and goes to the dead-letter topic in the same write. */
-  async #setAside(subscription: SubscriptionState, leases: readonly Lease[], died = false): Promise<void> {
-    const forwarded = new Map<Lease, string>();
+  /** Delivered as often as its policy allows. Where the disk does not take that now, its lease expires, and then again. */
+  async #setSpentAside(subscription: SubscriptionState, spent: readonly Lease[]): Promise<void> {
     try {
-      await this.#database.write(() => {
-        for (const lease of leases) {
-          if (!this.#isSpent(subscription, lease.attempt)) subscription.nack(lease, this.time, died);
-          else if (subscription.leases.get(lease.message.position) === lease && !lease.acking) {
-            const topic = subscription.config.deadLetterPolicy!.deadLetterTopic!;
-            forwarded.set(lease, this.#options.append(topic, deadLetterOf(subscription.config, lease)));
-            subscription.ackNow(lease);
-          }
-        }
-        if (forwarded.size > 0) subscription.flush();
-      });
-    } catch (error) {
-      for (const lease of forwarded.keys()) subscription.undoAck(lease);
-      throw error;
+      await this.#setAside(subscription, spent);
+    } catch {
+      return;
     }
+    // Whoever asked got nothing, though there may be more behind it.
+    if (!this.#closed && this.available(subscription)) this.tell(subscription);
+  }
+
+  /**
+   * Waits out its backoff, or has failed as often as its policy allows and goes to the dead-letter topic in the same write, or is
+   * past its retention and gone.
+   * @param expired only what is, also when the write comes: it may have been extended meanwhile
+   */
+  async #setAside(
+    subscription: SubscriptionState,
+    leases: readonly Lease[],
+    { died = false, expired = false } = {},
+  ): Promise<void> {
+    const forwarded = await this.#writeEnds(subscription, (ending) => {
+      const forwarded = new Map<Lease, string>();
+      for (const lease of leases) {
+        if (!subscription.stands(lease) || (expired && lease.expiresAt > this.time)) continue;
+        ending.push(lease);
+        if (this.#isSpent(subscription, lease.attempt)) {
+          const letter = deadLetterOf(subscription.config, lease);
+          forwarded.set(lease, this.#options.append(subscription.config.deadLetterPolicy!.deadLetterTopic!, letter));
+        } else if (!subscription.isOutdated(lease)) {
+          subscription.nack(lease, this.time, died);
+          continue;
+        }
+        subscription.ackNow(lease);
+      }
+      subscription.flush();
+      return forwarded;
+    });
     for (const [lease, id] of forwarded) this.settlements.note(subscription, lease, this.#clock.now(), id);
     this.#setAlarm(subscription, nextDueAt(subscription));
     if (subscription.waiting.size > 0 && this.available(subscription)) this.tell(subscription);
+  }
+
+  /** A write that ends leases. They stand again where it fails, at once: what comes after it in its group must not take them for settled. */
+  async #writeEnds<T>(subscription: SubscriptionState, work: (ending: Lease[]) => T): Promise<T> {
+    const ending: Lease[] = [];
+    const undo = () => {
+      for (const lease of ending.splice(0)) subscription.undoEnd(lease);
+    };
+    try {
+      return await this.#database.write(() => {
+        try {
+          return work(ending);
+        } catch (error) {
+          undo();
+          throw error;
+        }
+      });
+    } catch (error) {
+      undo();
+      throw error;
+    }
   }
 
   /** Whether so many attempts are all that its policy allows. Without its topic a message stays where it is. */

@@ -11,6 +11,17 @@ async function lease(bench: Bench, max = 100) {
   return leases.map(({ message, attempt }) => ({ position: message.position, attempt }));
 }
 
+async function publishKeyed(bench: Bench, ...texts: string[]): Promise<void> {
+  const messages = texts.map((text) => ({ data: btoa(text), attributes: {}, orderingKey: 'a' }));
+  await bench.broker.publish(topic, messages);
+}
+
+async function keyed(...texts: string[]): Promise<Bench> {
+  const bench = await new Bench().create({ ...exactly, enableMessageOrdering: true });
+  await publishKeyed(bench, ...texts);
+  return bench;
+}
+
 test('an acked message never comes back, also over a restart right after the answer', async () => {
   const bench = await new Bench().create(exactly);
   await bench.publish('1', '2', '3');
@@ -112,9 +123,96 @@ test('a subscription that becomes exactly-once, or ceases to be, loses nothing',
 });
 
 test('what was acked ahead of a key that fails does not come back', async () => {
-  const bench = await new Bench().create({ ...exactly, enableMessageOrdering: true });
-  const messages = ['a1', 'a2'].map((data) => ({ data: btoa(data), attributes: {}, orderingKey: 'a' }));
-  await bench.broker.publish(topic, messages);
+  const bench = await keyed('a1', 'a2');
   const leases = bench.broker.deliveries.lease(bench.subscription, 10, 10_000, { runs: true });
   expect(leases.map(({ message }) => atob(message.data))).toEqual(['a1']);
+});
+
+test('the next of a key is not lost in a crash after the ack of the one before it', async () => {
+  const bench = await keyed('a1', 'a2', 'a3');
+  const [a1] = await lease(bench);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [a1!])).toEqual([]);
+  await bench.reopen();
+  expect(bench.lease().map(({ text }) => text)).toEqual(['a2']);
+});
+
+test('an extension that meets a nack in one write loses no message', async () => {
+  const bench = await new Bench().create(exactly);
+  await bench.publish('1');
+  const [one] = await lease(bench);
+  const [, gone] = await Promise.all([
+    bench.broker.deliveries.nackExactly(bench.subscription, [one!]),
+    bench.broker.deliveries.extendExactly(bench.subscription, [one!], 60_000),
+  ]);
+  expect(gone).toEqual([one]);
+  expect(bench.lease()).toMatchObject([{ text: '1', attempt: 2 }]);
+});
+
+test('an ack that meets a nack in one write is told that its lease is gone, and its key goes on', async () => {
+  const bench = await keyed('a1', 'a2');
+  const [one] = await lease(bench);
+  const [, gone] = await Promise.all([
+    bench.broker.deliveries.nackExactly(bench.subscription, [one!]),
+    bench.broker.deliveries.ackExactly(bench.subscription, [one!]),
+  ]);
+  expect(gone).toEqual([one]);
+  expect(bench.lease()).toMatchObject([{ text: 'a1', attempt: 2 }]);
+});
+
+test('an extension in the moment of expiry is refused or holds', async () => {
+  const bench = await new Bench().create(exactly);
+  await bench.publish('1', '2');
+  const [one, two] = await lease(bench);
+  bench.clock.pass(9_999);
+  const before = bench.broker.deliveries.extendExactly(bench.subscription, [one!], 60_000);
+  // In the same write as the expiry that comes now, and before it.
+  await new Promise(setImmediate);
+  const late = bench.broker.deliveries.extendExactly(bench.subscription, [two!], 60_000);
+  bench.clock.pass(1);
+  expect(await before).toEqual([]);
+  expect(await late).toEqual([two]);
+  await bench.database.write(() => {});
+  expect(bench.lease()).toMatchObject([{ text: '2', attempt: 2 }]);
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [one!])).toEqual([]);
+});
+
+test('a lease that a seek ends while it is being written is shown to nobody', async () => {
+  const bench = await new Bench().create(exactly);
+  await bench.publish('1');
+  const sought = bench.broker.seekTime(reader, 0);
+  const pulled = bench.broker.deliveries.leaseOrWait(bench.subscription, 1, 0, undefined);
+  expect(await pulled).toEqual([]);
+  await sought;
+  expect(bench.lease()).toHaveLength(1);
+});
+
+test('an extension brings no lease back that a seek has ended', async () => {
+  const bench = await new Bench().create(exactly);
+  await bench.publish('1');
+  const [one] = await lease(bench);
+  const [, gone] = await Promise.all([
+    bench.broker.seekTime(reader, bench.clock.now() + 1_000),
+    bench.broker.deliveries.extendExactly(bench.subscription, [one!], 60_000),
+  ]);
+  expect(gone).toEqual([one]);
+  expect(bench.subscription.leases.size).toBe(0);
+});
+
+test('what a stream has of a key when its subscription becomes exactly-once comes in order, and nothing acked again', async () => {
+  const bench = await new Bench().create({ ...exactly, enableExactlyOnceDelivery: false, enableMessageOrdering: true });
+  await publishKeyed(bench, 'a1', 'a2', 'a3', 'a4');
+  const leases = bench.broker.deliveries.lease(bench.subscription, 3, 10_000, { runs: true });
+  const [a1, a2, a3] = leases.map(({ message, attempt }) => ({ position: message.position, attempt }));
+  await bench.broker.updateSubscription(reader, (config) => ({ ...config, enableExactlyOnceDelivery: true }));
+  expect(await bench.broker.deliveries.ackExactly(bench.subscription, [a2!])).toEqual([]);
+  expect(await bench.broker.deliveries.extendExactly(bench.subscription, [a3!], 60_000)).toEqual([]);
+  await bench.broker.deliveries.nackExactly(bench.subscription, [a1!]);
+  const seen: string[] = [];
+  for (let n = 0; n < 4; n++) {
+    const leased = bench.lease();
+    seen.push(...leased.map(({ text }) => text));
+    await bench.broker.deliveries.ackExactly(bench.subscription, leased);
+    bench.clock.pass(1_000);
+  }
+  expect(seen).toEqual(['a1', 'a3', 'a4']);
 });

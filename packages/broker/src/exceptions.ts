@@ -7,8 +7,9 @@ export interface Unsettled {
   readonly lane: string;
   readonly attempts: number;
   readonly deaths: number;
-  /** It has a row: it waits until then. */
+  /** It waits until then. */
   readonly dueAt: number | null;
+  readonly hasRow: boolean;
 }
 
 /** Data of up to so many bytes comes with the scan; larger is read when it is leased, so that memory holds none that waits. */
@@ -20,7 +21,7 @@ const smallBytes = 4_096;
  *   due_at NULL         settled ahead of the cursor
  *   due_at, leased = 0  waiting: nacked or expired, may be leased again from then on
  *   due_at, leased = 1  leased until then, written down before anyone saw the message, where attempts or leases must outlast
- *                       a crash. Also what was given back unseen since: the next lease writes over it.
+ *                       a crash. Also what was given back unseen, or taken back behind another of its key: the next lease writes over it.
  */
 export class Exceptions {
   readonly lanes: StatementSync;
@@ -31,9 +32,11 @@ export class Exceptions {
   readonly unlease: StatementSync;
   readonly nextDue: StatementSync;
   readonly firstWaiting: StatementSync;
+  readonly waitingTo: StatementSync;
   readonly put: StatementSync;
   readonly forget: StatementSync;
   readonly unsettle: StatementSync;
+  readonly cursor: StatementSync;
   readonly move: StatementSync;
   readonly backlog: StatementSync;
   readonly firstUnsettled: StatementSync;
@@ -74,12 +77,14 @@ export class Exceptions {
     );
     this.ofKey = database.prepare(
       `SELECT message.position, published_at AS publishedAt, lane, attributes, ${excepted},
-         coalesce(attempts, 0) AS attempts, coalesce(deaths, 0) AS deaths, due_at AS dueAt FROM message ${beside}
+         coalesce(attempts, 0) AS attempts, coalesce(deaths, 0) AS deaths,
+         CASE leased WHEN 0 THEN due_at END AS dueAt, exception.position IS NOT NULL AND due_at IS NULL AS settled FROM message ${beside}
        WHERE topic = ${topicId} AND ordering_key = ? AND message.position > ? AND message.position <= ? ORDER BY message.position`,
     );
     this.due = database.prepare(
-      `SELECT exception.position, attempts, deaths, lane, ordering_key AS key, published_at AS publishedAt FROM exception JOIN message USING (position)
-       WHERE subscription = ${id} AND due_at <= ? AND leased = 0 ORDER BY due_at, exception.position`,
+      `SELECT exception.position, due_at AS dueAt, attempts, deaths, lane, ordering_key AS key, published_at AS publishedAt
+       FROM exception CROSS JOIN message USING (position)
+       WHERE subscription = ${id} AND due_at <= ? AND leased = 0 AND (due_at, exception.position) > (?, ?) ORDER BY due_at, exception.position`,
     );
     this.leased = database.prepare(
       `SELECT exception.position, attempts, deaths, due_at AS dueAt, lane FROM exception JOIN message USING (position)
@@ -91,14 +96,18 @@ export class Exceptions {
     this.nextDue = database.prepare(
       `SELECT min(due_at) AS dueAt FROM exception WHERE subscription = ${id} AND due_at > ? AND leased = 0 HAVING count(*) > 0`,
     );
-    this.firstWaiting = database.prepare(
-      `SELECT min(position) AS position FROM exception INDEXED BY exception_open WHERE subscription = ${id} AND due_at IS NOT NULL`,
+    const open = `FROM exception INDEXED BY exception_open CROSS JOIN message USING (position) WHERE subscription = ${id} AND due_at IS NOT NULL`;
+    // What was removed meanwhile waits for nothing.
+    this.firstWaiting = database.prepare(`SELECT position ${open} ORDER BY exception.position LIMIT 1`);
+    this.waitingTo = database.prepare(
+      `SELECT exception.position, ordering_key AS key ${open} AND leased = 0 AND exception.position <= ? ORDER BY exception.position`,
     );
     this.put = database.prepare(
       `INSERT OR REPLACE INTO exception (subscription, position, attempts, deaths, due_at, leased) VALUES (${id}, ?, ?, ?, ?, ?)`,
     );
     this.forget = database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND position <= ?`);
     this.unsettle = database.prepare(`DELETE FROM exception WHERE subscription = ${id} AND due_at IS NULL`);
+    this.cursor = database.prepare(`SELECT cursor FROM subscription WHERE id = ${id}`);
     this.move = database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`);
     this.firstUnsettled = database.prepare(
       `${lanes} SELECT min((SELECT published_at FROM message WHERE ${ofLane} ORDER BY position LIMIT 1)) AS at FROM lanes`,

@@ -10,8 +10,7 @@ export interface HousekeepingOptions {
   readonly clock: BrokerClock;
   readonly log: Log;
   readonly snapshots: Snapshots;
-  /** Undefined where it was deleted. */
-  readonly topic: (id: number) => TopicConfig | undefined;
+  readonly topics: () => Iterable<{ readonly id: number; readonly config: TopicConfig }>;
   readonly subscriptions: () => Iterable<SubscriptionState>;
   readonly deleteSubscription: (name: string) => Promise<void>;
   /** Of leases and backoffs. */
@@ -61,18 +60,30 @@ export class Housekeeping {
    * of every subscription and snapshot, and the retention of all of them. Answers how many went.
    */
   prune(most: number, publishedBefore = Number.POSITIVE_INFINITY): Promise<number> {
-    const { database, log, subscriptions, time } = this.#options;
+    const { database, log, snapshots, subscriptions, tidies, time, topics } = this.#options;
     return database.write(() => {
+      const lastBefore = this.#lastBefore();
       const last = publishedBefore === Number.POSITIVE_INFINITY ? log.end : log.lastBefore(publishedBefore);
       // Over what its filter hides, which nobody acks, a cursor moves only here.
       for (const subscription of subscriptions()) {
         subscription.available(time());
+        if (tidies) subscription.dropWaiting(lastBefore(retentionOf(subscription.config)));
         subscription.flush(true);
       }
+      const bySubscriptions = this.#prunable(lastBefore);
+      const bySnapshots = snapshots.lowestCursors();
+      const retained = new Map(Array.from(topics(), ({ id, config }) => [id, config.messageRetentionDuration]));
       let removed = 0;
       for (const topicId of log.topicIds()) {
         if (removed >= most) break;
-        removed += log.prune(topicId, Math.min(last, this.#lastPrunable(topicId)), most - removed);
+        const retentionMs = millisecondsOf(retained.get(topicId));
+        const prunable = Math.min(
+          last,
+          retentionMs === undefined ? last : lastBefore(retentionMs),
+          bySubscriptions.get(topicId) ?? last,
+          bySnapshots.get(topicId) ?? last,
+        );
+        removed += log.prune(topicId, prunable, most - removed);
       }
       return removed;
     });
@@ -110,32 +121,41 @@ export class Housekeeping {
     const { clock, database, snapshots, subscriptions, deleteSubscription } = this.#options;
     const now = clock.now();
     await database.write(() => snapshots.removeExpired());
+    const written = database.prepare('SELECT active_at FROM subscription WHERE id = ?');
     for (const subscription of [...subscriptions()]) {
       const ttlMs = ttlOf(subscription.config);
       if (ttlMs === undefined) continue;
-      const row = database.prepare('SELECT active_at FROM subscription WHERE id = ?').get(subscription.id);
-      const written = (row?.active_at as number | null) ?? undefined;
-      const activeAt = subscription.waiting.size > 0 ? now : Math.max(written ?? now, subscription.activeAt ?? 0);
-      if (now - activeAt < ttlMs) await this.#noteActive(subscription, activeAt, written);
+      const row = written.get(subscription.id);
+      const writtenAt = (row?.active_at as number | null) ?? undefined;
+      const activeAt = subscription.waiting.size > 0 ? now : Math.max(writtenAt ?? now, subscription.activeAt ?? 0);
+      if (now - activeAt < ttlMs) await this.#noteActive(subscription, activeAt, writtenAt);
       else await deleteSubscription(subscription.config.name);
     }
   }
 
-  /** Up to where nobody can have what is in a topic's log. */
-  #lastPrunable(topicId: number): number {
-    const { clock, log, snapshots, subscriptions, tidies } = this.#options;
+  /** The last position of what is older than a duration; found once for each, since many have the same. */
+  #lastBefore(): (ageMs: number) => number {
+    const { clock, log } = this.#options;
     const now = clock.now();
-    let last = log.end;
-    const ofTopicMs = millisecondsOf(this.#options.topic(topicId)?.messageRetentionDuration);
-    if (ofTopicMs !== undefined) last = Math.min(last, log.lastBefore(now - ofTopicMs));
-    for (const subscription of subscriptions()) {
-      if (subscription.topicId !== topicId) continue;
-      const { config, cursor, begin } = subscription;
-      const past = log.lastBefore(now - retentionOf(config));
+    const found = new Map<number, number>();
+    return (ageMs) => {
+      const last = found.get(ageMs) ?? log.lastBefore(now - ageMs);
+      found.set(ageMs, last);
+      return last;
+    };
+  }
+
+  /** By the id of a topic: up to where none of its subscriptions can have what is in the log. */
+  #prunable(lastBefore: (ageMs: number) => number): ReadonlyMap<number, number> {
+    const { subscriptions, tidies } = this.#options;
+    const prunable = new Map<number, number>();
+    for (const { topicId, config, cursor, begin } of subscriptions()) {
+      const past = lastBefore(retentionOf(config));
       const acked = config.retainAckedMessages ? Math.max(begin, Math.min(cursor, past)) : cursor;
-      last = Math.min(last, tidies ? Math.max(acked, past) : acked);
+      const last = tidies ? Math.max(acked, past) : acked;
+      prunable.set(topicId, Math.min(last, prunable.get(topicId) ?? last));
     }
-    return Math.min(last, snapshots.lowestCursor(topicId));
+    return prunable;
   }
 
   async #noteActive({ id }: SubscriptionState, activeAt: number, written: number | undefined): Promise<void> {

@@ -175,3 +175,67 @@ test('what the filter of a subscription hides does not stay in the log', async (
   while ((await bench.broker.housekeeping.prune(100)) > 0);
   expect(bench.database.prepare('SELECT count(*) AS count FROM message').get()!.count).toBe(0);
 });
+
+test('a seek while acks are on their way brings nothing back that was acked', async () => {
+  const { bench } = await published();
+  for (const { position } of bench.lease()) bench.broker.deliveries.ack(bench.subscription, position);
+  await bench.broker.seekTime(reader, 0);
+  expect(texts(bench)).toEqual([]);
+});
+
+test('a seek that is refused leaves one under way alone', async () => {
+  const { bench, times } = await published({ retainAckedMessages: true });
+  await drain(bench);
+  const sought = bench.broker.seekTime(reader, times[1]!);
+  await expect(bench.broker.seekSnapshot(reader, snapshot)).rejects.toMatchObject({ status: 'NOT_FOUND' });
+  await sought;
+  await bench.reopen();
+  expect(texts(bench)).toEqual(['2', '3']);
+});
+
+test('a key whose first message is removed goes on, whatever became of that one', async () => {
+  for (const first of ['leased', 'nacked', 'waiting', 'at hand', 'leased, then a crash'] as const) {
+    const bench = await new Bench().create({
+      enableMessageOrdering: true,
+      messageRetentionDuration: '600s',
+      retryPolicy: { minimumBackoff: first === 'waiting' ? '600s' : '0s', maximumBackoff: '600s' },
+    });
+    const keyed = (text: string) => ({ data: btoa(text), attributes: {}, orderingKey: 'k' });
+    await bench.broker.publish(topic, [keyed('k1')]);
+    bench.clock.pass(500_000);
+    await bench.broker.publish(topic, [keyed('k2')]);
+    const [k1] = bench.lease();
+    expect(k1).toMatchObject({ text: 'k1' });
+    if (first === 'waiting' || first === 'at hand') {
+      await bench.broker.deliveries.nack(bench.subscription, [k1!.position]);
+    } else bench.broker.deliveries.extend(bench.subscription, k1!.position, 600_000);
+    if (first === 'at hand') expect(bench.broker.deliveries.available(bench.subscription)).toBe(true);
+    bench.clock.pass(150_000);
+    expect(await bench.broker.housekeeping.prune(100)).toBe(1);
+    if (first === 'nacked') await bench.broker.deliveries.nack(bench.subscription, [k1!.position]);
+    if (first === 'leased') bench.broker.deliveries.ack(bench.subscription, k1!.position);
+    if (first === 'leased, then a crash') await bench.reopen();
+    expect(texts(bench), first).toEqual(['k2']);
+    const [k2] = bench.subscription.leases.keys();
+    bench.broker.deliveries.ack(bench.subscription, k2!);
+    await bench.database.write(() => {});
+    expect(bench.subscription.cursor, first).toBe(2);
+  }
+});
+
+test('a lease that is on disk for what was removed holds up no cursor', async () => {
+  const bench = await new Bench().create({ enableExactlyOnceDelivery: true, messageRetentionDuration: '600s' });
+  await bench.publish('old');
+  const leases = await bench.broker.deliveries.leaseOrWait(bench.subscription, 1, 0, undefined);
+  const [old] = leases.map(({ message, attempt }) => ({ position: message.position, attempt }));
+  bench.clock.pass(5_000);
+  await bench.broker.deliveries.extendExactly(bench.subscription, [old!], 600_000);
+  bench.clock.pass(596_000);
+  expect(await bench.broker.housekeeping.prune(100)).toBe(1);
+  await bench.reopen();
+  await bench.publish('new');
+  const [fresh] = await bench.broker.deliveries.leaseOrWait(bench.subscription, 1, 0, undefined);
+  const { message, attempt } = fresh!;
+  await bench.broker.deliveries.ackExactly(bench.subscription, [{ position: message.position, attempt }]);
+  expect(bench.subscription.cursor).toBe(2);
+});

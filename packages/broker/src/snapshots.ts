@@ -105,12 +105,12 @@ export class Snapshots {
     return rows.length;
   }
 
-  /** What is at or before it no snapshot of the topic needs; Infinity where there is none. */
-  lowestCursor(topicId: number): number {
-    const row = this.#database
-      .prepare('SELECT min(cursor) AS cursor FROM snapshot WHERE topic = ? AND expires_at > ?')
-      .get(topicId, this.#now());
-    return (row?.cursor as number | null) ?? Number.POSITIVE_INFINITY;
+  /** By the id of a topic: what is at or before it no snapshot needs. */
+  lowestCursors(): ReadonlyMap<number, number> {
+    const rows = this.#database
+      .prepare('SELECT topic, min(cursor) AS cursor FROM snapshot WHERE expires_at > ? GROUP BY topic')
+      .all(this.#now());
+    return new Map(rows.map(({ topic, cursor }) => [topic as number, cursor as number]));
   }
 
   /** Only inside a write: a subscription of the same topic is as the snapshot's was. @throws BrokerError */

@@ -15,8 +15,8 @@ export interface Lease {
   expiresAt: number;
   /** There may be a row of it. */
   hasRow: boolean;
-  /** Its ack is on its way to the disk. */
-  acking?: boolean;
+  /** What ends it is on its way to the disk. */
+  ending?: 'acked' | 'nacked' | undefined;
   /** Set where the lease itself must be on disk before anyone sees the message. Rejects where the disk would not take it. */
   written?: Promise<void>;
   /** Acked, nacked, expired, released, or its subscription gone. */
@@ -29,8 +29,21 @@ interface Candidate {
   readonly attempts: number;
   readonly deaths: number;
   readonly hasRow: boolean;
+  /** What orders it, where something does. */
+  readonly key: string | undefined;
   /** Where it is small. */
   readonly message?: StoredMessage | undefined;
+}
+
+/** How many rows of the log may still be looked at in this turn of the loop. */
+interface Looks {
+  left: number;
+}
+
+/** A place among what waits, in the order of its time. */
+interface Due {
+  readonly at: number;
+  readonly position: number;
 }
 
 /** A candidate that a process died of, or of another that it held with it: to be given to a process alone. */
@@ -76,8 +89,11 @@ export interface SubscriptionOptions {
 
 /** A lane's; there are as many lanes as tenants with a backlog, and all of it is in memory. */
 const candidatesAtATime = 32;
-/** Each at as many messages, a fraction of a millisecond in all; then others have their turn. */
-const looksAtATime = 64;
+/** Of all lanes together, unless there are more lanes. */
+const mostCandidates = 2_048;
+/** A few milliseconds; then others have their turn. */
+const rowsAtATime = 2_048;
+const farPast: Due = { at: -1, position: -1 };
 const pushBackoff = { minMs: 100, maxMs: 60_000 };
 
 /**
@@ -116,6 +132,10 @@ export class SubscriptionState {
   readonly #lanes = new Map<string, Lane>();
   /** Candidates that come from a backoff. */
   readonly #recalled = new Set<number>();
+  /** What is due up to here has been recalled: so what is out is not gone through again and again. */
+  #recalledTo = farPast;
+  /** The first that was due and behind another of its key, since all that was due was gone through. */
+  #blocked: Due | undefined;
   readonly #suspects: Suspect[] = [];
   readonly #keys = new OrderedKeys();
   /** Acked, and not yet written down for certain; whether there may be a row that says otherwise. */
@@ -125,8 +145,8 @@ export class SubscriptionState {
   /** Told when there may be something to lease, and when it ends. */
   readonly waiting = new Set<() => void>();
   #ended = false;
-  /** A seek is on its way to the disk: what is in memory has no say any more. */
-  #seeking = false;
+  /** Seeks on their way to the disk: what is in memory has no say any more. */
+  #seeking = 0;
 
   constructor({ id, topicId, config, cursor, begin, seeks, log, database, retainedSince }: SubscriptionOptions) {
     this.id = id;
@@ -170,7 +190,7 @@ export class SubscriptionState {
 
   /** Something can be leased without another look into the log. */
   get hasCandidates(): boolean {
-    return this.#suspects.length > 0 || [...this.#lanes.values()].some(({ candidates }) => candidates.length > 0);
+    return this.#suspects.length > 0 || this.#lanes.values().some(({ candidates }) => candidates.length > 0);
   }
 
   get ackDeadlineMs(): number {
@@ -203,30 +223,29 @@ export class SubscriptionState {
 
   /** Nothing was found yet, and not everything was looked at: ask again in another turn of the loop. */
   get isLooking(): boolean {
-    return (
-      !this.config.paused && !this.hasCandidates && [...this.#lanes.values()].some(({ head }) => head < this.#log.end)
-    );
+    return !this.config.paused && !this.hasCandidates && this.#lanes.values().some(({ head }) => head < this.#log.end);
   }
 
   /** Whether something can be leased now. */
   available(now: number, { of = 'any', mayTake }: Wanted = {}): boolean {
-    if (this.#seeking || this.config.paused) return false;
+    if (this.#seeking > 0 || this.config.paused) return false;
     this.#recall(now);
     if (of !== 'company' && this.#suspects.length > 0) return true;
-    return of !== 'suspects' && this.#next(mayTake) !== undefined;
+    return of !== 'suspects' && this.#next({ left: rowsAtATime }, mayTake) !== undefined;
   }
 
   /** Leases up to `max` messages until `now` + `durationMs`. In memory; `writeLeases` makes it outlast a crash. */
   lease(max: number, now: number, durationMs: number, wanted: Wanted = {}): Lease[] {
     const { of = 'any', mayTake, maxBytes = Number.POSITIVE_INFINITY, runs = false } = wanted;
     const leases: Lease[] = [];
-    if (this.#seeking || this.config.paused) return leases;
+    if (this.#seeking > 0 || this.config.paused) return leases;
     const since = this.#retainedSince(this.config);
     const inRuns = runs && !this.writesLeases;
+    const looks = { left: rowsAtATime };
     let bytes = 0;
     while (leases.length < max && bytes < maxBytes) {
       this.#recall(now);
-      const next = of === 'suspects' ? undefined : this.#next(mayTake, max - leases.length);
+      const next = of === 'suspects' ? undefined : this.#next(looks, mayTake, max - leases.length);
       const line = next?.[1].candidates ?? (of === 'company' ? [] : this.#suspects);
       let candidate: Candidate | undefined = line[0];
       if (!candidate) break;
@@ -240,10 +259,10 @@ export class SubscriptionState {
         this.#lanes.delete(lane);
         this.#lanes.set(lane, next[1]);
       }
-      while (candidate && message) {
-        const { position, attempts, deaths, hasRow } = candidate;
-        const key = this.#keyOf(message);
-        if (message.publishedAt < since) {
+      while (candidate) {
+        const { position, attempts, deaths, hasRow, key } = candidate;
+        // Past its retention, and perhaps removed already.
+        if (!message || message.publishedAt < since) {
           this.#settled.set(position, hasRow);
           if (key !== undefined) this.#advance(key);
           break;
@@ -265,16 +284,24 @@ export class SubscriptionState {
   /** The lease of that delivery, while it stands; undefined where it ended or a later one has taken its place. */
   held(position: number, attempt: number, now: number): Lease | undefined {
     const lease = this.leases.get(position);
-    const stands = lease && !lease.acking && lease.attempt === attempt && lease.expiresAt > now && !this.#seeking;
-    return stands ? lease : undefined;
+    return lease?.attempt === attempt && lease.expiresAt > now && this.stands(lease) ? lease : undefined;
+  }
+
+  /** It has not ended, and nothing that ends it is on its way to the disk. */
+  stands(lease: Lease): boolean {
+    return this.leases.get(lease.message.position) === lease && lease.ending === undefined && this.#seeking === 0;
+  }
+
+  /** Past its retention. */
+  isOutdated({ message }: Lease): boolean {
+    return message.publishedAt < this.retainedSince;
   }
 
   /** Only inside a write: what was just leased is leased after a crash as well, and counted. */
   writeLeases(leases: readonly Lease[]): void {
-    if (this.#seeking) return;
     for (const lease of leases) {
       const { message, attempt, deaths, expiresAt } = lease;
-      if (this.leases.get(message.position) !== lease) continue;
+      if (!this.stands(lease)) continue;
       lease.hasRow = true;
       this.#exceptions.put.run(message.position, attempt, deaths, expiresAt, 1);
     }
@@ -283,7 +310,7 @@ export class SubscriptionState {
   /** Gives a lease back as if it had never been taken: nobody saw the message. */
   release(position: number): void {
     const lease = this.leases.get(position);
-    if (!lease || lease.acking) return;
+    if (!lease || lease.ending === 'acked') return;
     this.#endLease(position);
     const { attempt, deaths, lane, hasRow } = lease;
     const key = this.#keyOf(lease.message);
@@ -292,7 +319,7 @@ export class SubscriptionState {
       // Of those before it one is out: it comes up when that is settled.
       if (!this.#keys.isFree(key)) return;
     }
-    const candidate = { position, attempts: attempt - 1, deaths, hasRow };
+    const candidate = { position, attempts: attempt - 1, deaths, hasRow, key };
     if (deaths > 0) this.#suspects.unshift({ ...candidate, lane });
     else this.#laneOf(lane).candidates.unshift(candidate);
   }
@@ -300,38 +327,31 @@ export class SubscriptionState {
   /** Settles a leased message. False where the lease is gone. Durable with the next `flush`. */
   ack(position: number): boolean {
     const lease = this.leases.get(position);
-    if (!lease || lease.acking) return false;
+    if (!lease || lease.ending === 'acked') return false;
     this.#endLease(position);
     const key = this.#keyOf(lease.message);
-    const settled = key === undefined ? [lease] : this.#keys.ack(key, lease);
-    for (const { message, hasRow } of settled) this.#settled.set(message.position, hasRow);
-    if (key !== undefined && settled.length > 0) {
-      this.#keys.remember(key, settled.at(-1)!.message.position);
-      this.#advance(key);
-    }
+    if (key === undefined) this.#settled.set(position, lease.hasRow);
+    else this.#settleOf(key, lease);
     return true;
   }
 
-  /** Only inside a write: settles a leased message with it. The lease ends when that is durable, or stands again by `undoAck`. */
+  /** Only inside a write: settles a leased message with it. The lease ends when that is durable, or stands again by `undoEnd`. */
   ackNow(lease: Lease): void {
     const { position } = lease.message;
-    lease.acking = true;
+    lease.ending = 'acked';
     this.#settled.set(position, lease.hasRow);
     this.#database.afterSync(() => {
       if (this.leases.get(position) !== lease) return;
       this.#endLease(position);
       const key = this.#keyOf(lease.message);
-      if (key === undefined) return;
-      this.#keys.ack(key, lease);
-      this.#keys.remember(key, position);
-      this.#advance(key);
+      if (key !== undefined) this.#settleOf(key, lease);
     });
   }
 
-  /** The write of an `ackNow` failed. */
-  undoAck(lease: Lease): void {
-    lease.acking = false;
-    this.#settled.delete(lease.message.position);
+  /** The write of an `ackNow` or a `nack` failed. */
+  undoEnd(lease: Lease): void {
+    if (lease.ending === 'acked') this.#settled.delete(lease.message.position);
+    lease.ending = undefined;
   }
 
   /**
@@ -340,7 +360,7 @@ export class SubscriptionState {
    */
   nack(lease: Lease, now: number, died = false): void {
     const { position } = lease.message;
-    if (this.#seeking || lease.acking || this.leases.get(position) !== lease) return;
+    lease.ending = 'nacked';
     // Most of those that a process had when it died have nothing to do with it: they go on at once, each alone.
     const backoffMs = died ? (lease.deaths === 0 ? 0 : this.#backoffMs(lease.deaths)) : this.#backoffMs(lease.attempt);
     const dueAt = now + backoffMs;
@@ -348,7 +368,7 @@ export class SubscriptionState {
     lease.hasRow = true;
     this.#database.afterSync(() => {
       if (this.#ended) return;
-      this.nextDueAt = Math.min(this.nextDueAt, dueAt);
+      this.#waits(dueAt, position);
       // Of two nacks under way, the first may have let it be leased again.
       if (this.leases.get(position) !== lease) return;
       this.#endLease(position);
@@ -370,7 +390,7 @@ export class SubscriptionState {
    * what the filter leaves out and nobody acks.
    */
   flush(always = false): void {
-    if (this.#seeking || (this.#settled.size === 0 && !always)) return;
+    if (this.#seeking > 0 || (this.#settled.size === 0 && !always)) return;
     const settled = [...this.#settled];
     // In memory only when it is durable: a group that fails leaves everything to the next flush.
     this.#database.afterSync(() => {
@@ -380,7 +400,10 @@ export class SubscriptionState {
     for (const [position, hasRow] of settled) if (hasRow) this.#exceptions.settle(position);
     const waiting = this.#exceptions.firstWaiting.get()?.position as number | null;
     let low = Math.min(this.#log.end + 1, waiting ?? Number.POSITIVE_INFINITY);
-    for (const [position, { acking }] of this.leases) if (!acking) low = Math.min(low, position);
+    for (const [position, { ending, message }] of this.leases) {
+      // The next of its key, which the scan has passed, is looked for when the ack is durable: until then this one keeps its place.
+      if (ending !== 'acked' || this.#keyOf(message) !== undefined) low = Math.min(low, position);
+    }
     for (const { position } of this.#suspects) low = Math.min(low, position);
     for (const { head, candidates } of this.#lanes.values()) {
       low = Math.min(low, head + 1);
@@ -399,19 +422,21 @@ export class SubscriptionState {
 
   /**
    * Only inside a write: another cursor, and what of the messages behind it is settled. Every lease ends when that is
-   * durable; until then nothing is leased, and if the write fails all goes on by `seekFailed`.
-   * @param settled of the messages past the cursor: as it is, none, or these
+   * durable; until then nothing is leased, and if the write fails all goes on by `undoSeek`.
+   * @param settled of the messages past the cursor: as it is, and then only forward; none; or these
    */
-  seek(cursor: number, settled: 'same' | 'none' | readonly number[], now: number): void {
+  seek(to: number, settled: 'same' | 'none' | readonly number[], now: number): void {
     this.flush(true);
-    this.#seeking = true;
+    // As the writes before it left it, which are not durable yet.
+    const cursor = settled === 'same' ? Math.max(to, this.#exceptions.cursor.get()!.cursor as number) : to;
     if (settled !== 'same') this.#exceptions.unsettle.run();
     this.#exceptions.unlease.run(now);
     if (typeof settled === 'object') for (const position of settled) this.#exceptions.settle(position);
     this.#exceptions.forget.run(cursor);
     this.#exceptions.move.run(cursor);
+    this.#seeking++;
     this.#database.afterSync(() => {
-      this.#seeking = false;
+      this.#seeking--;
       if (this.#ended) return;
       this.seeks++;
       this.#clear();
@@ -420,8 +445,20 @@ export class SubscriptionState {
     });
   }
 
-  seekFailed(): void {
-    this.#seeking = false;
+  /** The write of a `seek` failed. */
+  undoSeek(): void {
+    this.#seeking--;
+  }
+
+  /** Lets go of what waits though it is past its retention, up to a position: it is about to be removed. */
+  dropWaiting(last: number): void {
+    for (const row of this.#exceptions.waitingTo.all(last)) {
+      const position = row.position as number;
+      if (this.leases.has(position) || this.#settled.has(position)) continue;
+      this.#settled.set(position, true);
+      const key = this.#keyOf({ orderingKey: row.key as string | null });
+      if (key !== undefined && !this.#keys.isActive(key)) this.#advance(key);
+    }
   }
 
   /** When the first message past the cursor was published; undefined where there is none. */
@@ -448,10 +485,21 @@ export class SubscriptionState {
     this.#refreshNextDue();
   }
 
+  /** Acked, in the order of its key. */
+  #settleOf(key: string, lease: Lease): void {
+    const settled = this.#keys.ack(key, lease);
+    for (const { message, hasRow } of settled) this.#settled.set(message.position, hasRow);
+    if (settled.length === 0) return;
+    this.#keys.remember(key, settled.at(-1)!.message.position);
+    this.#advance(key);
+  }
+
   #clear(): void {
     this.#lanes.clear();
     this.#keys.clear();
     this.#recalled.clear();
+    this.#recalledTo = farPast;
+    this.#blocked = undefined;
     this.#suspects.length = 0;
     this.#settled.clear();
     this.nextDueAt = Number.POSITIVE_INFINITY;
@@ -470,59 +518,72 @@ export class SubscriptionState {
   }
 
   /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
-  #next(mayTake: (lane: string) => boolean = () => true, wanted = 1): [string, Lane] | undefined {
+  #next(looks: Looks, mayTake: (lane: string) => boolean = () => true, wanted = 1): [string, Lane] | undefined {
     for (const next of this.#lanes) {
       const [name, lane] = next;
       if (!mayTake(name)) continue;
-      this.#look(name, lane, wanted);
+      this.#look(name, lane, wanted, looks);
       if (lane.candidates.length > 0) return next;
       if (lane.head >= this.#log.end) this.#lanes.delete(name);
     }
     return undefined;
   }
 
+  /** Set aside until a time. */
+  #waits(at: number, position: number): void {
+    this.nextDueAt = Math.min(this.nextDueAt, at);
+    if (!isAfter(at, position, this.#recalledTo)) this.#recalledTo = { at, position: position - 1 };
+  }
+
   /** What has its backoff behind it becomes a candidate, so many at a time, the longest due first: what fails again goes behind. */
   #recall(now: number): void {
     if (this.nextDueAt > now || this.#recalled.size > 0) return;
     const since = this.#retainedSince(this.config);
-    let left = false;
-    for (const row of this.#exceptions.due.iterate(now)) {
-      const position = row.position as number;
+    let isFull = false;
+    for (const row of this.#exceptions.due.iterate(now, this.#recalledTo.at, this.#recalledTo.position)) {
+      const { position, attempts, deaths, lane, dueAt } = row as unknown as Suspect & { readonly dueAt: number };
+      // Suspects go one by one: however many there are, the others pass them.
+      if (deaths > 0 && this.#suspects.length === candidatesAtATime) {
+        isFull = true;
+        continue;
+      }
+      if (!isFull) this.#recalledTo = { at: dueAt, position };
       if (this.leases.has(position) || this.#settled.has(position)) continue;
-      const { attempts, deaths, lane } = row as unknown as Suspect;
       const line: Candidate[] = deaths > 0 ? this.#suspects : this.#laneOf(lane).candidates;
       // Given back after it had been recalled.
       if (line.some((each) => each.position === position)) continue;
-      // Suspects go one by one: however many there are, the others pass them.
-      if (deaths > 0 && this.#suspects.length === candidatesAtATime) {
-        left = true;
-        continue;
-      }
       const key = this.#keyOf({ orderingKey: row.key as string });
       if ((row.publishedAt as number) < since) {
         this.#settled.set(position, true);
         if (key !== undefined && !this.#keys.isActive(key)) this.#advance(key);
-        left = true;
         continue;
       }
       // Behind another of its key, it comes up when that is settled.
-      if (key !== undefined && !this.#begin(key, position)) continue;
-      const suspect: Suspect = { position, attempts, deaths, lane, hasRow: true };
+      if (key !== undefined && !this.#begin(key, position)) {
+        this.#blocked ??= { at: dueAt, position: position - 1 };
+        continue;
+      }
+      const suspect: Suspect = { position, attempts, deaths, lane, hasRow: true, key };
       line.push(suspect);
       if (deaths > 0) continue;
       this.#recalled.add(position);
       if (this.#recalled.size === candidatesAtATime) return;
     }
-    if (!left) this.#refreshNextDue(now);
+    if (isFull) return;
+    if (this.#blocked) this.#recalledTo = this.#blocked;
+    this.#blocked = undefined;
+    this.#refreshNextDue(now);
   }
 
   /** Fills the candidates of a lane from its head on. */
-  #look(name: string, lane: Lane, wanted: number): void {
+  #look(name: string, lane: Lane, wanted: number, looks: Looks): void {
     const { end } = this.#log;
     const since = this.#retainedSince(this.config);
-    // Of several lanes, however many, memory holds little of each.
-    const atATime = this.#lanes.size > 1 ? candidatesAtATime : Math.max(candidatesAtATime, wanted);
-    for (let looks = 0; lane.candidates.length === 0 && lane.head < end && looks < looksAtATime; looks++) {
+    // The more lanes there are, the less memory holds of each.
+    const ofEach = Math.min(candidatesAtATime, Math.ceil(mostCandidates / this.#lanes.size));
+    const atATime = this.#lanes.size > 1 ? ofEach : Math.max(candidatesAtATime, wanted);
+    while (lane.candidates.length === 0 && lane.head < end && looks.left > 0) {
+      looks.left -= atATime;
       const rows = this.#exceptions.scan.all(name, lane.head, end, atATime);
       for (const row of rows) {
         const { position, published_at, ordering_key, attributes, data } = row as unknown as MessageRow;
@@ -531,7 +592,7 @@ export class SubscriptionState {
         const key = this.#keyOf({ orderingKey: ordering_key });
         if (key !== undefined && !this.#begin(key, position)) continue;
         const message = (data as unknown) === null ? undefined : messageOf(row as unknown as MessageRow);
-        lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false, message });
+        lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message });
       }
       lane.head = rows.length < atATime ? end : (rows.at(-1)!.position as number);
     }
@@ -551,18 +612,18 @@ export class SubscriptionState {
     const lane = next && this.#lanes.get(next.lane);
     if (next && next.dueAt === null && next.position <= (lane?.head ?? Number.POSITIVE_INFINITY)) {
       this.#keys.activate(key);
-      this.#laneOf(next.lane).candidates.push({ ...next, hasRow: false });
+      this.#laneOf(next.lane).candidates.push({ ...next, key });
       return;
     }
     // It waits for a time, or the scan has yet to meet it.
     this.#keys.deactivate(key);
-    if (next?.dueAt != null) this.nextDueAt = Math.min(this.nextDueAt, next.dueAt);
+    if (next?.dueAt != null) this.#waits(next.dueAt, next.position);
   }
 
   /** What may go out right behind a message that is out: not what waits for a time. */
   #nextOfRun(key: string, position: number): Candidate | undefined {
     const next = this.#firstOf(key, position);
-    return next && next.dueAt === null ? { ...next, hasRow: false } : undefined;
+    return next && next.dueAt === null ? { ...next, key } : undefined;
   }
 
   /** The first message of a key that is not settled. */
@@ -570,10 +631,9 @@ export class SubscriptionState {
     const since = this.#retainedSince(this.config);
     for (const row of this.#exceptions.ofKey.iterate(key, after, this.#log.end)) {
       const { position, lane, attempts, deaths, dueAt } = row as unknown as Unsettled;
-      if (this.#settled.has(position) || this.#keys.isAhead(key, position)) continue;
-      if (row.excepted && dueAt === null) continue;
+      if (row.settled || this.#settled.has(position) || this.#keys.isAhead(key, position)) continue;
       if ((row.publishedAt as number) < since || !this.#filter(attributesOf(row.attributes as string))) continue;
-      return { position, lane, attempts, deaths, dueAt };
+      return { position, lane, attempts, deaths, dueAt, hasRow: row.excepted === 1 };
     }
     return undefined;
   }
@@ -607,4 +667,8 @@ export function bytesOf({ data, attributes, orderingKey = '' }: StoredMessage): 
   let bytes = Math.floor(data.length * 0.75) + Buffer.byteLength(orderingKey);
   for (const [key, value] of Object.entries(attributes)) bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
   return bytes;
+}
+
+function isAfter(at: number, position: number, due: Due): boolean {
+  return at > due.at || (at === due.at && position > due.position);
 }

@@ -1,5 +1,5 @@
 import type { Broker } from '../broker.ts';
-import { type BrokerError, badRequest } from '../broker-error.ts';
+import { type BrokerError, badRequest, brokerErrorOf } from '../broker-error.ts';
 import { bytesOf, type Lease, type SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';
 import { acknowledge, modifyDeadline, pulled } from './delivering.ts';
@@ -67,7 +67,7 @@ export class StreamingPull {
       this.#setDeadline(request.streamAckDeadlineSeconds);
       await this.#settle(this.#subscription!, request);
     } catch (error) {
-      this.#end(error as BrokerError);
+      this.#end(error);
     }
   }
 
@@ -154,7 +154,7 @@ export class StreamingPull {
         if (!this.#takeSome(subscription)) break;
       }
     } catch (error) {
-      this.#end(error as BrokerError);
+      this.#end(error);
       return;
     }
     // To the end of the line: the next message is another stream's.
@@ -189,8 +189,9 @@ export class StreamingPull {
     try {
       const shown = await preparing;
       if (shown.length > 0) this.#send(subscription, shown);
-    } catch {
-      // Where the disk would not take the lease, it ended, and its time will come again.
+    } catch (error) {
+      // Asked again at once, the disk would refuse the leases again: the client comes back, later and later.
+      this.#end(error);
     }
     if (this.#preparing-- === maxPreparing) this.#schedule();
   }
@@ -204,10 +205,10 @@ export class StreamingPull {
     this.#isFull = !this.#caller.send({ receivedMessages, subscriptionProperties: propertiesOf(subscription) });
   }
 
-  #end(error: BrokerError): void {
+  #end(error: unknown): void {
     if (this.#closed) return;
     this.close();
-    this.#caller.end(error);
+    this.#caller.end(brokerErrorOf(error));
   }
 }
 
