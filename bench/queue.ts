@@ -60,7 +60,7 @@ const starts: Readonly<Record<Queue['server'], () => Promise<QueueServer>>> = {
 /** A producer and a consumer process, publish to last ack: ours beside the queues that are installed here. */
 export const measureQueue: Measure = async ({ quick, progress }) => {
   const runs = quick ? 1 : 5;
-  const messages = quick ? 5_000 : 20_000;
+  const messages = quick ? 5_000 : 50_000;
   const servers = new Map<string, QueueServer>();
   const missing: string[] = [];
   const rates = new Map<string, number[]>();

@@ -1,4 +1,5 @@
 import { type Message, PubSub } from '@google-cloud/pubsub';
+import { inFlight } from './in-flight.ts';
 import type { Measure } from './measurement.ts';
 import { PubsubServer } from './pubsub-server.ts';
 import { median } from './quantile.ts';
@@ -49,12 +50,7 @@ async function measureServer({ port }: PubsubServer, messages: number): Promise<
     const name = `stream-${names}`;
     await topic.createSubscription(name, { ackDeadlineSeconds: 600 });
     const data = Buffer.alloc(bytes, 'x');
-    const publishing = async () => {
-      for (let sent = 0; sent < messages; sent += unconfirmed) {
-        const count = Math.min(unconfirmed, messages - sent);
-        await Promise.all(Array.from({ length: count }, () => topic.publishMessage({ data })));
-      }
-    };
+    const publishing = () => inFlight(messages, unconfirmed, () => topic.publishMessage({ data }));
     const receiving = async () => {
       const subscription = client.subscription(name, {
         flowControl: { maxMessages: outstanding },
