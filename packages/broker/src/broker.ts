@@ -348,7 +348,7 @@ export class Broker {
     });
   }
 
-  /** As the snapshot has it. @throws BrokerError NOT_FOUND, or INVALID_ARGUMENT where it is of another topic */
+  /** As the snapshot has it. @throws BrokerError NOT_FOUND, or FAILED_PRECONDITION where it is of another topic */
   async seekSnapshot(name: string, snapshot: string): Promise<void> {
     await this.#seek(name, (subscription) => this.snapshots.seek(snapshot, subscription, this.deliveries.time));
   }

@@ -118,7 +118,7 @@ export class Snapshots {
     const { id, topic, cursor } = this.#row(name);
     if (topic !== subscription.topicId) {
       throw new BrokerError(
-        'INVALID_ARGUMENT',
+        'FAILED_PRECONDITION',
         `snapshot "${name}" is of another topic than "${subscription.config.name}"; only a snapshot of its own topic will do`,
       );
     }

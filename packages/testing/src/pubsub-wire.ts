@@ -42,6 +42,8 @@ const rest: Readonly<Record<string, readonly [verb: string, field: string, rest?
   CreateSnapshot: ['PUT', 'name'],
   GetSnapshot: ['GET', 'snapshot'],
   ListSnapshots: ['GET', 'project', '/snapshots'],
+  UpdateSnapshot: ['PATCH', 'snapshot.name'],
+  DeleteSnapshot: ['DELETE', 'snapshot'],
   Seek: ['POST', 'subscription', ':seek'],
   CreateSchema: ['POST', 'parent', '/schemas'],
   ListSchemas: ['GET', 'parent', '/schemas'],

@@ -25,6 +25,8 @@ export const emulatorGaps: ReadonlyMap<number, string> = new Map([
   [21, 'it takes deadlines and counts that are out of bounds'],
   [22, 'it takes messages beyond all limits'],
   [24, 'it answers a pull with 100 messages at most'],
+  [44, 'it gives a new subscription what its topic has retained'],
+  [45, 'a snapshot there loses its messages with the subscription it is of'],
   [27, 'it confirms no acks on a stream'],
   [28, 'it heeds no limit of what may be outstanding on a stream'],
   [29, 'it names no snapshots itself'],
@@ -39,4 +41,6 @@ export const emulatorGaps: ReadonlyMap<number, string> = new Map([
   [41, 'it keeps transforms, and applies none'],
   [42, 'it says of schemas and messages no more than that they are wrong, and lists all of them whole'],
   [43, 'it takes fields that a schema has not, and commits any revision'],
+  [44, 'it gives a new subscription what its topic has retained'],
+  [45, 'a snapshot there loses its messages with the subscription it is of'],
 ]);

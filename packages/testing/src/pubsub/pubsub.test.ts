@@ -14,6 +14,7 @@ import { pulling } from './pulling.ts';
 import { retention } from './retention.ts';
 import { retryPolicy } from './retry-policy.ts';
 import { schemas } from './schemas.ts';
+import { seeking } from './seeking.ts';
 import { streamingPull } from './streaming-pull.ts';
 import { subscriptions } from './subscriptions.ts';
 import { brokerOverGrpc, brokerOverRest, googlesEmulator } from './targets.ts';
@@ -43,6 +44,7 @@ const subjects = [
   schemas,
   transforms,
   transformsOnStreams,
+  seeking,
 ];
 
 for (const target of [brokerOverRest, brokerOverGrpc]) {
