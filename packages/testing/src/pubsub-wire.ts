@@ -62,6 +62,15 @@ const rest: Readonly<Record<string, readonly [verb: string, field: string, rest?
 
 /** @param url base address, without a slash at its end */
 export function overRest(url: string): PubsubWire {
+  return byRest((path, init) => fetch(url + path, init));
+}
+
+/** As over REST, with nothing between. */
+export function inProcess(restApi: (request: Request) => Promise<Response>): PubsubWire {
+  return byRest((path, init) => restApi(new Request(`http://localhost${path}`, init)));
+}
+
+function byRest(ask: (path: string, init: RequestInit) => Promise<Response>): PubsubWire {
   return {
     async call(rpc, request) {
       const [verb, field, suffix = ''] = rest[rpc]!;
@@ -73,7 +82,7 @@ export function overRest(url: string): PubsubWire {
       const { schema, ...beside } = others;
       const inQuery = verb === 'GET' ? others : rpc === 'CreateSchema' ? beside : {};
       const query = `?${new URLSearchParams(inQuery as Record<string, string>)}`;
-      const response = await fetch(`${url}/v1/${String(name).replaceAll('%', '%25')}${suffix}${query}`, {
+      const response = await ask(`/v1/${String(name).replaceAll('%', '%25')}${suffix}${query}`, {
         method: verb,
         ...(!['GET', 'DELETE'].includes(verb) && {
           headers: { 'content-type': 'application/json' },
