@@ -5,7 +5,7 @@ import { test } from 'vitest';
 import { type Command, World, type WorldConfig } from './broker-world.ts';
 
 const seed = Number(process.env.DORMOUSE_SEED ?? Date.now() % 2 ** 31);
-const numRuns = Number(process.env.DORMOUSE_RUNS ?? 40);
+const numRuns = Number(process.env.DORMOUSE_RUNS ?? 25);
 
 const which = fc.nat({ max: 1_000 });
 const command: fc.Arbitrary<Command> = fc.oneof(
