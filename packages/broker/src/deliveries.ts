@@ -78,6 +78,8 @@ export class Deliveries {
     if (all.length === 0) return all;
     // Delivered that often already, and the process died before its last failure was written down.
     const [spent, leases] = partition(all, (lease) => this.#isSpent(subscription, lease.attempt - 1));
+    // Nobody sees this one.
+    for (const lease of spent) lease.attempt--;
     if (spent.length > 0) void this.#setSpentAside(subscription, spent);
     if (leases.length > 0 && subscription.writesLeases) {
       const written = this.#database.write(() => subscription.writeLeases(leases));

@@ -64,7 +64,7 @@ test('a seek back brings what is retained: by the subscription what it acked, by
 
 test('what was acked a moment before a seek back stays acked', async () => {
   const { bench } = await published();
-  for (const { position } of bench.lease(2)) bench.broker.ack(bench.subscription, position);
+  for (const { position } of bench.lease(2)) bench.broker.deliveries.ack(bench.subscription, position);
   await bench.broker.seekTime(reader, 0);
   expect(texts(bench)).toEqual(['3']);
 });

@@ -8,7 +8,7 @@ import { bounds, millisecondsOf, type SubscriptionConfig } from './subscription-
 export interface Lease {
   readonly message: StoredMessage;
   /** Deliveries of this message on this subscription, this one included. */
-  readonly attempt: number;
+  attempt: number;
   /** Deliveries in which whoever had it died. */
   readonly deaths: number;
   readonly lane: string;

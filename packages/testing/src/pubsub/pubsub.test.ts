@@ -21,8 +21,8 @@ import { brokerOverGrpc, brokerOverRest, googlesEmulator } from './targets.ts';
 import { topics } from './topics.ts';
 import { transforms, transformsOnStreams } from './transforms.ts';
 
-// Most of what a case does is to wait.
-vi.setConfig({ maxConcurrency: 60 });
+// Most of what a case does is to wait, for a deadline or for the others.
+vi.setConfig({ maxConcurrency: 60, testTimeout: 120_000 });
 
 const subjects = [
   names,
