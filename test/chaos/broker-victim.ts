@@ -36,6 +36,10 @@ export class BrokerVictim {
     });
   }
 
+  get pid(): number {
+    return this.#process.pid!;
+  }
+
   async kill(): Promise<void> {
     this.#process.kill('SIGKILL');
     await this.#exited;

@@ -33,7 +33,7 @@ export function topics(broker: Broker) {
   };
   return {
     async createTopic(request: TopicConfig): Promise<Json> {
-      checkResourceName('topics', request.name);
+      checkResourceName('topics', request.name ?? '');
       const config = checked(request);
       await transforms.check(`topic "${config.name}"`, activeUdfs(config.messageTransforms));
       return shown(await broker.createTopic(keptSettings(schemas, config)));

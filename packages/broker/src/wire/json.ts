@@ -103,9 +103,9 @@ function readValue(type: Field['type'], value: unknown, path: string, depth: num
 
 function readEnum(type: EnumType, value: unknown, path: string): string {
   if (typeof value === 'string' && type.numbers.has(value)) return value;
-  const name = type.names.get(Number(value));
-  if ((typeof value === 'number' || (typeof value === 'string' && /^\d+$/.test(value))) && name !== undefined) {
-    return name;
+  if (typeof value === 'number' || (typeof value === 'string' && /^\d+$/.test(value))) {
+    const name = type.names.get(Number(value));
+    if (name !== undefined) return name;
   }
   throw invalid(path, type.name, value);
 }
