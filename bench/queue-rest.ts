@@ -4,8 +4,10 @@ import { payload, type QueueAt } from './queue-client.ts';
 const topicOf = (name: string) => `projects/bench/topics/${name}`;
 const subscriptionOf = (name: string) => `projects/bench/subscriptions/${name}`;
 const batch = 100;
-const publishing = 4;
+const publishing = 8;
 const pulling = 4;
+/** What the server gives at most. */
+const mostPulled = 1000;
 
 export async function prepare({ port, name }: QueueAt): Promise<void> {
   await new PubsubRest(port, 1).create(topicOf(name), subscriptionOf(name));
@@ -24,7 +26,7 @@ export async function consume({ port, name }: QueueAt, messages: number, ready: 
   const all = Promise.withResolvers<void>();
   const worker = async () => {
     for (;;) {
-      const received = await rest.pull(subscriptionOf(name), batch);
+      const received = await rest.pull(subscriptionOf(name), mostPulled);
       if (received.length === 0) continue;
       await rest.acknowledge(subscriptionOf(name), received);
       acked += received.length;

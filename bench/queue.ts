@@ -163,7 +163,7 @@ function report(rates: ReadonlyMap<string, readonly number[]>, messages: number,
     ],
     [
       `Ours over REST: ${whole(our)} messages/s${lead}.`,
-      'Each the way it is fastest: REST publishes 100 a request, 4 at once, and pulls and acks 100 a request, 4 at once; gRPC batches of 100',
+      'Each the way it is fastest: REST publishes 100 a request, 8 at once, and pulls and acks what is there, 4 at once; gRPC batches of 100',
       'and streaming pull; RabbitMQ and NATS 1,000 unconfirmed and 1,000 unacked; BullMQ and pg-boss add 100 a call, 4 at once; BullMQ works',
       'on 100 at once, pg-boss fetches and completes 100 a call, 4 at once. One a request: 64 at once.',
       ...missing,
