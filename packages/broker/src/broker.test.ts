@@ -361,6 +361,24 @@ test('a tenant whose messages hang leaves a quarter of the slots to the others',
   await dispatcher.stop();
 });
 
+test('of large messages no more are with a target than 32 MB, and the next goes when one of them is over', async () => {
+  const bench = await new Bench().create({ pushConfig: { pushEndpoint: 'http://x' } });
+  const target = new Target();
+  const dispatcher = new PushDispatcher(bench.broker, { resolve: () => target, authorize: async () => '' });
+  dispatcher.add(bench.subscription);
+  for (let n = 0; n < 6; n++) await bench.publish(`${n}`.repeat(8_000_000));
+  await expect.poll(() => target.given.length).toBe(4);
+  expect(bench.subscription.leases.size).toBe(4);
+  target.given.shift()!.end({ acked: true });
+  await expect.poll(() => target.given.length).toBe(4);
+  expect(bench.subscription.leases.size).toBe(4);
+  while (bench.subscription.backlog() > 0) {
+    for (const { end } of target.given.splice(0)) end({ acked: true });
+    await bench.database.write(() => {});
+  }
+  await dispatcher.stop();
+});
+
 test('however many suspects wait, what else is due goes past them', async () => {
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '0s' } });
   await bench.publish(...Array.from({ length: 100 }, (_, n) => `suspect ${n}`), 'innocent');

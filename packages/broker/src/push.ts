@@ -1,5 +1,5 @@
 import type { Broker } from './broker.ts';
-import type { Lease, LeaseOf, SubscriptionState } from './subscription.ts';
+import { bytesOf, type Lease, type LeaseOf, type SubscriptionState } from './subscription.ts';
 import type { PushConfig } from './subscription-config.ts';
 
 /** One free place at an endpoint. It is used once: `push`, or `release`. */
@@ -20,6 +20,8 @@ export interface PushRequest {
 }
 
 const nackRetryMs = 1_000;
+/** Of messages that are with one target, and a message more: each is in memory some three times. */
+const mostBytes = 32_000_000;
 /** Of its lease, a push may use the ack deadline to get there, and the ack deadline to be answered. */
 const leaseMarginMs = 5_000;
 
@@ -93,6 +95,8 @@ interface Shared {
   readonly sharing: SubscriptionState[];
   /** How many of its slots each lane has. */
   readonly held: Map<string, number>;
+  /** Of the messages that are with it. */
+  bytes: number;
 }
 
 /**
@@ -101,6 +105,8 @@ interface Shared {
  * A pump of a subscription runs when something became available or when its target has a free slot; subscriptions that
  * share a target take turns, one message each, so that none starves the others. Where there is more than one tenant, a
  * quarter of a target's slots is beyond the reach of any one of them, however long what it has there takes.
+ *
+ * Memory holds what is under way, never what waits: no more messages than slots, and no more bytes than `mostBytes`.
  *
  * Of the messages that a process had when it died, one may be to blame. They are suspects, each given to a process alone
  * the next time; who outlives that is cleared, and of whom three processes die is deadly.
@@ -153,6 +159,7 @@ export class PushDispatcher {
       target,
       sharing: [] as SubscriptionState[],
       held: new Map<string, number>(),
+      bytes: 0,
     };
     this.#shared.set(target, shared);
     this.#routes.set(subscription, { endpoint, shared, outstanding: 0, failure: undefined });
@@ -197,8 +204,10 @@ export class PushDispatcher {
     const route = this.#routes.get(subscription);
     // Without an endpoint it is paused: its messages wait.
     if (this.#stopped || !route) return false;
-    const { target, sharing, held } = route.shared;
-    const mayTake = this.#share(route.shared);
+    const { shared } = route;
+    const { target, sharing, held } = shared;
+    if (shared.bytes >= mostBytes) return false;
+    const mayTake = this.#share(shared);
     if (!this.#broker.deliveries.available(subscription, { of, mayTake })) return false;
     const { name } = subscription.config;
     const slot = of === 'company' ? target.take(name) : target.takeAlone(name);
@@ -213,17 +222,21 @@ export class PushDispatcher {
     }
     if (!lease) return false;
     const { lane } = lease;
+    const bytes = bytesOf(lease.message);
+    shared.bytes += bytes;
     held.set(lane, (held.get(lane) ?? 0) + 1);
     route.outstanding++;
     const work = this.#push(subscription, route, slot, lease).finally(() => {
       this.#inFlight.delete(work);
       route.outstanding--;
-      const hadItsShare = !this.#share(route.shared)(lane);
+      const wasShort = !this.#share(shared)(lane) || shared.bytes >= mostBytes;
+      shared.bytes -= bytes;
       const left = held.get(lane)! - 1;
       if (left > 0) held.set(lane, left);
       else held.delete(lane);
-      // The slot was free before its lane had one less, or the next of an ordering key came up, and was offered in vain.
-      if (hadItsShare || subscription.hasCandidates) this.#pumpAll(sharing);
+      // The slot was free before its lane or the memory had one less, or the next of an ordering key came up: it was
+      // offered in vain.
+      if (wasShort || subscription.hasCandidates) this.#pumpAll(sharing);
     });
     this.#inFlight.add(work);
     return true;
