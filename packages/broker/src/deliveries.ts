@@ -293,7 +293,7 @@ export class Deliveries {
     const current = this.#alarms.get(subscription);
     if (current && current.at <= at) return;
     current?.cancel();
-    const cancel = this.#clock.after(at - this.time, () => void this.#onAlarm(subscription));
+    const cancel = this.#clock.after(Math.max(0, at - this.time), () => void this.#onAlarm(subscription));
     this.#alarms.set(subscription, { at, cancel });
   }
 
