@@ -63,13 +63,14 @@ test('only a new data directory gets the sample, and --no-sample gives it to non
   expect(again.program.stdout).not.toContain('sample WF-');
 });
 
-test('host.json says pid, port and token, to its owner only; /healthz needs no token', async () => {
+test('host.json says pid, port, broker and token, to its owner only; /healthz needs no token', async () => {
   const port = await freePort();
   const system = await RunningSystem.ofThisTest({ args: ['--no-sample', '--port', String(port)] });
   expect(hostFile(system.data)).toEqual({
     pid: system.program.pid,
     port,
     url: system.url,
+    brokerUrl: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
     token: expect.stringMatching(/^\S{20,}$/),
   });
   expect(statSync(join(system.data, 'host.json')).mode & 0o777).toBe(0o600);
