@@ -308,7 +308,7 @@ export class Broker {
   publish(topicName: string, messages: readonly PubsubMessage[]): Promise<string[]> {
     this.#topicState(topicName);
     checkMessages(messages);
-    return this.#database.write(() => messages.map((message) => this.append(topicName, message)));
+    return this.#database.write(() => this.#appendAll(topicName, messages));
   }
 
   /** For a message that is taken and not kept. */
@@ -322,17 +322,32 @@ export class Broker {
 
   /** Only inside a write: adds one message to a topic's log, in the transaction of whatever else that write does. */
   append(topicName: string, message: PubsubMessage): string {
+    return this.#appendAll(topicName, [message])[0]!;
+  }
+
+  /** Subscriptions are told once, however many messages there are. */
+  #appendAll(topicName: string, messages: readonly PubsubMessage[]): string[] {
     const topic = this.#topicState(topicName);
-    const lane = (this.#fairBy !== undefined && message.attributes[this.#fairBy]) || '';
-    const { position, messageId } = this.#log.append(topic.id, lane, message, this.#clock.now());
+    const firstOfLane = new Map<string, number>();
+    let last = 0;
+    const now = this.#clock.now();
+    const ids = messages.map((message) => {
+      const lane = (this.#fairBy !== undefined && message.attributes[this.#fairBy]) || '';
+      const { position, messageId } = this.#log.append(topic.id, lane, message, now);
+      if (!firstOfLane.has(lane)) firstOfLane.set(lane, position);
+      last = position;
+      return messageId;
+    });
     this.#database.afterSync(() => {
-      this.#log.end = Math.max(this.#log.end, position);
-      this.#noticeLane(lane);
-      for (const subscription of topic.subscriptions) subscription.notice(lane, position);
+      this.#log.end = Math.max(this.#log.end, last);
+      for (const lane of firstOfLane.keys()) this.#noticeLane(lane);
+      for (const subscription of topic.subscriptions) {
+        for (const [lane, position] of firstOfLane) subscription.notice(lane, position);
+      }
       for (const subscription of topic.subscriptions) this.deliveries.tell(subscription);
       this.housekeeping.notice();
     });
-    return messageId;
+    return ids;
   }
 
   /**
