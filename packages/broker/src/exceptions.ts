@@ -1,5 +1,6 @@
 import type { StatementSync } from 'node:sqlite';
 import type { Database } from './database.ts';
+import { lanesOf } from './log.ts';
 
 /** A message of an ordering key that is not settled, with what is on disk of it. */
 export interface Unsettled {
@@ -58,12 +59,7 @@ export class Exceptions {
   ];
 
   constructor(database: Database, id: number, topicId: number) {
-    // One step in the index from lane to lane, whatever their length.
-    const lanes = `WITH RECURSIVE lanes (lane) AS (
-      SELECT min(lane) FROM message WHERE topic = ${topicId}
-      UNION ALL
-      SELECT (SELECT min(lane) FROM message WHERE topic = ${topicId} AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
-    )`;
+    const lanes = lanesOf(topicId);
     const ofLane = `topic = ${topicId} AND message.lane = lanes.lane AND message.position > ?`;
     const beside = `LEFT JOIN exception ON exception.subscription = ${id} AND exception.position = message.position`;
     const excepted = `exception.position IS NOT NULL AS excepted`;

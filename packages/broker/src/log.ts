@@ -61,12 +61,7 @@ export class Log {
          UNION ALL SELECT (SELECT min(topic) FROM message WHERE message.topic > topics.topic) FROM topics WHERE topic IS NOT NULL
        ) SELECT topic FROM topics WHERE topic IS NOT NULL`,
     );
-    this.#lanes = database.prepare(
-      `WITH RECURSIVE lanes (lane) AS (
-         SELECT min(lane) FROM message WHERE topic = $topic
-         UNION ALL SELECT (SELECT min(lane) FROM message WHERE topic = $topic AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
-       ) SELECT lane FROM lanes WHERE lane IS NOT NULL`,
-    );
+    this.#lanes = database.prepare(`${lanesOf('$topic')} SELECT lane FROM lanes WHERE lane IS NOT NULL`);
     this.#remove = database.prepare(
       `DELETE FROM message WHERE position IN
        (SELECT position FROM message WHERE topic = ? AND lane = ? AND position <= ? ORDER BY position LIMIT ?)`,
@@ -166,3 +161,12 @@ export function attributesOf(text: string): Readonly<Record<string, string>> {
 }
 
 const none = Object.freeze({});
+
+/** SQL: begins a statement with the table `lanes` of a topic, one step in the index from lane to lane, whatever their length. The last is null. */
+export function lanesOf(topic: string | number): string {
+  return `WITH RECURSIVE lanes (lane) AS (
+    SELECT min(lane) FROM message WHERE topic = ${topic}
+    UNION ALL
+    SELECT (SELECT min(lane) FROM message WHERE topic = ${topic} AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
+  )`;
+}

@@ -239,7 +239,7 @@ export class SubscriptionState {
     const { of = 'any', mayTake, maxBytes = Number.POSITIVE_INFINITY, runs = false } = wanted;
     const leases: Lease[] = [];
     if (this.#seeking > 0 || this.config.paused) return leases;
-    const since = this.#retainedSince(this.config);
+    const since = this.retainedSince;
     const inRuns = runs && !this.writesLeases;
     const looks = { left: rowsAtATime };
     let bytes = 0;
@@ -538,7 +538,7 @@ export class SubscriptionState {
   /** What has its backoff behind it becomes a candidate, so many at a time, the longest due first: what fails again goes behind. */
   #recall(now: number): void {
     if (this.nextDueAt > now || this.#recalled.size > 0) return;
-    const since = this.#retainedSince(this.config);
+    const since = this.retainedSince;
     let isFull = false;
     for (const row of this.#exceptions.due.iterate(now, this.#recalledTo.at, this.#recalledTo.position)) {
       const { position, attempts, deaths, lane, dueAt } = row as unknown as Suspect & { readonly dueAt: number };
@@ -578,7 +578,7 @@ export class SubscriptionState {
   /** Fills the candidates of a lane from its head on. */
   #look(name: string, lane: Lane, wanted: number, looks: Looks): void {
     const { end } = this.#log;
-    const since = this.#retainedSince(this.config);
+    const since = this.retainedSince;
     // The more lanes there are, the less memory holds of each.
     const ofEach = Math.min(candidatesAtATime, Math.ceil(mostCandidates / this.#lanes.size));
     const atATime = this.#lanes.size > 1 ? ofEach : Math.max(candidatesAtATime, wanted);
@@ -628,7 +628,7 @@ export class SubscriptionState {
 
   /** The first message of a key that is not settled. */
   #firstOf(key: string, after = Math.max(this.#cursor, this.#keys.settledTo(key))): Unsettled | undefined {
-    const since = this.#retainedSince(this.config);
+    const since = this.retainedSince;
     for (const row of this.#exceptions.ofKey.iterate(key, after, this.#log.end)) {
       const { position, lane, attempts, deaths, dueAt } = row as unknown as Unsettled;
       if (row.settled || this.#settled.has(position) || this.#keys.isAhead(key, position)) continue;
