@@ -1,32 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Message, PubSub } from '@google-cloud/pubsub';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Message } from '@google-cloud/pubsub';
+import { beforeEach, expect, test } from 'vitest';
 import { BrokerServer } from './broker-server.ts';
+import { clientOf, newBrokerPath } from './google-fixture.ts';
 
 // Google's own client, told where the broker is in the way its users tell it.
 
-// It looks for a machine of Google's otherwise.
-process.env.METADATA_SERVER_DETECTION = 'none';
-
-let folder: string;
 let path: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'dormouse-google-'));
-  path = join(folder, 'broker.db');
+  path = newBrokerPath();
 });
-
-afterEach(() => {
-  rmSync(folder, { recursive: true });
-  delete process.env.PUBSUB_EMULATOR_HOST;
-});
-
-function clientOf({ address }: BrokerServer): PubSub {
-  process.env.PUBSUB_EMULATOR_HOST = address;
-  return new PubSub({ projectId: 'test' });
-}
 
 const names = (count: number) => Array.from({ length: count }, (_each, index) => `message ${index}`);
 

@@ -1,33 +1,16 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { AckResponses, type Message, PubSub, type Subscription } from '@google-cloud/pubsub';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { AckResponses, type Message, type Subscription } from '@google-cloud/pubsub';
+import { beforeEach, expect, test } from 'vitest';
 import { BrokerServer } from './broker-server.ts';
+import { clientOf, newBrokerPath } from './google-fixture.ts';
 import { until } from './until.ts';
 
 // Google's own client, and what it makes of the policies of a subscription.
 
-// It looks for a machine of Google's otherwise.
-process.env.METADATA_SERVER_DETECTION = 'none';
-
-let folder: string;
 let path: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'dormouse-google-'));
-  path = join(folder, 'broker.db');
+  path = newBrokerPath();
 });
-
-afterEach(() => {
-  rmSync(folder, { recursive: true });
-  delete process.env.PUBSUB_EMULATOR_HOST;
-});
-
-function clientOf({ address }: BrokerServer): PubSub {
-  process.env.PUBSUB_EMULATOR_HOST = address;
-  return new PubSub({ projectId: 'test' });
-}
 
 const textOf = ({ data }: Message) => data.toString();
 

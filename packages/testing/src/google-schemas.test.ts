@@ -1,31 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Encodings, type Message, PubSub, Schema, SchemaTypes, type Topic } from '@google-cloud/pubsub';
+import { Encodings, type Message, Schema, SchemaTypes, type Topic } from '@google-cloud/pubsub';
 import protobuf from 'protobufjs';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { BrokerServer } from './broker-server.ts';
+import { clientOf, newBrokerPath } from './google-fixture.ts';
 
 // Google's own client, told where the broker is in the way its users tell it.
-
-// It looks for a machine of Google's otherwise.
-process.env.METADATA_SERVER_DETECTION = 'none';
-
-let folder: string;
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'dormouse-google-'));
-});
-
-afterEach(() => {
-  rmSync(folder, { recursive: true });
-  delete process.env.PUBSUB_EMULATOR_HOST;
-});
-
-function clientOf({ address }: BrokerServer): PubSub {
-  process.env.PUBSUB_EMULATOR_HOST = address;
-  return new PubSub({ projectId: 'test' });
-}
 
 const avro = JSON.stringify({
   type: 'record',
@@ -50,7 +29,7 @@ async function received(topic: Topic, count: number): Promise<{ data: Buffer; at
 }
 
 test('it makes an Avro schema and a topic with it, and tells a message’s schema; a restart changes nothing', async () => {
-  const path = join(folder, 'broker.db');
+  const path = newBrokerPath();
   let port: number;
   {
     await using server = await BrokerServer.open({ path });
@@ -98,7 +77,7 @@ test('it makes an Avro schema and a topic with it, and tells a message’s schem
 });
 
 test('it commits a revision of a protobuf schema, publishes binary messages of both, and rolls back', async () => {
-  await using server = await BrokerServer.open({ path: join(folder, 'broker.db') });
+  await using server = await BrokerServer.open({ path: newBrokerPath() });
   const client = clientOf(server);
   const schema = await client.createSchema('province', SchemaTypes.ProtocolBuffer, proto);
   const name = await schema.getName();

@@ -1,19 +1,16 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PubSub } from '@google-cloud/pubsub';
 import { OAuth2Client } from 'google-auth-library';
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
 import { BrokerServer, type BrokerServerOptions } from './broker-server.ts';
+import { clientOf } from './google-fixture.ts';
 import { ManualClock } from './manual-clock.ts';
 import { type Json, overRest } from './pubsub-wire.ts';
 import { PushReceiver, type ReceivedPush } from './push-receiver.ts';
 
 // Real: a broker on a port, and the endpoints it pushes to.
-
-// Google's client looks for a machine of Google's otherwise.
-process.env.METADATA_SERVER_DETECTION = 'none';
 
 const topic = 'projects/test/topics/news';
 const name = 'projects/test/subscriptions/reader';
@@ -504,8 +501,6 @@ test('its tokens verify by what the broker’s OpenID discovery says, and are re
 
 test('a receiver written for Google verifies the token with Google’s library, told where the keys are', async () => {
   await using server = await BrokerServer.open();
-  process.env.PUBSUB_EMULATOR_HOST = server.address;
-  onTestFinished(() => void delete process.env.PUBSUB_EMULATOR_HOST);
   const verifier = new OAuth2Client({
     endpoints: { oauth2FederatedSignonPemCertsUrl: `${server.url}/oauth2/v1/certs` },
   });
@@ -516,7 +511,7 @@ test('a receiver written for Google verifies the token with Google’s library, 
     emails.push(ticket.getPayload()!.email);
     push.answer(200);
   });
-  const client = new PubSub({ projectId: 'test' });
+  const client = clientOf(server);
   const [news] = await client.createTopic('news');
   const serviceAccountEmail = 'pusher@test.iam.gserviceaccount.com';
   const [subscription] = await news.createSubscription('reader', {
