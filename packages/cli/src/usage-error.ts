@@ -10,4 +10,5 @@ export const plainErrors: ReadonlySet<string> = new Set([
   'DataDirectoryError',
   'BackupError',
   'DatabaseError',
+  'HeadsError',
 ]);

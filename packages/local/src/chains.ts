@@ -10,6 +10,7 @@ import {
   workflowOf,
   workflows,
 } from '@dormouse/core';
+import type { ExportedHeads } from './heads.ts';
 
 /** What the log says of one document, computed anew. */
 export interface Chain {
@@ -20,7 +21,8 @@ export interface Chain {
   readonly problem?: string;
 }
 
-interface Head {
+/** The last entry of a chain. */
+export interface Head {
   readonly seq: number;
   readonly hash: string;
 }
@@ -40,31 +42,48 @@ interface Folded extends Head {
  * Goes through the log from its first entry on, workflow by workflow: each entry must have the hash that its content and the
  * entry before it give, the last must be the head, and all changes together must give the document as it is.
  * @param workflow only this one and what is below it. Default: all
+ * @param exported what the heads were once: each chain must still have that entry, however it grew since
  */
-export function* verifiedChains(database: DatabaseSync, workflow?: Ref): Generator<Chain> {
+export function* verifiedChains(database: DatabaseSync, workflow?: Ref, exported?: ExportedHeads): Generator<Chain> {
   const entriesOf = database.prepare(
     'SELECT chain, seq, hash, at, body FROM entry WHERE workflow IS ? AND chain IS NOT NULL ORDER BY position',
   );
   const documentOf = database.prepare('SELECT data FROM document WHERE ref = ?');
+  const unseen = new Map(exported?.heads);
+  const rewritten = new Set<Ref>();
   for (const [of, heads] of headsByWorkflow(database, workflow)) {
     const chains = new Map<Ref, Folded>();
     for (const entry of entriesOf.iterate(of) as Iterable<unknown> as Iterable<ChainedEntry>) {
-      chains.set(entry.chain, next(chains.get(entry.chain), entry));
+      const { chain, seq, hash } = entry;
+      chains.set(chain, next(chains.get(chain), entry));
+      const then = unseen.get(chain);
+      if (then && then.seq === seq && then.hash !== hash) rewritten.add(chain);
     }
     for (const [chain, { seq }] of heads) {
-      if (!chains.has(chain))
-        yield { chain, entries: 0, problem: `its head is entry ${seq}, its last entry is missing` };
+      if (chains.has(chain)) continue;
+      unseen.delete(chain);
+      yield { chain, entries: 0, problem: `its head is entry ${seq}, its last entry is missing` };
     }
     for (const [chain, folded] of chains) {
+      const then = unseen.get(chain);
+      unseen.delete(chain);
       const row = documentOf.get(chain);
       const document = row ? JSON.parse(row.data as string) : null;
-      const problem = folded.problem ?? headProblem(folded, heads.get(chain)) ?? documentProblem(folded, document);
+      const problem =
+        folded.problem ??
+        headProblem(folded, heads.get(chain)) ??
+        historyProblem(folded, then, rewritten.has(chain), exported?.at) ??
+        documentProblem(folded, document);
       yield { chain, entries: folded.seq, ...(problem !== undefined && { problem }) };
     }
     // Only of a workflow itself: below it there may be personal documents, which no log holds.
     if (of !== null && chains.size === 0 && heads.size === 0) {
       yield { chain: of, entries: 0, problem: 'its document is there, and by the log it is not' };
     }
+  }
+  for (const [chain, { seq }] of unseen) {
+    if (workflow !== undefined && workflowOf(chain) !== workflow) continue;
+    yield { chain, entries: 0, problem: `it is gone, and had ${seq} entries at ${exported!.at}` };
   }
 }
 
@@ -108,6 +127,17 @@ function next(before: Folded | undefined, { seq, hash, at, body }: ChainedEntry)
 function headProblem({ seq, hash }: Folded, head: Head | undefined): string | undefined {
   if (!head) return 'it has no head';
   return head.seq === seq && head.hash === hash ? undefined : `its head is entry ${head.seq}, its last entry ${seq}`;
+}
+
+function historyProblem(
+  { seq }: Folded,
+  then: Head | undefined,
+  rewritten: boolean,
+  at: string | undefined,
+): string | undefined {
+  if (rewritten) return `it was rewritten: entry ${then!.seq} is not the one that was exported at ${at}`;
+  if (!then || seq >= then.seq) return undefined;
+  return `it was cut short: it ends at entry ${seq}, and had ${then.seq} at ${at}`;
 }
 
 function documentProblem({ document }: Folded, found: Record<string, unknown> | null): string | undefined {

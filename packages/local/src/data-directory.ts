@@ -167,6 +167,7 @@ const kept: ReadonlySet<string> = new Set([
   'host.json',
   'host.log',
   'push-key.json',
+  'heads-key.pem',
   'admin-token',
   'webhook-secret',
   'sandbox.jsonl',

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { backlogsOf } from '@dormouse/broker';
 import { type Chain, verifiedChains } from './chains.ts';
 import { DataDirectory } from './data-directory.ts';
+import { headsKeyFile } from './heads-key.ts';
 import { LockFile } from './lock-file.ts';
 import type { Manifest } from './manifest.ts';
 import { checkFiles, referencedFiles } from './referenced-files.ts';
@@ -71,7 +72,7 @@ function directory(folder: string): Finding {
       `give it to the user that runs the host: chown -R USER ${folder}`,
     );
   }
-  const open = ['.', 'dormouse.db', 'admin-token', 'webhook-secret', 'push-key.json'].filter((name) => {
+  const open = ['.', 'dormouse.db', 'admin-token', 'webhook-secret', 'push-key.json', headsKeyFile].filter((name) => {
     const found = statSync(join(folder, name), { throwIfNoEntry: false });
     return found !== undefined && (found.mode & 0o077) !== 0;
   });
