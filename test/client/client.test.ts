@@ -88,7 +88,7 @@ test('a client generated from it is typed, catches mistakes, and works', async (
     cancelled: { workflowId: id },
     problem: [404, 'Not Found'],
   });
-  expect(rest.positions.length).toBeGreaterThan(0);
+  expect(rest.cursors.length).toBeGreaterThan(0);
   await system.reaches(id, 'cancelled');
 });
 

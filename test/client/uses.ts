@@ -17,7 +17,7 @@ const listed = await client.GET('/api/workflows', { params: { query: { limit: 5 
 const ids: string[] = listed.data!.workflows.map((each) => each.id);
 
 const events = await client.GET('/api/workflows/{id}/events', { params: { path: { id } } });
-const positions: number[] = events.data!.events.map(({ position }) => position);
+const cursors: string[] = events.data!.events.map(({ cursor }) => cursor);
 
 const cancelled = await client.POST('/api/workflows/{id}/cancel', {
   params: { path: { id } },
@@ -39,5 +39,5 @@ const wrong: number = created.data.workflowId;
 void wrong;
 
 process.stdout.write(
-  `${JSON.stringify({ id, ids, positions, cancelled: cancelled.data, problem: [problem.status, problem.title] })}\n`,
+  `${JSON.stringify({ id, ids, cursors, cancelled: cancelled.data, problem: [problem.status, problem.title] })}\n`,
 );

@@ -176,7 +176,7 @@ describe('a case seen through the API', () => {
 
   test('a stream that breaks off and comes back with the last id misses nothing and repeats nothing', async () => {
     const id = await system.open(caseRequest());
-    const seen: number[] = [];
+    const seen: string[] = [];
     let last: string | undefined;
     for (let over = false; !over; ) {
       const breaking = new AbortController();
@@ -189,20 +189,20 @@ describe('a case seen through the API', () => {
         if (event === 'workflow') over = ['closed', 'escalated'].includes((data as { status: string }).status);
         else {
           last = eventId;
-          seen.push((data as { position: number }).position);
+          seen.push((data as { cursor: string }).cursor);
         }
         if (over || (event === 'entry' && seen.length % 3 === 0)) break;
       }
       breaking.abort();
     }
-    const { events } = await system.get<{ events: { position: number }[] }>(`/api/workflows/${id}/events`);
-    const positions = events.map(({ position }) => position);
+    const { events } = await system.get<{ events: { cursor: string }[] }>(`/api/workflows/${id}/events`);
+    const cursors = events.map(({ cursor }) => cursor);
     expect(seen.length).toBeGreaterThan(10);
-    expect(seen).toEqual(positions.slice(0, seen.length));
+    expect(seen).toEqual(cursors.slice(0, seen.length));
     const rest = await system.get<{ events: unknown[] }>(`/api/workflows/${id}/events?after=${last}`);
     expect(rest.events).toEqual(events.slice(seen.length));
-    const page = await system.get<{ events: unknown[]; after: number }>(`/api/workflows/${id}/events?limit=2`);
-    expect(page).toEqual({ events: events.slice(0, 2), after: positions[1] });
+    const page = await system.get<{ events: unknown[]; after: string }>(`/api/workflows/${id}/events?limit=2`);
+    expect(page).toEqual({ events: events.slice(0, 2), after: cursors[1] });
   });
 
   test('the same Idempotency-Key and body open one case, also many at once; another body is refused', async () => {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Broker, Database } from '@dormouse/broker';
+import { Database } from '@dormouse/broker';
 import { type Token, Tokens } from '@dormouse/console';
 import {
   type Actor,
@@ -96,13 +96,11 @@ function onDatabase(folder: string): Desk {
     }
     const directory = DataDirectory.open(folder);
     const database = new Database(directory.join('dormouse.db'));
-    const broker = new Broker(database, systemClock, { tidies: false });
     try {
       const now = systemClock.now;
-      const store = new SqliteStateStore({ database, broker, system: '', topicName: String, audit: false, now });
+      const store = new SqliteStateStore({ database, declares: () => false, system: '', audit: false, now });
       return await work(new Tokens({ store, clock: systemClock, random: systemRandom }));
     } finally {
-      broker.close();
       await database.close();
       directory.close();
     }

@@ -1,5 +1,6 @@
 import type { ZodType } from 'zod';
 import { type Actor, type Role, sees, tenantOfNew } from './actor.ts';
+import { commitUnit } from './commit.ts';
 import { DormouseError } from './errors.ts';
 import { derivedId, derivedRandom, randomId, sha256 } from './ids.ts';
 import { type Ref, refOf } from './state-store.ts';
@@ -174,7 +175,7 @@ async function runOnce(
     const at = ports.clock.now();
     const data = { state: 'settled', at, output, ...(fingerprint && { fingerprint }) };
     const settles = before && { reads: [before], writes: [{ ref: before.ref, data, settledAt: at }] };
-    await ports.store.commit(step.unit(settles ?? { reads: [], writes: [] }));
+    await commitUnit(ports, step.unit(settles ?? { reads: [], writes: [] }));
     return output;
   } finally {
     step.close();

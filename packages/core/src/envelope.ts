@@ -88,6 +88,25 @@ export function encodeMessage(event: Envelope, marks: DeliveryMarks = {}): Messa
   return { topic: event.type, attributes, data: toBase64(JSON.stringify(event.data)) };
 }
 
+/** Source: Pub/Sub's quotas, cloud.google.com/pubsub/quotas: 10 MB a message, 1,024 bytes a value. What is addressed later gets a few bytes more. */
+const mostMessageBytes = 9_900_000;
+const mostValueBytes = 1_024;
+
+/** Why no broker would ever take it, so that it must not be committed; undefined where it would. */
+export function messageProblem({ attributes, data }: Message): string | undefined {
+  const bytes = data.length * 0.75;
+  if (bytes > mostMessageBytes) {
+    return `its data has ${Math.round(bytes)} bytes, at most ${mostMessageBytes} fit a message; put them into a file with step.files.put and publish the reference`;
+  }
+  for (const [name, value] of Object.entries(attributes)) {
+    const valueBytes = Buffer.byteLength(value);
+    if (valueBytes > mostValueBytes) {
+      return `its attribute ${name} has ${valueBytes} bytes, at most ${mostValueBytes} fit; use shorter names`;
+    }
+  }
+  return undefined;
+}
+
 /** The same message again, for one subscription only. */
 export function addressed(message: Message, to: string, attempt: number): Message {
   return { ...message, attributes: { ...message.attributes, 'dormouse-to': to, 'dormouse-attempt': String(attempt) } };

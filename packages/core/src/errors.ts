@@ -21,7 +21,8 @@ export const errorCodes = {
   'step.activity-input': 'An activity ran again under the same name with another input. Dead-lettered at once.',
   'step.activity-result':
     'The result of an activity is not JSON or over 256 KB; files are for that. Dead-lettered at once.',
-  'step.publish-invalid': 'Data to publish does not fit the schema of its topic. Dead-lettered at once.',
+  'step.publish-invalid':
+    'Data to publish does not fit the schema of its topic, or is larger than any broker takes. Dead-lettered at once.',
   'step.closed': 'A step was used after it ended. The call is refused.',
   'document.missing': 'A document that the handler needs does not exist. Retried by policy.',
   'document.exists': 'A document to create exists already. Dead-lettered at once.',
@@ -54,13 +55,21 @@ export class DormouseError extends Error {
   }
 }
 
-/** Commit refused: documents of the read set have moved since they were read. */
+/**
+ * Commit refused: documents of the read set have moved since they were read, or only the heads of chains that the unit would
+ * have grown. Then what was read still holds, and the unit may be committed as it is.
+ */
 export class ConflictError extends DormouseError {
   override readonly name = 'ConflictError';
+  /** Documents. None where only heads moved. */
   readonly moved: readonly string[];
+  /** Documents whose chains have grown. */
+  readonly heads: readonly string[];
 
-  constructor(moved: readonly string[]) {
-    super('store.conflict', `moved since they were read: ${moved.join(', ')}`);
+  constructor(moved: readonly string[], heads: readonly string[] = []) {
+    const told = [...moved, ...heads.map((chain) => `the log of ${chain}`)].join(', ');
+    super('store.conflict', `moved since they were read: ${told}`);
     this.moved = moved;
+    this.heads = heads;
   }
 }

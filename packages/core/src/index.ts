@@ -10,6 +10,7 @@ export {
   type Problem,
   runCommand,
 } from './command.ts';
+export { commitUnit } from './commit.ts';
 export { type DeadLetter, deadLetters } from './dead-letter.ts';
 export { type Duration, durationMs, durationSeconds } from './duration.ts';
 export {
@@ -50,6 +51,7 @@ export { applyPatch, difference, type PatchOperation } from './patch.ts';
 export { PubsubClient, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export { redacted, redactedFacts } from './redact.ts';
+export { orderOf, type Publisher, Relay } from './relay.ts';
 export { type Removed, removedRef } from './retention.ts';
 export type { Sandbox, SandboxModule, SandboxOptions } from './sandbox.ts';
 export {
@@ -74,6 +76,9 @@ export {
   refOf,
   type StateStore,
   type UnitOfWork,
+  type Unsent,
+  type UnsentQuery,
+  unsentAtATime,
   type Versioned,
   type Write,
 } from './state-store.ts';
@@ -81,6 +86,6 @@ export type { ActivityContext, Document, PublishOptions, Step, StepPorts } from 
 export { type ForeignService, type System, system } from './system.ts';
 export { auditLog, deadLetter } from './system-topics.ts';
 export { defaultTenant, everyTenant, tenantName, tenantNameRule } from './tenant.ts';
-export { type Timer, timersOf } from './timer.ts';
+export { firing, type Timer, timersOf } from './timer.ts';
 export { type Topic, topic } from './topic.ts';
 export { type Collection, collection, type WorkflowKind, workflow, workflowOf, workflows } from './workflow.ts';

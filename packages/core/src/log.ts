@@ -76,8 +76,8 @@ export interface JournalDraft {
   readonly durationMs: number;
 }
 
-/** One line of a workflow's history. `position` grows with every commit of the store. */
-export type Entry = { readonly position: number; readonly at: number } & (
+/** One line of a workflow's history. The cursor is opaque: a `LogQuery` goes on after it. */
+export type Entry = { readonly cursor: string; readonly at: number } & (
   | { readonly kind: 'log'; readonly seq: number; readonly hash: string; readonly entry: EntryDraft }
   | { readonly kind: 'journal'; readonly entry: JournalDraft }
 );

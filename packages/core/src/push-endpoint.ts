@@ -1,3 +1,4 @@
+import { commitUnit } from './commit.ts';
 import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import {
   addressed,
@@ -15,6 +16,7 @@ import { causeOf, decide, placesOf, RetryLaterError, type RetryPolicy } from './
 import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
+import { orderOf } from './relay.ts';
 import type { Service, Subscription } from './service.ts';
 import { idOf, type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { RunningStep, type StepPorts } from './step.ts';
@@ -177,19 +179,22 @@ class DeliveryRun {
       const read = await this.#ports.store.get(refs);
       const settledBefore = read[0]!;
       const owner = this.#owner(read);
-      if (this.#isTried(settledBefore)) return;
+      if (this.#isTried(settledBefore)) {
+        await this.#sendLeft();
+        return;
+      }
       const timer = this.#marks.timer && read[1];
       const unit = this.#isReplaced(timer, owner)
         ? await this.#letGo(settledBefore, timer, owner)
         : await this.#run(id, settledBefore, read.slice(1), owner, signal);
       if (!unit) return;
       try {
-        await this.#ports.store.commit(unit);
+        await commitUnit(this.#ports, unit);
         if (this.#hasHandled) this.#tell(id);
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
-        await this.#ports.store.commit(this.#failure(id, settledBefore, owner, refusal(error, run), []));
+        await commitUnit(this.#ports, this.#failure(id, settledBefore, owner, refusal(error, run), []));
         return;
       }
     }
@@ -214,6 +219,12 @@ class DeliveryRun {
       return { tenant: claimed, subject: undefined, refused: new DormouseError('event.foreign', message) };
     }
     return { tenant: claimed ?? tenant ?? defaultTenant, subject: subject === '' ? undefined : subject };
+  }
+
+  /** Who ran it before may have died between its commit and its publish. */
+  async #sendLeft(): Promise<void> {
+    const workflow = orderOf(this.#delivery.message);
+    if (workflow !== undefined) await this.#ports.relay?.drain({ workflow });
   }
 
   #tell(event: string): void {

@@ -45,6 +45,29 @@ export interface UnitOfWork {
 export interface Committed {
   /** The new version of each write, in the order of the writes. */
   readonly versions: readonly (string | null)[];
+  /**
+   * What is to be published now, in this order: the messages of the unit, and before them those that earlier units left of
+   * the workflows it touches. None where the store publishes within its commit.
+   */
+  readonly unsent: readonly Unsent[];
+}
+
+/** A message that is committed and not known to be published. */
+export interface Unsent {
+  readonly id: string;
+  readonly message: Message;
+}
+
+/** So many a query answers, and a commit of each workflow, if not asked for fewer. */
+export const unsentAtATime = 500;
+
+export interface UnsentQuery {
+  /** Only what is about this one. Default: about any, or none. */
+  readonly workflow?: Ref;
+  /** Only what was committed before: what is younger is on its way. Epoch milliseconds. Default: all. */
+  readonly before?: number;
+  /** Default `unsentAtATime`. */
+  readonly limit?: number;
 }
 
 /** Documents of one collection, newest first. */
@@ -67,8 +90,8 @@ export interface Page {
 
 export interface LogQuery {
   readonly workflow: Ref;
-  /** Position of the last entry already seen. Default 0: from the beginning. */
-  readonly after?: number;
+  /** Cursor of the last entry already seen. Default: from the beginning. */
+  readonly after?: string;
 }
 
 /**
@@ -79,13 +102,22 @@ export interface StateStore {
   /** One round trip; answers in the order asked. */
   get(refs: readonly Ref[]): Promise<Versioned[]>;
   find(query: Query): Promise<Page>;
-  /** Log and journal of a workflow and of the documents below it, in the order of their commits. */
+  /**
+   * Log and journal of a workflow and of the documents below it, in the order of their commits.
+   * @throws DormouseError `query.invalid` for a cursor that is none
+   */
   log(query: LogQuery): AsyncIterable<Entry>;
   /**
-   * All or nothing. @throws ConflictError naming every read that has moved, DormouseError `document.exists` for a write
-   * where another tenant's document is
+   * All or nothing. @throws ConflictError naming every read that has moved, or only the heads that have; DormouseError
+   * `document.exists` for a write where another tenant's document is, `topic.undeclared`
    */
   commit(unit: UnitOfWork): Promise<Committed>;
+  /** Timers that are due by then, of any tenant, the earliest first. */
+  due(now: number, limit: number): Promise<Versioned[]>;
+  /** What is committed and not known to be published, in the order of the commits. */
+  unsent(query: UnsentQuery): Promise<Unsent[]>;
+  /** These are published for certain. */
+  sent(ids: readonly string[]): Promise<void>;
 }
 
 /** @throws DormouseError `document.ref` where parts do not come in pairs or one is empty. */

@@ -3,12 +3,13 @@ import type { BlobStore, FileRef } from './blob-store.ts';
 import type { Clock, Random } from './clock.ts';
 import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import { type Duration, durationMs } from './duration.ts';
-import { addressed, type Envelope, encodeMessage, type Message } from './envelope.ts';
+import { addressed, type Envelope, encodeMessage, type Message, messageProblem } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
 import { activityPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
 import { derivedId, sha256 } from './ids.ts';
 import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log.ts';
 import { difference } from './patch.ts';
+import type { Relay } from './relay.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { timerRef } from './timer.ts';
 import { checkData, type Topic } from './topic.ts';
@@ -108,6 +109,8 @@ export interface StepPorts {
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly random: Random;
+  /** Publishes what is committed. None where the store does so within its commit. */
+  readonly relay?: Relay | undefined;
 }
 
 export interface StepOrigin {
@@ -239,14 +242,14 @@ export class RunningStep implements Step {
     };
     const record = { id: event.id, topic: topic.name, subject, data: event.data };
     if (options.timer === undefined) {
-      this.#published.push({ message: encodeMessage(event), record });
+      this.#published.push({ message: acceptable(encodeMessage(event)), record });
       return;
     }
     const dueAt = this.now + durationMs(options.after ?? '0s', `publish to "${topic.name}": after`);
     const ref = timerRef(this.#workflow, options.timer);
     // The event's id is new each time the timer is set, so it serves as the timer's generation.
     const generation = event.id;
-    const message = encodeMessage(event, { timer: { ref, generation } });
+    const message = acceptable(encodeMessage(event, { timer: { ref, generation } }));
     this.#written.set(ref, { data: { name: options.timer, generation, dueAt, message }, dueAt, logged: false });
     this.#published.push({ message, record: { ...record, dueAt, timer: options.timer } });
   }
@@ -530,6 +533,13 @@ interface PendingWrite {
   readonly dueAt?: number;
   readonly settledAt?: number;
   readonly logged: boolean;
+}
+
+/** @throws DormouseError `step.publish-invalid` */
+function acceptable(message: Message): Message {
+  const problem = messageProblem(message);
+  if (problem === undefined) return message;
+  throw new DormouseError('step.publish-invalid', `publish to "${message.topic}": ${problem}`);
 }
 
 function withoutUndefined(data: Record<string, unknown>): Record<string, unknown> {

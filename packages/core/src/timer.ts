@@ -1,5 +1,5 @@
 import type { Message } from './envelope.ts';
-import { idOf, type Ref, refOf, type StateStore } from './state-store.ts';
+import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned } from './state-store.ts';
 
 /**
  * A message that waits for its time: a document below its workflow's timers, one of each name.
@@ -19,6 +19,21 @@ export interface Timer {
 
 export function timerRef(workflow: Ref, name: string): Ref {
   return refOf('timers', idOf(workflow), 'named', name);
+}
+
+/** What a timer that is due does: its message leaves, and it waits to be consumed by the commit that takes that in. */
+export function firing({ ref, version, tenant, data }: Versioned): UnitOfWork {
+  const timer = data as unknown as Timer;
+  // A retry's timer has done its work; its delivery is told apart by its attempt.
+  const left = timer.generation === undefined ? null : data;
+  return {
+    tenant: tenant!,
+    reads: [{ ref, version }],
+    writes: [{ ref, data: left }],
+    entries: [],
+    journal: [],
+    publish: [timer.message],
+  };
 }
 
 /** The timers of a workflow that wait, or whose message is on its way. */

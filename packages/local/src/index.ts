@@ -17,7 +17,8 @@ export { LocalPlatform, type LocalPlatformOptions, type UnderWay } from './platf
 export { pushKeyOf } from './push-key.ts';
 export { restoreBackup } from './restore.ts';
 export { Retention, type RetentionSettings } from './retention.ts';
+export { Scheduler } from './scheduler.ts';
 export { serveRequests } from './serve-requests.ts';
 export { type Sources, sourcesOf } from './sources.ts';
-export { type CommitNotice, SqliteStateStore } from './state-store.ts';
+export { type CommitNotice, publishingTo, SqliteStateStore } from './state-store.ts';
 export { RemoteStateStore, serveStateStore } from './state-wire.ts';

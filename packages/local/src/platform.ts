@@ -46,7 +46,7 @@ import { Retention, type RetentionSettings } from './retention.ts';
 import { Scheduler } from './scheduler.ts';
 import { serveRequests } from './serve-requests.ts';
 import { Spares } from './spares.ts';
-import { type CommitNotice, SqliteStateStore } from './state-store.ts';
+import { type CommitNotice, publishingTo, SqliteStateStore } from './state-store.ts';
 import { serveStateStore } from './state-wire.ts';
 import { UndeclaredSubscriptions } from './undeclared.ts';
 
@@ -149,15 +149,14 @@ export class LocalPlatform {
     const audit = manifest.topics.some(({ name }) => name === auditLog.name);
     const store = new SqliteStateStore({
       database,
-      broker,
+      ...publishingTo(broker, topicName),
       system: manifest.system,
-      topicName,
       audit,
       closedStatuses: manifest.closedStatuses,
       now: clock.now,
     });
     const blobs = new FileBlobStore(directory.join('files'));
-    const scheduler = new Scheduler(database, store, clock, log);
+    const scheduler = new Scheduler(store, clock, log);
     const signer = new PushSigner({ key: () => pushKeyOf(directory), now: clock.now });
     const pushes = { issuer: signer.issuer, publicKeys: await signer.publicKeys() };
     const ports = { store, blobs, clock, random };

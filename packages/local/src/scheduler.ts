@@ -1,19 +1,29 @@
-import type { Database } from '@dormouse/broker';
-import type { Clock, Logger } from '@dormouse/core';
-import { causeOf } from '@dormouse/core';
+import {
+  type Clock,
+  ConflictError,
+  causeOf,
+  commitUnit,
+  firing,
+  type Logger,
+  type Relay,
+  type Versioned,
+} from '@dormouse/core';
 import type { SqliteStateStore } from './state-store.ts';
 
 const batchSize = 100;
 const retryAfterMs = 1_000;
+/** What is in the outbox for so long, whoever committed it will not send any more. */
+const strandedAfterMs = 10_000;
 
 /**
- * Fires timers: the message of one that is due enters the broker's log, in one transaction with the mark that it did.
+ * Fires timers: the message of one that is due leaves, in one commit with the mark that it did.
  * Sleeps until the earliest one; a commit that sets an earlier timer wakes it. What fell due while the host was down
  * fires at start. A deadline is a date: a clock that is set moves it. A backoff is not: no clock set back holds it up.
+ * With a relay it also sends what nobody else did. Two at once do no harm.
  */
 export class Scheduler {
-  readonly #database: Database;
   readonly #store: SqliteStateStore;
+  readonly #relay: Relay | undefined;
   readonly #clock: Clock;
   readonly #log: Logger;
   #wakeAt = Number.POSITIVE_INFINITY;
@@ -21,11 +31,12 @@ export class Scheduler {
   #latest = Number.POSITIVE_INFINITY;
   #cancel: () => void = () => {};
   #firing = 0;
+  #cancelSweep: (() => void) | undefined;
   #stopped = false;
 
-  constructor(database: Database, store: SqliteStateStore, clock: Clock, log: Logger) {
-    this.#database = database;
+  constructor(store: SqliteStateStore, clock: Clock, log: Logger, relay?: Relay) {
     this.#store = store;
+    this.#relay = relay;
     this.#clock = clock;
     this.#log = log;
   }
@@ -52,18 +63,27 @@ export class Scheduler {
     };
   }
 
-  /** Timers are on their way into the broker's log. */
+  /** Something was committed for the relay: a while later nothing of it may be left. */
+  expectSent(): void {
+    if (this.#stopped || !this.#relay) return;
+    this.#cancelSweep ??= this.#clock.after(strandedAfterMs, () => void this.#sweep(this.#clock.now()));
+  }
+
+  /** Timers, or messages of the outbox, are on their way into the broker's log. */
   get isFiring(): boolean {
     return this.#firing > 0;
   }
 
   start(): void {
     this.#awake();
+    // Whoever committed it before is gone.
+    void this.#sweep();
   }
 
   stop(): void {
     this.#stopped = true;
     this.#cancel();
+    this.#cancelSweep?.();
   }
 
   #awake(): void {
@@ -78,12 +98,15 @@ export class Scheduler {
   async #fire(now: number, wasSetBack: boolean): Promise<void> {
     this.#firing++;
     try {
-      if (wasSetBack) await this.#database.write(() => this.#store.endBackoffs(now));
-      const due = this.#store.due(now, batchSize);
-      // Each in a work of its own: one that cannot leave holds up no other. They share a group all the same.
-      const fired = await Promise.allSettled(due.map((timer) => this.#database.write(() => this.#store.fire(timer))));
-      const failed = fired.find(({ status }) => status === 'rejected');
-      if (failed) throw (failed as PromiseRejectedResult).reason;
+      if (wasSetBack) await this.#store.endBackoffs(now);
+      for (let more = true; more; ) {
+        const due = await this.#store.due(now, batchSize);
+        // Each in a unit of its own: one that cannot leave holds up no other. They share a group all the same.
+        const fired = await Promise.allSettled(due.map((timer) => this.#fireOne(timer)));
+        const failed = fired.find(({ status }) => status === 'rejected');
+        if (failed) throw (failed as PromiseRejectedResult).reason;
+        more = due.length === batchSize && !this.#stopped;
+      }
       const next = this.#store.nextDueAt();
       if (next !== undefined) this.wake(next, now);
     } catch (error) {
@@ -92,6 +115,32 @@ export class Scheduler {
       if (wasSetBack) this.#latest = Number.POSITIVE_INFINITY;
       this.#cancel();
       this.#cancel = this.#clock.after(retryAfterMs, () => this.#awake());
+    } finally {
+      this.#firing--;
+    }
+  }
+
+  async #fireOne(timer: Versioned): Promise<void> {
+    try {
+      await commitUnit({ store: this.#store, relay: this.#relay }, firing(timer));
+    } catch (error) {
+      // Set anew, cancelled, or fired by another.
+      if (!(error instanceof ConflictError)) throw error;
+    }
+  }
+
+  /** @param before only what was committed by then. Default: everything */
+  async #sweep(before?: number): Promise<void> {
+    this.#cancelSweep = undefined;
+    if (!this.#relay) return;
+    this.#firing++;
+    try {
+      await this.#relay.drain(before === undefined ? {} : { before });
+      if ((await this.#store.unsent({ limit: 1 })).length > 0) this.expectSent();
+    } catch (error) {
+      if (this.#stopped) return;
+      this.#log.error('relay.failed', { cause: causeOf(error), retryAfterMs: strandedAfterMs });
+      this.expectSent();
     } finally {
       this.#firing--;
     }

@@ -1,5 +1,5 @@
 // Real: SQLite, which tells how it would go about each statement.
-import { Broker, Database } from '@dormouse/broker';
+import { Database } from '@dormouse/broker';
 import { systemClock } from '@dormouse/core';
 import { expect, onTestFinished, test } from 'vitest';
 import { SqliteStateStore } from './state-store.ts';
@@ -23,9 +23,8 @@ class ToldDatabase extends Database {
 test('a page of a listing is found by an index, a tenant’s among its own documents only', () => {
   const database = new ToldDatabase(':memory:');
   onTestFinished(() => database.close());
-  const broker = new Broker(database, systemClock);
   database.statements.length = 0;
-  const options = { database, broker, system: 'test', topicName: String, audit: false, now: systemClock.now };
+  const options = { database, declares: () => false, system: 'test', audit: false, now: systemClock.now };
   new SqliteStateStore(options);
   const plans = database.statements
     .filter((sql) => /FROM document WHERE collection/.test(sql))

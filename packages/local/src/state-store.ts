@@ -12,11 +12,15 @@ import {
   firstHash,
   type LogQuery,
   type Message,
+  orderOf,
   type Page,
   type Query,
   type Ref,
   type StateStore,
   type UnitOfWork,
+  type Unsent,
+  type UnsentQuery,
+  unsentAtATime,
   type Versioned,
   workflowOf,
   workflows,
@@ -24,17 +28,28 @@ import {
 
 export interface StateStoreOptions {
   readonly database: Database;
-  /** The broker in the same file: outgoing messages enter its log in the commit's own transaction. */
-  readonly broker: Broker;
+  /** Publishes within the commit's own transaction. Default: what a unit publishes waits in the outbox, for a relay. */
+  readonly append?: (message: Message) => void;
+  /** Whether the system has a topic. */
+  readonly declares: (topic: string) => boolean;
   /** Name of the system, for the source of audit events. */
   readonly system: string;
-  /** Full name of a topic in the broker. */
-  readonly topicName: (topic: string) => string;
   /** Whether the system declares `audit.log`. */
   readonly audit: boolean;
   /** Statuses of workflows that are over: when they got there is kept, for retention. Default: none. */
   readonly closedStatuses?: readonly string[] | undefined;
   readonly now: () => number;
+}
+
+/** For a store in the same file as its broker: what a unit publishes enters the broker's log in the commit's own transaction. */
+export function publishingTo(
+  broker: Broker,
+  topicName: (topic: string) => string,
+): Pick<StateStoreOptions, 'append' | 'declares'> {
+  return {
+    append: (message) => void broker.append(topicName(message.topic), message),
+    declares: (topic) => broker.hasTopic(topicName(topic)),
+  };
 }
 
 /** What a commit did that others wait for. Fires when it is durable. */
@@ -45,6 +60,8 @@ export interface CommitNotice {
   readonly at: number;
   /** The earliest timer set, if one was. */
   readonly dueAt: number | undefined;
+  /** Something waits in the outbox. */
+  readonly unsent: boolean;
 }
 
 const maxPageSize = 500;
@@ -58,7 +75,7 @@ interface Row {
 }
 
 /**
- * Documents, log and journal in SQLite, in the same file as the broker's log.
+ * Documents, log and journal in SQLite, in the same file as the broker's log or apart from it.
  *
  * Every commit runs in the database's single writer, so preconditions are checked, entries numbered and chained, and
  * messages appended in one transaction: a head never conflicts here.
@@ -100,6 +117,10 @@ export class SqliteStateStore implements StateStore {
     `DROP INDEX document_by_collection;
      CREATE INDEX document_by_collection ON document (collection, created_at);
      CREATE INDEX document_by_tenant ON document (collection, tenant, created_at);`,
+    `CREATE TABLE outbox (
+       id INTEGER PRIMARY KEY AUTOINCREMENT, workflow TEXT, at INTEGER NOT NULL, message TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX outbox_by_workflow ON outbox (workflow, id);`,
   ];
 
   constructor(options: StateStoreOptions) {
@@ -130,8 +151,8 @@ export class SqliteStateStore implements StateStore {
     return { documents, ...(rows.length > size && last && { cursor: writeCursor(last.created_at, last.ref) }) };
   }
 
-  async *log({ workflow, after = 0 }: LogQuery): AsyncIterable<Entry> {
-    for (let position = after; ; ) {
+  async *log({ workflow, after }: LogQuery): AsyncIterable<Entry> {
+    for (let position = positionOf(after); ; ) {
       const rows = this.#reading(() => this.#sql.log.all(workflow, position, 200));
       for (const row of rows) {
         position = row.position as number;
@@ -142,16 +163,12 @@ export class SqliteStateStore implements StateStore {
   }
 
   commit(unit: UnitOfWork): Promise<Committed> {
-    return this.#options.database
-      .write(() => this.apply(unit))
-      .catch((error) => {
-        throw unavailable(error);
-      });
+    return this.#writing(() => this.apply(unit));
   }
 
   /** Only inside a write of the database. @throws ConflictError */
   apply(unit: UnitOfWork): Committed {
-    const { database, broker, topicName, audit, closedStatuses = [] } = this.#options;
+    const { database, audit, closedStatuses = [] } = this.#options;
     const moved = unit.reads.filter(({ ref, version }) => this.#read(ref).version !== version).map(({ ref }) => ref);
     if (moved.length > 0) throw new ConflictError(moved);
     this.#refuseUndeclared(unit);
@@ -176,6 +193,7 @@ export class SqliteStateStore implements StateStore {
       return String(version);
     });
     const touched = new Set<Ref>();
+    const projected: Message[] = [];
     for (const draft of unit.entries) {
       const head = this.#sql.head.get(draft.chain) as { seq: number; hash: string } | undefined;
       const seq = (head?.seq ?? 0) + 1;
@@ -183,33 +201,61 @@ export class SqliteStateStore implements StateStore {
       const hash = chainHash(head?.hash ?? firstHash, seq, now, body);
       this.#sql.moveHead.run(draft.chain, seq, hash);
       const workflow = workflowOf(draft.chain);
-      const { lastInsertRowid } = this.#sql.append.run(workflow ?? null, draft.chain, seq, hash, now, body);
+      this.#sql.append.run(workflow ?? null, draft.chain, seq, hash, now, body);
       if (workflow) touched.add(workflow);
-      if (audit) {
-        this.#project(Number(lastInsertRowid), tenant, workflow, now, { kind: 'log', seq, hash, entry: draft });
-      }
+      if (audit)
+        projected.push(
+          this.#projection([draft.chain, seq], tenant, workflow, now, { kind: 'log', seq, hash, entry: draft }),
+        );
     }
     for (const draft of unit.journal) {
-      const { lastInsertRowid } = this.#sql.append.run(
-        draft.workflow ?? null,
-        null,
-        null,
-        null,
-        now,
-        JSON.stringify(draft),
-      );
+      this.#sql.append.run(draft.workflow ?? null, null, null, null, now, JSON.stringify(draft));
       if (draft.workflow) touched.add(draft.workflow);
-      if (audit) {
-        this.#project(Number(lastInsertRowid), tenant, draft.workflow, now, { kind: 'journal', entry: draft });
-      }
+      if (audit)
+        projected.push(
+          this.#projection(['journal', draft.unit], tenant, draft.workflow, now, { kind: 'journal', entry: draft }),
+        );
     }
-    for (const message of unit.publish) broker.append(topicName(message.topic), message);
+    const unsent = this.#publish([...projected, ...unit.publish], touched, now);
 
-    if (touched.size > 0 || earliest !== undefined) {
-      const notice = { workflows: [...touched], at: now, dueAt: earliest };
+    if (touched.size > 0 || earliest !== undefined || unsent.length > 0) {
+      const notice = { workflows: [...touched], at: now, dueAt: earliest, unsent: unsent.length > 0 };
       database.afterSync(() => this.onCommitted(notice));
     }
-    return { versions };
+    return { versions, unsent };
+  }
+
+  /** @returns what a relay is to send: these, after what is left of the same workflows */
+  #publish(messages: readonly Message[], touched: ReadonlySet<Ref>, now: number): Unsent[] {
+    const { append } = this.#options;
+    if (append) {
+      for (const message of messages) append(message);
+      return [];
+    }
+    const workflows = new Set(touched);
+    const ofNone: Unsent[] = [];
+    for (const message of messages) {
+      const workflow = orderOf(message);
+      const { lastInsertRowid } = this.#sql.post.run(workflow ?? null, now, JSON.stringify(message));
+      if (workflow) workflows.add(workflow);
+      else ofNone.push({ id: String(lastInsertRowid), message });
+    }
+    const left = [...workflows].flatMap((workflow) => this.#sql.unsentOf.all(workflow, now + 1, unsentAtATime));
+    return [...(left as unknown as OutboxRow[]).map(unsentOf), ...ofNone];
+  }
+
+  async unsent({ workflow, before = Number.MAX_SAFE_INTEGER, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
+    const read = () =>
+      workflow === undefined ? this.#sql.unsent.all(before, limit) : this.#sql.unsentOf.all(workflow, before, limit);
+    // As a write: who is answered publishes it, so it must be durable.
+    const rows = await this.#writing(read);
+    return (rows as unknown as OutboxRow[]).map(unsentOf);
+  }
+
+  sent(ids: readonly string[]): Promise<void> {
+    return this.#writing(() => {
+      for (const id of ids) this.#sql.clear.run(id);
+    });
   }
 
   #refuseUndeclared({ publish, writes }: UnitOfWork): void {
@@ -217,19 +263,18 @@ export class SqliteStateStore implements StateStore {
       dueAt === undefined && dueAfterMs === undefined ? [] : [data!.message as Message],
     );
     for (const { topic } of [...publish, ...held]) {
-      if (this.#options.broker.hasTopic(this.#options.topicName(topic))) continue;
+      if (this.#options.declares(topic)) continue;
       throw new DormouseError('topic.undeclared', `the system declares no topic "${topic}"; add it to its \`topics\``);
     }
   }
 
-  /** Timers due by then, the earliest first. */
-  due(now: number, limit: number): Versioned[] {
-    return (this.#sql.due.all(now, limit) as unknown as Row[]).map(versioned);
+  async due(now: number, limit: number): Promise<Versioned[]> {
+    return this.#reading(() => (this.#sql.due.all(now, limit) as unknown as Row[]).map(versioned));
   }
 
-  /** Only inside a write: a backoff that began in the future is over. The clock was set back, and nobody knows how long it ran. */
-  endBackoffs(now: number): void {
-    this.#sql.endBackoffs.run(now);
+  /** A backoff that began in the future is over: the clock was set back, and nobody knows how long it ran. */
+  async endBackoffs(now: number): Promise<void> {
+    await this.#writing(() => this.#sql.endBackoffs.run(now));
   }
 
   /** Retries that wait for one subscription. */
@@ -239,17 +284,6 @@ export class SqliteStateStore implements StateStore {
 
   nextDueAt(): number | undefined {
     return (this.#sql.nextDue.get()?.due_at as number | null) ?? undefined;
-  }
-
-  /** Only inside a write: a timer's message leaves, and the timer waits to be consumed by the commit that takes it. */
-  fire(timer: Versioned): void {
-    const { broker, topicName } = this.#options;
-    if (this.#read(timer.ref).version !== timer.version) return;
-    const message = timer.data!.message as Message;
-    broker.append(topicName(message.topic), message);
-    // A retry's timer has done its work; its delivery is told apart by its attempt.
-    if (timer.data!.generation === undefined) this.#sql.remove.run(timer.ref, timer.tenant);
-    else this.#sql.fired.run(this.#nextVersion(), timer.ref);
   }
 
   /**
@@ -268,6 +302,12 @@ export class SqliteStateStore implements StateStore {
     return version;
   }
 
+  #writing<T>(work: () => T): Promise<T> {
+    return this.#options.database.write(work).catch((error) => {
+      throw unavailable(error);
+    });
+  }
+
   #reading<T>(read: () => T): T {
     try {
       return read();
@@ -281,16 +321,17 @@ export class SqliteStateStore implements StateStore {
     return row ? versioned(row) : { ref, version: null, tenant: null, data: null };
   }
 
-  #project(
-    position: number,
+  /** @param of what makes the entry the only one: its chain and number, or its unit */
+  #projection(
+    of: readonly (string | number)[],
     tenant: string,
     workflow: Ref | undefined,
     now: number,
     entry: Record<string, unknown>,
-  ): void {
-    const { broker, topicName, system } = this.#options;
-    const message = encodeMessage({
-      id: derivedId('audit', position),
+  ): Message {
+    const { system } = this.#options;
+    return encodeMessage({
+      id: derivedId('audit', ...of),
       type: auditLog.name,
       source: `//dormouse/${system}/log`,
       subject: workflow,
@@ -299,9 +340,8 @@ export class SqliteStateStore implements StateStore {
       tenant,
       causationId: undefined,
       traceparent: undefined,
-      data: { position, at: now, ...entry },
+      data: { at: now, ...entry },
     });
-    broker.append(topicName(auditLog.name), message);
   }
 }
 
@@ -333,7 +373,10 @@ function prepare(database: Database) {
     nextDue: database.prepare('SELECT min(due_at) AS due_at FROM document WHERE due_at IS NOT NULL'),
     ceiling: database.prepare('SELECT value FROM version_ceiling'),
     raiseCeiling: database.prepare('UPDATE version_ceiling SET value = ?'),
-    fired: database.prepare('UPDATE document SET due_at = NULL, version = ? WHERE ref = ?'),
+    post: database.prepare('INSERT INTO outbox (workflow, at, message) VALUES (?, ?, ?)'),
+    unsent: database.prepare('SELECT id, message FROM outbox WHERE at < ? ORDER BY id LIMIT ?'),
+    unsentOf: database.prepare('SELECT id, message FROM outbox WHERE workflow = ? AND at < ? ORDER BY id LIMIT ?'),
+    clear: database.prepare('DELETE FROM outbox WHERE id = ?'),
   };
 }
 
@@ -343,6 +386,23 @@ function page(where: string): string {
       SELECT ref, created_at FROM document WHERE ${where} AND (created_at, ref) < (?, ?)
       ORDER BY created_at DESC, ref DESC LIMIT ?
     ) AS page JOIN document ON document.ref = page.ref ORDER BY page.created_at DESC, page.ref DESC`;
+}
+
+interface OutboxRow {
+  readonly id: number;
+  readonly message: string;
+}
+
+function unsentOf({ id, message }: OutboxRow): Unsent {
+  return { id: String(id), message: JSON.parse(message) as Message };
+}
+
+/** @throws DormouseError `query.invalid` */
+function positionOf(cursor: string | undefined): number {
+  if (cursor === undefined) return 0;
+  const position = /^\d{1,15}$/.test(cursor) ? Number(cursor) : Number.NaN;
+  if (Number.isSafeInteger(position)) return position;
+  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a log`);
 }
 
 function versioned({ ref, version, tenant, data }: Row): Versioned {
@@ -363,8 +423,9 @@ function taken(ref: Ref): DormouseError {
 function entryOf(row: Record<string, unknown>): Entry {
   const entry = JSON.parse(row.body as string);
   const { position, at } = row as { position: number; at: number };
-  if (row.chain === null) return { position, at, kind: 'journal', entry };
-  return { position, at, kind: 'log', seq: row.seq as number, hash: row.hash as string, entry };
+  const cursor = String(position);
+  if (row.chain === null) return { cursor, at, kind: 'journal', entry };
+  return { cursor, at, kind: 'log', seq: row.seq as number, hash: row.hash as string, entry };
 }
 
 function writeCursor(createdAt: number, ref: string): string {

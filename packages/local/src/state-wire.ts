@@ -10,6 +10,8 @@ import {
   type Ref,
   type StateStore,
   type UnitOfWork,
+  type Unsent,
+  type UnsentQuery,
   type Versioned,
 } from '@dormouse/core';
 
@@ -36,11 +38,18 @@ export function serveStateStore(store: StateStore, token: string): Server {
           return answer(200, await firstEntries(store.log(body)));
         case '/commit':
           return answer(200, await store.commit(body));
+        case '/due':
+          return answer(200, await store.due(body.now, body.limit));
+        case '/unsent':
+          return answer(200, await store.unsent(body));
+        case '/sent':
+          await store.sent(body);
+          return answer(200, null);
         default:
           return answer(404, { message: `nothing at ${incoming.url}` });
       }
     } catch (error) {
-      if (error instanceof ConflictError) return answer(409, { moved: error.moved });
+      if (error instanceof ConflictError) return answer(409, { moved: error.moved, heads: error.heads });
       if (error instanceof DormouseError) return answer(422, { code: error.code, message: error.message });
       answer(500, { message: (error as Error).message });
     }
@@ -76,16 +85,28 @@ export class RemoteStateStore implements StateStore {
   }
 
   async *log(query: LogQuery): AsyncIterable<Entry> {
-    for (let after = query.after ?? 0; ; ) {
-      const entries = await this.#call<Entry[]>('/log', { ...query, after });
+    for (let after = query.after; ; ) {
+      const entries = await this.#call<Entry[]>('/log', { ...query, ...(after !== undefined && { after }) });
       yield* entries;
       if (entries.length < pageSize) return;
-      after = entries.at(-1)!.position;
+      after = entries.at(-1)!.cursor;
     }
   }
 
   commit(unit: UnitOfWork): Promise<Committed> {
     return this.#call('/commit', unit);
+  }
+
+  due(now: number, limit: number): Promise<Versioned[]> {
+    return this.#call('/due', { now, limit });
+  }
+
+  unsent(query: UnsentQuery): Promise<Unsent[]> {
+    return this.#call('/unsent', query);
+  }
+
+  sent(ids: readonly string[]): Promise<void> {
+    return this.#call('/sent', ids);
   }
 
   #call<T>(path: string, body: unknown): Promise<T> {
@@ -109,7 +130,7 @@ export class RemoteStateStore implements StateStore {
           response.on('end', () => {
             const answer = JSON.parse(Buffer.concat(chunks).toString());
             if (response.statusCode === 200) resolve(answer);
-            else if (response.statusCode === 409) reject(new ConflictError(answer.moved));
+            else if (response.statusCode === 409) reject(new ConflictError(answer.moved, answer.heads));
             else if (response.statusCode === 422) reject(new DormouseError(answer.code, answer.message));
             else fail(new Error(`HTTP ${response.statusCode}: ${answer.message}`));
           });

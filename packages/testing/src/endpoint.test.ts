@@ -6,6 +6,7 @@ import {
   decodeMarks,
   type EndpointPorts,
   encodeMessage,
+  firing,
   type Handler,
   type Message,
   on,
@@ -36,7 +37,7 @@ const wf = 'workflows/WF-1';
 /** A service of one handler over a real store, with the topics it needs and time by hand. */
 class Bench implements AsyncDisposable {
   readonly clock = new ManualClock();
-  readonly stores = LocalStores.inMemory(this.clock);
+  readonly stores = LocalStores.inMemory({ clock: this.clock });
   readonly log: string[] = [];
   readonly ports: EndpointPorts;
   readonly #deliver: (delivery: Delivery) => Promise<void>;
@@ -257,9 +258,9 @@ test('a retry decided right before the clock goes back, and committed right afte
   };
   await bench.deliver(event('E1'));
   bench.clock.advance(9_999);
-  expect(bench.stores.store.due(bench.clock.now(), 10)).toEqual([]);
+  expect(await bench.stores.store.due(bench.clock.now(), 10)).toEqual([]);
   bench.clock.advance(1);
-  expect(bench.stores.store.due(bench.clock.now(), 10)).toHaveLength(1);
+  expect(await bench.stores.store.due(bench.clock.now(), 10)).toHaveLength(1);
 });
 
 test('a handler that throws is run again by an addressed message after its backoff, which doubles', async () => {
@@ -280,8 +281,8 @@ test('a handler that throws is run again by an addressed message after its backo
     expect(decodeMarks(timer!.message.attributes)).toEqual({ to: 'taker.thing.asked', attempt: attempt + 1 });
     message = timer!.message;
     bench.clock.advance(backoffMs);
-    const [due] = bench.stores.store.due(bench.clock.now(), 10);
-    await bench.stores.database.write(() => bench.stores.store.fire(due!));
+    const [due] = await bench.stores.store.due(bench.clock.now(), 10);
+    await bench.stores.store.commit(firing(due!));
     expect(await timersOf(bench.stores.store, wf)).toEqual([]);
   }
   await bench.deliver(message);
@@ -345,8 +346,8 @@ test('asking to be run later uses up no attempt', async () => {
     expect(timer!.dueAt - bench.clock.now()).toBe(3_600_000);
     message = timer!.message;
     bench.clock.advance(3_600_000);
-    const [due] = bench.stores.store.due(bench.clock.now(), 10);
-    await bench.stores.database.write(() => bench.stores.store.fire(due!));
+    const [due] = await bench.stores.store.due(bench.clock.now(), 10);
+    await bench.stores.store.commit(firing(due!));
   }
   expect(runs).toBe(5);
 });
@@ -460,9 +461,9 @@ test('a timer fires once, and its event consumes it', async () => {
   const [timer] = await timersOf(bench.stores.store, wf);
   expect(timer).toMatchObject({ name: 'reminder', dueAt: bench.clock.now() + 30 * 86_400_000 });
   bench.clock.advance(30 * 86_400_000);
-  const [due] = bench.stores.store.due(bench.clock.now(), 10);
-  await bench.stores.database.write(() => bench.stores.store.fire(due!));
-  expect(bench.stores.store.due(bench.clock.now(), 10)).toEqual([]);
+  const [due] = await bench.stores.store.due(bench.clock.now(), 10);
+  await bench.stores.store.commit(firing(due!));
+  expect(await bench.stores.store.due(bench.clock.now(), 10)).toEqual([]);
   const [fired] = bench.published(asked);
   await bench.deliver(fired!);
   expect(await bench.read(wf)).toMatchObject({ seen: bench.clock.now() });
@@ -823,8 +824,8 @@ test('a failed activity is tried for more than an hour by a policy of its own, c
     if (!timer) return false;
     message = timer.message;
     bench.clock.advance(timer.dueAt - bench.clock.now());
-    const [due] = bench.stores.store.due(bench.clock.now(), 10);
-    await bench.stores.database.write(() => bench.stores.store.fire(due!));
+    const [due] = await bench.stores.store.due(bench.clock.now(), 10);
+    await bench.stores.store.commit(firing(due!));
     return true;
   };
   for (let attempt = 1; attempt <= 20; attempt++) expect(await next()).toBe(true);
@@ -880,3 +881,23 @@ test('an activity may have a policy of its own', async () => {
   await bench.deliver(event('E1'));
   expect((await bench.stores.store.find({ collection: 'dead-letters' })).documents).toHaveLength(1);
 });
+
+test.each([
+  { of: 'data', data: { n: 1, text: 'x'.repeat(10_000_000) }, subject: wf, told: 'put them into a file' },
+  { of: 'a subject', data: { n: 1 }, subject: `${wf}/notes/${'x'.repeat(1_024)}`, told: 'its attribute ce-subject' },
+])(
+  'what is larger than any broker takes, by its $of, is refused when it is published',
+  async ({ data, subject, told }) => {
+    const large = topic('thing.told', { schema: z.looseObject({ n: z.number() }) });
+    let refused: unknown;
+    await using bench = await Bench.with(async (_event, step) => {
+      try {
+        step.publish(large, data, { subject });
+      } catch (error) {
+        refused = error;
+      }
+    });
+    await bench.deliver(event('E1'));
+    expect(refused).toMatchObject({ code: 'step.publish-invalid', message: expect.stringContaining(told) });
+  },
+);

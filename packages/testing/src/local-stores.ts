@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Broker, Database } from '@dormouse/broker';
 import { type Clock, systemClock } from '@dormouse/core';
-import { RemoteStateStore, SqliteStateStore, serveStateStore } from '@dormouse/local';
+import { publishingTo, RemoteStateStore, SqliteStateStore, serveStateStore } from '@dormouse/local';
+
+export interface LocalStoresOptions {
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+  /** The store keeps what it publishes in its outbox. Default: broker and store share their transactions. */
+  readonly apart?: boolean;
+}
 
 /** A database with broker and store in it, as a host has them. In memory, or in a folder that goes with it. */
 export class LocalStores implements AsyncDisposable {
@@ -12,27 +19,26 @@ export class LocalStores implements AsyncDisposable {
   readonly store: SqliteStateStore;
   readonly #folder: string | undefined;
 
-  private constructor(database: Database, clock: Clock, folder: string | undefined) {
+  private constructor(database: Database, { clock = systemClock, apart = false }: LocalStoresOptions, folder?: string) {
     this.database = database;
     this.broker = new Broker(database, clock, { tidies: false });
     this.store = new SqliteStateStore({
       database,
-      broker: this.broker,
+      ...(apart ? { declares: () => true } : publishingTo(this.broker, (topic) => `projects/test/topics/${topic}`)),
       system: 'test',
-      topicName: (topic) => `projects/test/topics/${topic}`,
       audit: false,
       now: clock.now,
     });
     this.#folder = folder;
   }
 
-  static inMemory(clock: Clock = systemClock): LocalStores {
-    return new LocalStores(new Database(':memory:'), clock, undefined);
+  static inMemory(options: LocalStoresOptions = {}): LocalStores {
+    return new LocalStores(new Database(':memory:'), options);
   }
 
-  static onDisk(clock: Clock = systemClock): LocalStores {
+  static onDisk(options: LocalStoresOptions = {}): LocalStores {
     const folder = mkdtempSync(join(tmpdir(), 'dormouse-stores-'));
-    return new LocalStores(new Database(join(folder, 'test.db')), clock, folder);
+    return new LocalStores(new Database(join(folder, 'test.db')), options, folder);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Broker, Database, DatabaseError } from '@dormouse/broker';
-import { createEndpoint, deliveryOf, on, refOf, service, timersOf, topic, workflow } from '@dormouse/core';
-import { Retention, SqliteStateStore, verifiedChains } from '@dormouse/local';
+import { createEndpoint, deliveryOf, firing, on, refOf, service, timersOf, topic, workflow } from '@dormouse/core';
+import { publishingTo, Retention, SqliteStateStore, verifiedChains } from '@dormouse/local';
 import { expect, onTestFinished, test } from 'vitest';
 import * as z from 'zod';
 import { ManualClock } from './manual-clock.ts';
@@ -42,7 +42,7 @@ test.each(older)(
       },
     );
     const work = async () => {
-      for (const timer of store.due(clock.now(), 10)) await database.write(() => store.fire(timer));
+      for (const timer of await store.due(clock.now(), 10)) await store.commit(firing(timer));
       for (const { message } of broker.deliveries.lease(broker.subscription(subscription), 10)) {
         await endpoint.deliver(deliveryOf('van.parcel.stop', message));
         broker.deliveries.ack(broker.subscription(subscription), message.position);
@@ -100,6 +100,12 @@ function open(path: string, clock: ManualClock) {
   onTestFinished(() => database.close());
   const broker = new Broker(database, clock, { fairBy: 'ce-tenant', tidies: false });
   const topicName = (name: string) => `projects/dormouse/topics/${name}`;
-  const store = new SqliteStateStore({ database, broker, system: 'post', topicName, audit: false, now: clock.now });
+  const store = new SqliteStateStore({
+    database,
+    ...publishingTo(broker, topicName),
+    system: 'post',
+    audit: false,
+    now: clock.now,
+  });
   return { database, broker, store, path };
 }

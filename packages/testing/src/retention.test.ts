@@ -9,6 +9,7 @@ import {
   deliveryOf,
   type Endpoint,
   encodeMessage,
+  firing,
   type Handler,
   on,
   PermanentError,
@@ -18,7 +19,14 @@ import {
   topic,
   workflow,
 } from '@dormouse/core';
-import { FileBlobStore, LockFile, Retention, type RetentionSettings, SqliteStateStore } from '@dormouse/local';
+import {
+  FileBlobStore,
+  LockFile,
+  publishingTo,
+  Retention,
+  type RetentionSettings,
+  SqliteStateStore,
+} from '@dormouse/local';
 import { expect, test } from 'vitest';
 import * as z from 'zod';
 import { ManualClock } from './manual-clock.ts';
@@ -71,9 +79,8 @@ class Bench implements AsyncDisposable {
     this.broker = new Broker(this.database, this.clock, { tidies: false });
     this.store = new SqliteStateStore({
       database: this.database,
-      broker: this.broker,
+      ...publishingTo(this.broker, (name) => `projects/test/topics/${name}`),
       system: 'test',
-      topicName: (name) => `projects/test/topics/${name}`,
       audit: false,
       closedStatuses: ['closed'],
       now: this.clock.now,
@@ -131,7 +138,7 @@ class Bench implements AsyncDisposable {
 
   /** Due timers fire, and whoever is named takes all there is. `lose`: their acks never reach the broker. */
   async work(names = ['ada.news', 'bob.news', 'desk.order'], { lose = false } = {}): Promise<void> {
-    for (const timer of this.store.due(this.clock.now(), 100)) await this.database.write(() => this.store.fire(timer));
+    for (const timer of await this.store.due(this.clock.now(), 100)) await this.store.commit(firing(timer));
     for (const name of names) {
       const subscription = this.broker.subscription(`projects/test/subscriptions/${name}`);
       for (const { message } of this.broker.deliveries.lease(subscription, 100)) {

@@ -1,11 +1,15 @@
-import { type Actor, causeOf, type Entry, may, type Ref } from '@dormouse/core';
+import { type Actor, causeOf, type Entry, type LogQuery, may, type Ref } from '@dormouse/core';
 import type { Context } from 'hono';
 import { streamSSE } from 'hono/streaming';
-import { Refusal } from './problem.ts';
 import type { WorkflowPorts } from './workflows.ts';
 
 /** Something is sent at least this often: proxies drop what is silent, and a dead reader is noticed. */
 const silenceMs = 15_000;
+
+/** @param after cursor of the last entry already seen */
+export function logAfter(workflow: Ref, after: string | undefined): LogQuery {
+  return { workflow, ...(after !== undefined && { after }) };
+}
 
 /**
  * What of a workflow's history an actor is shown: what failed on the way, and what services tell each other of it, is for
@@ -19,13 +23,14 @@ export function shownTo(actor: Actor, entry: Entry): Entry | undefined {
 }
 
 /**
- * A workflow, live: each entry of its history with its position as the event's id, and after each batch the workflow as it
+ * A workflow, live: each entry of its history with its cursor as the event's id, and after each batch the workflow as it
  * then is. Who comes back with the last id he saw misses and repeats no entry. It ends when the token does.
  */
-export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: WorkflowPorts): Response {
+export async function streamOf(context: Context, workflow: Ref, actor: Actor, ports: WorkflowPorts): Promise<Response> {
   const { store, log, watch, onRevocation, stopping, stillGood } = ports;
-  let after = Number(context.req.header('last-event-id') ?? context.req.query('after') ?? 0);
-  if (!Number.isSafeInteger(after) || after < 0) throw new Refusal(400, 'Last-Event-ID is no position of this stream');
+  let after = context.req.header('last-event-id') ?? context.req.query('after');
+  // One that is none is refused before anything is sent.
+  if (after !== undefined) for await (const _ of store.log(logAfter(workflow, after))) break;
   // Nobody would read it, so its first write would wait for ever.
   if (context.req.method === 'HEAD') return context.body(null, 200, { 'content-type': 'text/event-stream' });
   return streamSSE(context, async (stream) => {
@@ -42,10 +47,10 @@ export function streamOf(context: Context, workflow: Ref, actor: Actor, ports: W
         wake = Promise.withResolvers<void>();
         if (!(await stillGood(context.req.raw))) return;
         const before = after;
-        for await (const entry of store.log({ workflow, after })) {
-          after = entry.position;
+        for await (const entry of store.log(logAfter(workflow, after))) {
+          after = entry.cursor;
           const shown = shownTo(actor, entry);
-          if (shown) await stream.writeSSE({ id: String(after), event: 'entry', data: JSON.stringify(shown) });
+          if (shown) await stream.writeSSE({ id: after, event: 'entry', data: JSON.stringify(shown) });
         }
         const [current] = await store.get([workflow]);
         const data = JSON.stringify(current!.data);

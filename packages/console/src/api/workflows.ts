@@ -18,7 +18,7 @@ import type { ServiceHealth, TopicStatus } from './console.ts';
 import { filesOf } from './files.ts';
 import { Refusal } from './problem.ts';
 import { type Asked, pageQuery, type Route, route } from './route.ts';
-import { shownTo, streamOf } from './stream.ts';
+import { logAfter, shownTo, streamOf } from './stream.ts';
 import { traceOf } from './trace.ts';
 
 export interface WorkflowPorts {
@@ -53,7 +53,7 @@ const file = z.object({
 });
 const entry = z.object({
   kind: z.enum(['log', 'journal']),
-  position: z.int(),
+  cursor: z.string(),
   at: z.number().meta({ description: 'epoch milliseconds' }),
   seq: z.int().optional(),
   hash: z.string().optional(),
@@ -114,19 +114,14 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
       summary: 'The history of a workflow; asked for as text/event-stream, live, and resuming after Last-Event-ID.',
       access: 'client',
       query: z.object({
-        after: z.coerce
-          .number()
-          .int()
-          .min(0)
-          .default(0)
-          .meta({ description: 'position of the last entry already seen' }),
+        after: z.string().optional().meta({ description: 'cursor of the last entry already seen' }),
         limit: z.coerce.number().int().min(1).max(500).default(500).meta({ description: 'how many' }),
       }),
       answers: {
         // The stream stays out of the answer's types: generated clients would take every answer for either.
         200: {
           description: 'entries, the oldest first; `after` where there are more',
-          schema: z.object({ events: z.array(entry), after: z.int().optional() }),
+          schema: z.object({ events: z.array(entry), after: z.string().optional() }),
         },
       },
       async handle(asked) {
@@ -134,10 +129,10 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
         const { ref } = await existing(asked);
         if (context.req.header('accept')?.includes('text/event-stream')) return streamOf(context, ref, actor, ports);
         const events: Entry[] = [];
-        for await (const each of store.log({ workflow: ref, after: query.after })) {
+        for await (const each of store.log(logAfter(ref, query.after))) {
           const shown = shownTo(actor, each);
           if (!shown) continue;
-          if (events.length === query.limit) return context.json({ events, after: events.at(-1)!.position });
+          if (events.length === query.limit) return context.json({ events, after: events.at(-1)!.cursor });
           events.push(shown);
         }
         return context.json({ events });

@@ -1,0 +1,133 @@
+import type { Message } from './envelope.ts';
+import { causeOf } from './failure.ts';
+import type { Logger } from './logger.ts';
+import { type Ref, type StateStore, type Unsent, type UnsentQuery, unsentAtATime } from './state-store.ts';
+import { workflowOf } from './workflow.ts';
+
+/** What a relay publishes by: the client of Pub/Sub, or a broker in the same process. */
+export interface Publisher {
+  /** Resolves when the messages are durable in the topic, in their order. */
+  publish(topic: string, messages: readonly Omit<Message, 'topic'>[]): Promise<unknown>;
+}
+
+/** Source: the limits of google.pubsub.v1 Publish, with room for what JSON puts around a message. */
+const mostMessages = 1_000;
+const mostBytes = 7_000_000;
+
+interface Sending {
+  readonly unsent: Unsent;
+  /** Whether it is published, and cleared. */
+  readonly left: (left: boolean) => void;
+}
+
+/**
+ * Publishes what was committed, for a store that is apart from its broker, and clears it when that is confirmed.
+ *
+ * Invariants: what is about one workflow appears in a topic for the first time in the order of its commits. The older
+ * messages of a workflow come with the newer ones, so whoever commits next brings what a crash left, first; within a topic one
+ * request follows the other, and what waits behind one that failed is not sent. One relay sends nothing twice while it is under
+ * way; two of them may: that dies in the inboxes.
+ */
+export class Relay {
+  readonly #store: StateStore;
+  readonly #publisher: Publisher;
+  readonly #log: Logger;
+  /** By id: what is under way, until it is cleared. */
+  readonly #underWay = new Map<string, Promise<boolean>>();
+  /** By topic: what waits while a request is under way. */
+  readonly #waiting = new Map<string, Sending[]>();
+
+  constructor(store: StateStore, publisher: Publisher, log: Logger) {
+    this.#store = store;
+    this.#publisher = publisher;
+    this.#log = log;
+  }
+
+  /**
+   * Never rejects: what cannot leave now is committed, and leaves with the next commit of its workflow or the next sweep.
+   * @returns whether all of it left
+   */
+  async send(unsent: readonly Unsent[]): Promise<boolean> {
+    const left = await Promise.all(unsent.map((each) => this.#underWay.get(each.id) ?? this.#sending(each)));
+    return left.every(Boolean);
+  }
+
+  /** Sends what a workflow has left, or by the query any has. @returns whether nothing of it is left */
+  async drain(query: UnsentQuery): Promise<boolean> {
+    for (;;) {
+      const unsent = await this.#store.unsent(query);
+      if (!(await this.send(unsent))) return false;
+      if (unsent.length < (query.limit ?? unsentAtATime)) return true;
+    }
+  }
+
+  #sending(unsent: Unsent): Promise<boolean> {
+    const { promise, resolve: left } = Promise.withResolvers<boolean>();
+    this.#underWay.set(unsent.id, promise);
+    const { topic } = unsent.message;
+    const waiting = this.#waiting.get(topic);
+    if (waiting) waiting.push({ unsent, left });
+    else {
+      this.#waiting.set(topic, [{ unsent, left }]);
+      // In a moment, when the rest of its unit waits with it.
+      queueMicrotask(() => void this.#publish(topic));
+    }
+    return promise;
+  }
+
+  async #publish(topic: string): Promise<void> {
+    for (let waiting = this.#waiting.get(topic)!; waiting.length > 0; ) {
+      const batch = waiting.splice(0, batchLength(waiting));
+      try {
+        await this.#publisher.publish(
+          topic,
+          batch.map(({ unsent: { message } }) => withoutTopic(message)),
+        );
+        void this.#clear(batch);
+      } catch (error) {
+        const messages = batch.length + waiting.length;
+        this.#log.warn('relay.failed', { topic, messages, cause: causeOf(error) });
+        this.#end([...batch, ...waiting.splice(0)], false);
+      }
+    }
+    this.#waiting.delete(topic);
+  }
+
+  async #clear(batch: readonly Sending[]): Promise<void> {
+    try {
+      await this.#store.sent(batch.map(({ unsent }) => unsent.id));
+      this.#end(batch, true);
+    } catch (error) {
+      // It is published, and will be once more.
+      this.#log.warn('relay.uncleared', { messages: batch.length, cause: causeOf(error) });
+      this.#end(batch, false);
+    }
+  }
+
+  #end(batch: readonly Sending[], left: boolean): void {
+    for (const each of batch) {
+      this.#underWay.delete(each.unsent.id);
+      each.left(left);
+    }
+  }
+}
+
+/** By what messages are kept in order among each other: the workflow that they are about. */
+export function orderOf({ attributes }: Pick<Message, 'attributes'>): Ref | undefined {
+  return workflowOf(attributes['ce-subject'] ?? '');
+}
+
+function withoutTopic({ topic: _, ...message }: Message): Omit<Message, 'topic'> {
+  return message;
+}
+
+/** How many fit one request, at least one. */
+function batchLength(waiting: readonly Sending[]): number {
+  let bytes = 0;
+  for (const [index, { unsent }] of waiting.entries()) {
+    const { data, attributes } = unsent.message;
+    bytes += data.length + JSON.stringify(attributes).length;
+    if (index === mostMessages || (index > 0 && bytes > mostBytes)) return index;
+  }
+  return waiting.length;
+}

@@ -1,0 +1,89 @@
+import type { StateStore, UnitOfWork } from '@dormouse/core';
+import { describe, expect, test } from 'vitest';
+
+/** What a state store apart from its broker must do besides. `open` gives an empty one to each test. */
+export function outboxSuite(name: string, open: () => Promise<StateStore & AsyncDisposable>): void {
+  describe(`outbox: ${name}`, () => {
+    test('what a unit publishes is unsent, in its order, until it is said to be sent', async () => {
+      await using store = await open();
+      const { unsent } = await store.commit(publishing('WF-1', 'a', 'b', 'c'));
+      expect(unsent.map(nameOf)).toEqual(['a', 'b', 'c']);
+      await store.sent([unsent[1]!.id]);
+      expect((await store.unsent({})).map(nameOf)).toEqual(['a', 'c']);
+      await store.sent(unsent.map(({ id }) => id));
+      expect(await store.unsent({})).toEqual([]);
+    });
+
+    test('a message comes back as it was committed', async () => {
+      await using store = await open();
+      const unit = publishing('WF-1', 'a “quoted” name \u0000');
+      expect((await store.commit(unit)).unsent.map(({ message }) => message)).toEqual(unit.publish);
+      expect((await store.unsent({})).map(({ message }) => message)).toEqual(unit.publish);
+    });
+
+    test('a unit brings what earlier ones of its workflow left, first, and nothing of others', async () => {
+      await using store = await open();
+      await store.commit(publishing('WF-1', 'a'));
+      await store.commit(publishing('WF-2', 'x'));
+      await store.commit(publishing('WF-1', 'b'));
+      const { unsent } = await store.commit(publishing('WF-1', 'c'));
+      expect(unsent.map(nameOf)).toEqual(['a', 'b', 'c']);
+    });
+
+    test('so does a unit that publishes nothing, and only grows the log of the workflow', async () => {
+      await using store = await open();
+      await store.commit(publishing('WF-1', 'a'));
+      const cause = { kind: 'command', id: 'C1', command: 'test', actor: 'tester', from: 'test' } as const;
+      const nothing = { changes: [], published: [], cancelledTimers: [], startedAt: 0, durationMs: 0 };
+      const entries = [{ chain: 'workflows/WF-1/letters/L1', unit: 'U1', cause, ...nothing }];
+      const { unsent } = await store.commit({ ...publishing('WF-1'), entries });
+      expect(unsent.map(nameOf)).toEqual(['a']);
+    });
+
+    test('of units that are refused nothing is left', async () => {
+      await using store = await open();
+      const stale = { reads: [{ ref: 'a/1', version: 'never' }] };
+      await expect(store.commit({ ...publishing('WF-1', 'a'), ...stale })).rejects.toThrow('moved');
+      expect(await store.unsent({})).toEqual([]);
+    });
+
+    test('what is about no workflow comes with its own unit only', async () => {
+      await using store = await open();
+      await store.commit(publishing(undefined, 'a'));
+      const { unsent } = await store.commit(publishing(undefined, 'b'));
+      expect(unsent.map(nameOf)).toEqual(['b']);
+      expect((await store.unsent({})).map(nameOf)).toEqual(['a', 'b']);
+    });
+
+    test('it is asked for by workflow, by number, and by when it was committed, the oldest first', async () => {
+      await using store = await open();
+      await store.commit(publishing('WF-1', 'a', 'b'));
+      await store.commit(publishing('WF-2', 'x'));
+      await store.commit(publishing('WF-1', 'c'));
+      const asked = async (query: Parameters<StateStore['unsent']>[0]) => (await store.unsent(query)).map(nameOf);
+      expect(await asked({ workflow: 'workflows/WF-1' })).toEqual(['a', 'b', 'c']);
+      expect(await asked({ workflow: 'workflows/WF-1', limit: 2 })).toEqual(['a', 'b']);
+      expect(await asked({ limit: 3 })).toEqual(['a', 'b', 'x']);
+      expect(await asked({ before: 1 })).toEqual([]);
+    });
+
+    test('a hundred commits at once to one workflow leave one order, which all that follows keeps', async () => {
+      await using store = await open();
+      const names = Array.from({ length: 100 }, (_, n) => `${n}`);
+      const commits = await Promise.all(names.map((each) => store.commit(publishing('WF-1', each))));
+      const order = (await store.unsent({ workflow: 'workflows/WF-1' })).map(nameOf);
+      expect(order.toSorted()).toEqual(names.toSorted());
+      for (const { unsent } of commits) expect(unsent.map(nameOf)).toEqual(order.slice(0, unsent.length));
+    });
+  });
+}
+
+function publishing(workflow: string | undefined, ...names: readonly string[]): UnitOfWork {
+  const about: Record<string, string> = workflow === undefined ? {} : { 'ce-subject': `workflows/${workflow}` };
+  const publish = names.map((each) => ({ topic: 'news', attributes: { ...about, name: each }, data: '' }));
+  return { tenant: 'default', reads: [], writes: [], entries: [], journal: [], publish };
+}
+
+function nameOf({ message }: Awaited<ReturnType<StateStore['unsent']>>[number]): string {
+  return message.attributes.name!;
+}
