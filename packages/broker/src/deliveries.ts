@@ -77,7 +77,10 @@ export class Deliveries {
     this.#setAlarm(subscription, Math.min(all[0]?.expiresAt ?? Number.POSITIVE_INFINITY, nextDueAt(subscription)));
     if (all.length === 0) return all;
     // Delivered that often already, and the process died before its last failure was written down.
-    const [spent, leases] = partition(all, (lease) => this.#isSpent(subscription, lease.attempt - 1));
+    const spent = subscription.config.deadLetterPolicy
+      ? all.filter((lease) => this.#isSpent(subscription, lease.attempt - 1))
+      : [];
+    const leases = spent.length > 0 ? all.filter((lease) => !spent.includes(lease)) : all;
     // Nobody sees this one.
     for (const lease of spent) lease.attempt--;
     if (spent.length > 0) void this.#setSpentAside(subscription, spent);
@@ -114,7 +117,7 @@ export class Deliveries {
   }
 
   /** Acks that are durable when they are answered, and hold for good. Answers those whose lease was gone, which are not acked. */
-  async ackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
+  async ackExactly<D extends Delivery>(subscription: SubscriptionState, deliveries: readonly D[]): Promise<D[]> {
     const [acked, gone] = await this.#writeEnds(subscription, (ending) => {
       const [held, gone] = this.#held(subscription, deliveries);
       for (const lease of held) {
@@ -137,7 +140,7 @@ export class Deliveries {
   }
 
   /** Nacks as durably as `ackExactly` acks. Answers those whose lease was gone. */
-  async nackExactly(subscription: SubscriptionState, deliveries: readonly Delivery[]): Promise<Delivery[]> {
+  async nackExactly<D extends Delivery>(subscription: SubscriptionState, deliveries: readonly D[]): Promise<D[]> {
     const [held, gone] = this.#held(subscription, deliveries);
     await this.#setAside(subscription, held);
     return gone;
@@ -158,11 +161,11 @@ export class Deliveries {
   }
 
   /** Extends as durably as `ackExactly` acks. Answers those whose lease was gone. */
-  async extendExactly(
+  async extendExactly<D extends Delivery>(
     subscription: SubscriptionState,
-    deliveries: readonly Delivery[],
+    deliveries: readonly D[],
     durationMs: number,
-  ): Promise<Delivery[]> {
+  ): Promise<D[]> {
     return this.#database.write(() => {
       const [held, gone] = this.#held(subscription, deliveries);
       const expiresAt = this.time + durationMs;
@@ -385,9 +388,9 @@ export class Deliveries {
     return attempts >= maxDeliveryAttempts && this.#options.hasTopic(deadLetterTopic);
   }
 
-  #held(subscription: SubscriptionState, deliveries: readonly Delivery[]): [Lease[], Delivery[]] {
+  #held<D extends Delivery>(subscription: SubscriptionState, deliveries: readonly D[]): [Lease[], D[]] {
     const held: Lease[] = [];
-    const gone: Delivery[] = [];
+    const gone: D[] = [];
     for (const delivery of deliveries) {
       const lease = subscription.held(delivery.position, delivery.attempt, this.time);
       if (lease) held.push(lease);
@@ -407,11 +410,6 @@ export class Deliveries {
       if (this.available(subscription)) this.tell(subscription);
     });
   }
-}
-
-function partition<T>(all: readonly T[], test: (each: T) => boolean): [T[], T[]] {
-  const { yes = [], no = [] } = Object.groupBy(all, (each) => (test(each) ? 'yes' : 'no'));
-  return [yes, no];
 }
 
 /** When the next backoff ends; not while there is something to lease already, or nothing is given out. */

@@ -13,6 +13,17 @@ export interface Unsettled {
   readonly hasRow: boolean;
 }
 
+/** A row of `scan`. `data` is null where it is not small. */
+export type Scanned = readonly [
+  position: number,
+  id: string,
+  publishedAt: number,
+  orderingKey: string | null,
+  attributes: string,
+  excepted: 0 | 1,
+  data: Uint8Array | null,
+];
+
 /** Data of up to so many bytes comes with the scan; larger is read when it is leased, so that memory holds none that waits. */
 const smallBytes = 4_096;
 
@@ -71,6 +82,8 @@ export class Exceptions {
          CASE WHEN length(data) <= ${smallBytes} THEN data END AS data FROM message ${beside}
        WHERE topic = ${topicId} AND lane = ? AND message.position > ? AND message.position <= ? ORDER BY message.position LIMIT ?`,
     );
+    // Every message passes here: as objects, its rows take half as long again.
+    this.scan.setReturnArrays(true);
     this.ofKey = database.prepare(
       `SELECT message.position, published_at AS publishedAt, lane, attributes, ${excepted},
          coalesce(attempts, 0) AS attempts, coalesce(deaths, 0) AS deaths,

@@ -22,6 +22,7 @@ export {
 export { isAck, pushContent } from './push-content.ts';
 export { PushEndpoints } from './push-endpoint-target.ts';
 export { googleIssuer, newPushKey, PushSigner } from './push-signer.ts';
-export { createRestApi } from './rest.ts';
+export { createRestApi, errorAnswer, type RestAnswer, type RestApi, type RestRequest } from './rest.ts';
+export { createRestServer } from './rest-server.ts';
 export type { Lease, SubscriptionState } from './subscription.ts';
 export type { PushConfig, SubscriptionConfig } from './subscription-config.ts';

@@ -28,7 +28,7 @@ export class Log {
   readonly #topicIds: StatementSync;
   readonly #lanes: StatementSync;
   readonly #remove: StatementSync;
-  readonly #idPrefix = BigInt(`0x${randomBytes(5).toString('hex')}`);
+  readonly #idPrefix = BigInt(`0x${randomBytes(5).toString('hex')}`).toString();
 
   static readonly schema = [
     `CREATE TABLE message (
@@ -97,7 +97,7 @@ export class Log {
 
   /** Opaque, decimal like Google's, and different after every restart. */
   newId(): string {
-    return String(this.#idPrefix * 1_000_000_000n + BigInt(++this.#count));
+    return this.#idPrefix + String(++this.#count).padStart(9, '0');
   }
 
   /** The topics that have messages, also those that were deleted. */
@@ -145,15 +145,29 @@ export interface MessageRow {
 }
 
 export function messageOf({ position, id, published_at, ordering_key, attributes, data }: MessageRow): StoredMessage {
-  const message = {
-    position,
-    messageId: id,
-    publishTime: new Date(published_at).toISOString(),
-    publishedAt: published_at,
-    attributes: attributesOf(attributes),
-    data: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'),
-  };
-  return ordering_key === null ? message : { ...message, orderingKey: ordering_key };
+  return storedMessage(position, id, published_at, ordering_key, attributesOf(attributes), data);
+}
+
+export function storedMessage(
+  position: number,
+  messageId: string,
+  publishedAt: number,
+  orderingKey: string | null,
+  attributes: PubsubMessage['attributes'],
+  bytes: Uint8Array,
+): StoredMessage {
+  const publishTime = publishTimeOf(publishedAt);
+  const data = bytes.toBase64();
+  const message = { position, messageId, publishTime, publishedAt, attributes, data };
+  return orderingKey === null ? message : { ...message, orderingKey };
+}
+
+/** Told once for all messages of a batch: to write a date costs more than to read its message. */
+let last = { at: Number.NaN, text: '' };
+
+function publishTimeOf(at: number): string {
+  if (last.at !== at) last = { at, text: new Date(at).toISOString() };
+  return last.text;
 }
 
 export function attributesOf(text: string): Readonly<Record<string, string>> {

@@ -1,4 +1,4 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { http } from './node-http.ts';
 import type { PushRequest } from './push.ts';
 
 export interface PushContent {
@@ -79,8 +79,8 @@ function unwrapped({ subscription, lease: { message }, config }: PushRequest): P
 
 function isHeader(name: string, value: string): boolean {
   try {
-    validateHeaderName(name);
-    validateHeaderValue(name, value);
+    http.validateHeaderName(name);
+    http.validateHeaderValue(name, value);
     return true;
   } catch {
     return false;

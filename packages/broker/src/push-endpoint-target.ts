@@ -1,5 +1,6 @@
-import { type ClientRequest, Agent as HttpAgent, request } from 'node:http';
+import type { ClientRequest, Agent as HttpAgent } from 'node:http';
 import type { BrokerClock } from './broker.ts';
+import { http } from './node-http.ts';
 import type { PushOutcome, PushRequest, PushSlot, PushTarget } from './push.ts';
 import { isAck, type PushContent, pushContent } from './push-content.ts';
 import { type Place, PushWindow } from './push-window.ts';
@@ -27,11 +28,11 @@ export class PushEndpoints {
   target(endpoint: string): PushTarget {
     const url = new URL(endpoint);
     // TLS is loaded with the first endpoint that has it.
-    const Agent = url.protocol === 'https:' ? process.getBuiltinModule('node:https').Agent : HttpAgent;
+    const Agent = url.protocol === 'https:' ? process.getBuiltinModule('node:https').Agent : http.Agent;
     const agent = this.#agents.get(url.protocol) ?? new Agent({ keepAlive: true, timeout: idleMs });
     this.#agents.set(url.protocol, agent);
     const post: Post = (headers, isRetry) => {
-      const outgoing = request(url, {
+      const outgoing = http.request(url, {
         method: 'POST',
         // A connection of its own cannot be one that was kept too long.
         agent: isRetry ? new Agent() : agent,

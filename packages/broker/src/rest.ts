@@ -10,7 +10,28 @@ import { type Json, readMessage, writeMessage } from './wire/json.ts';
 import { type Route, routeOf } from './wire/routes.ts';
 import type { Field, MessageType } from './wire/wire.ts';
 
-const maxBodyBytes = 15_000_000;
+/** More than any request of Pub/Sub: a publish takes 10 MB, in base64. */
+export const maxBodyBytes = 15_000_000;
+
+/** What comes by HTTP, without anything of HTTP's machinery: whoever serves it, or calls from the same process, makes one. */
+export interface RestRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly url: string;
+  /** By names in lower case; `host` among them. */
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly body: Buffer;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal;
+}
+
+export interface RestAnswer {
+  readonly status: number;
+  /** JSON. */
+  readonly body: string;
+}
+
+export type RestApi = (request: RestRequest) => Promise<RestAnswer>;
 
 export interface RestOptions {
   /** Whose keys are served, with OpenID's description of them, to verify the tokens of pushes with. Default nobody's. */
@@ -18,54 +39,72 @@ export interface RestOptions {
 }
 
 /** Pub/Sub v1 over REST, by the http rules of its description. Errors in Google's shape. */
-export function createRestApi(broker: Broker, { signer }: RestOptions = {}): (request: Request) => Promise<Response> {
+export function createRestApi(broker: Broker, { signer }: RestOptions = {}): RestApi {
   const api = new Api(broker);
+  const answer = async (request: RestRequest): Promise<unknown> => {
+    refuseBrowsers(request);
+    if (signer && isOpenid(request)) return answerOpenid(signer, request);
+    const [path, query] = pathAndQuery(request);
+    if (isAdmin(path)) return admin(broker, request.method, path);
+    const route = routeOf(request.method, path);
+    const answer = await api.call(route.method, await readRequest(request, route, query), request);
+    return writeMessage(route.method.response, answer, {
+      enumsAsNumbers: /\benum-encoding=int\b/.test(query.get('$alt') ?? ''),
+    });
+  };
   return async (request) => {
     try {
-      refuseBrowsers(request);
-      if (signer && isOpenid(request)) return await answerOpenid(signer, request);
-      const url = new URL(request.url);
-      if (isAdmin(url.pathname)) return Response.json(await admin(broker, request.method, url.pathname));
-      const route = routeOf(request.method, url.pathname);
-      const call = { signal: request.signal };
-      const answer = await api.call(route.method, await readRequest(request, route, url.searchParams), call);
-      const enumsAsNumbers = /\benum-encoding=int\b/.test(url.searchParams.get('$alt') ?? '');
-      return Response.json(writeMessage(route.method.response, answer, { enumsAsNumbers }));
+      return { status: 200, body: JSON.stringify(await answer(request)) };
     } catch (error) {
-      const { code, message, status, details } = brokerErrorOf(error);
-      return Response.json(
-        { error: { code, message, status, ...(details.length > 0 && { details }) } },
-        { status: code },
-      );
+      return errorAnswer(brokerErrorOf(error));
     }
   };
+}
+
+/** As Google's API tells it. */
+export function errorAnswer({ code, message, status, details }: BrokerError): RestAnswer {
+  return {
+    status: code,
+    body: JSON.stringify({ error: { code, message, status, ...(details.length > 0 && { details }) } }),
+  };
+}
+
+const noQuery = new URLSearchParams();
+
+/** @throws BrokerError */
+function pathAndQuery({ url }: RestRequest): [path: string, query: URLSearchParams] {
+  // In full only as a proxy would be asked.
+  const from = url.startsWith('/') ? url : url.replace(/^\w+:\/\/[^/?]*/, '');
+  const mark = from.indexOf('?');
+  return mark < 0 ? [from, noQuery] : [from.slice(0, mark), new URLSearchParams(from.slice(mark))];
 }
 
 /**
  * There is no token on loopback, so a web page must not be able to reach it: a page elsewhere cannot do without `Origin`
  * on what it posts, nor send JSON unasked, nor call us by our name after DNS rebinding.
  */
-function refuseBrowsers({ headers, method, url }: Request): void {
-  const { hostname } = new URL(url);
-  if (!['127.0.0.1', 'localhost', '[::1]'].includes(hostname)) {
+function refuseBrowsers({ headers, method }: RestRequest): void {
+  const name = String(headers.host ?? '').replace(/:\d*$/, '');
+  if (!['127.0.0.1', 'localhost', '[::1]'].includes(name.toLowerCase())) {
     throw new BrokerError(
       'INVALID_ARGUMENT',
-      `this broker does not answer to the name "${hostname}"; use 127.0.0.1 or localhost`,
+      `this broker does not answer to the name "${name}"; use 127.0.0.1 or localhost`,
     );
   }
-  if (headers.has('origin')) throw new BrokerError('INVALID_ARGUMENT', 'this broker does not serve web pages');
-  const type = headers.get('content-type') ?? '';
+  if (headers.origin !== undefined) {
+    throw new BrokerError('INVALID_ARGUMENT', 'this broker does not serve web pages');
+  }
+  const type = String(headers['content-type'] ?? '');
   if (method !== 'GET' && method !== 'DELETE' && !/^application\/json\b/i.test(type)) {
     throw new BrokerError('INVALID_ARGUMENT', `the content type must be application/json, got "${type}"`);
   }
 }
 
 /** The message that path, query and body make up together. */
-async function readRequest(request: Request, route: Route, query: URLSearchParams): Promise<Json> {
+async function readRequest(request: RestRequest, route: Route, query: URLSearchParams): Promise<Json> {
   const type = route.method.request;
-  const given: Record<string, unknown> = {};
-  if (route.body === '*') Object.assign(given, await readBody(request));
-  else {
+  const given = route.body === '*' ? await readBody(request) : {};
+  if (route.body !== '*') {
     for (const [path, value] of query) bindQuery(type, given, path.split('.'), value);
     if (route.body !== undefined) given[route.body] = await readBody(request);
   }
@@ -73,7 +112,7 @@ async function readRequest(request: Request, route: Route, query: URLSearchParam
   return readMessage(type, given);
 }
 
-async function readBody(request: Request): Promise<Record<string, unknown>> {
+async function readBody(request: RestRequest): Promise<Record<string, unknown>> {
   const text = await readText(request);
   if (text.length > maxBodyBytes)
     throw new BrokerError('INVALID_ARGUMENT', `a request is at most ${maxBodyBytes} bytes`);
@@ -86,15 +125,14 @@ async function readBody(request: Request): Promise<Record<string, unknown>> {
   throw new BrokerError('INVALID_ARGUMENT', 'the body must be a JSON object');
 }
 
-async function readText(request: Request): Promise<string> {
-  const encoding = request.headers.get('content-encoding') ?? 'identity';
-  if (encoding === 'identity') return request.text();
+async function readText({ headers, body }: RestRequest): Promise<string> {
+  const encoding = String(headers['content-encoding'] ?? 'identity');
+  if (encoding === 'identity') return body.toString();
   if (encoding.toLowerCase() !== 'gzip') {
     throw new BrokerError('INVALID_ARGUMENT', `the content encoding must be gzip or none, got "${encoding}"`);
   }
   try {
-    const body = await promisify(gunzip)(await request.arrayBuffer(), { maxOutputLength: maxBodyBytes });
-    return body.toString();
+    return (await promisify(gunzip)(body, { maxOutputLength: maxBodyBytes })).toString();
   } catch (cause) {
     throw new BrokerError('INVALID_ARGUMENT', `the body is no gzip of at most ${maxBodyBytes} bytes`, { cause });
   }

@@ -1,7 +1,7 @@
 import type { Database } from './database.ts';
-import { Exceptions, type Unsettled } from './exceptions.ts';
+import { Exceptions, type Scanned, type Unsettled } from './exceptions.ts';
 import { type Filter, parseFilter } from './filter.ts';
-import { attributesOf, type Log, type MessageRow, messageOf, type StoredMessage } from './log.ts';
+import { attributesOf, type Log, type StoredMessage, storedMessage } from './log.ts';
 import { OrderedKeys } from './ordered-keys.ts';
 import { bounds, millisecondsOf, type SubscriptionConfig } from './subscription-config.ts';
 
@@ -584,17 +584,17 @@ export class SubscriptionState {
     const atATime = this.#lanes.size > 1 ? ofEach : Math.max(candidatesAtATime, wanted);
     while (lane.candidates.length === 0 && lane.head < end && looks.left > 0) {
       looks.left -= atATime;
-      const rows = this.#exceptions.scan.all(name, lane.head, end, atATime);
-      for (const row of rows) {
-        const { position, published_at, ordering_key, attributes, data } = row as unknown as MessageRow;
-        if (row.excepted || this.leases.has(position) || this.#settled.has(position)) continue;
-        if (published_at < since || !this.#filter(attributesOf(attributes))) continue;
-        const key = this.#keyOf({ orderingKey: ordering_key });
+      const rows = this.#exceptions.scan.all(name, lane.head, end, atATime) as unknown as Scanned[];
+      for (const [position, id, publishedAt, orderingKey, text, excepted, data] of rows) {
+        if (excepted || publishedAt < since || this.leases.has(position) || this.#settled.has(position)) continue;
+        const attributes = attributesOf(text);
+        if (!this.#filter(attributes)) continue;
+        const key = this.#keyOf({ orderingKey });
         if (key !== undefined && !this.#begin(key, position)) continue;
-        const message = (data as unknown) === null ? undefined : messageOf(row as unknown as MessageRow);
+        const message = data ? storedMessage(position, id, publishedAt, orderingKey, attributes, data) : undefined;
         lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message });
       }
-      lane.head = rows.length < atATime ? end : (rows.at(-1)!.position as number);
+      lane.head = rows.length < atATime ? end : rows.at(-1)![0];
     }
   }
 
@@ -665,7 +665,7 @@ export class SubscriptionState {
 /** Of data, attributes and ordering key, as limits and flow control count. */
 export function bytesOf({ data, attributes, orderingKey = '' }: StoredMessage): number {
   let bytes = Math.floor(data.length * 0.75) + Buffer.byteLength(orderingKey);
-  for (const [key, value] of Object.entries(attributes)) bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+  for (const key in attributes) bytes += Buffer.byteLength(key) + Buffer.byteLength(attributes[key]!);
   return bytes;
 }
 

@@ -1,9 +1,10 @@
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
 import {
   Broker,
   createRestApi,
+  createRestServer,
   Database,
   googleIssuer,
   newPushKey,
@@ -12,9 +13,12 @@ import {
   PushEndpoints,
   type PushOptions,
   PushSigner,
+  type RestApi,
 } from '@dormouse/broker';
-import { systemClock } from '@dormouse/core';
-import { DataDirectory, pushKeyOf, serveRequests } from '@dormouse/local';
+// By their own doors: of all that a host is made of, a broker alone loads nothing else.
+import { systemClock } from '@dormouse/core/clock';
+import { DataDirectory } from '@dormouse/local/data-directory';
+import { pushKeyOf } from '@dormouse/local/push-key';
 import { type BrokerConfig, type Declared, readBrokerConfig } from './broker-config.ts';
 import type { Command, Options } from './command-line.ts';
 import { untilInterrupted } from './interrupt.ts';
@@ -76,7 +80,7 @@ export const broker: Command = {
       onSettled: failuresTold(),
     });
     const restApi = createRestApi(broker, { signer });
-    const server = createServer(serveRequests(restApi));
+    const server = createRestServer(restApi);
     const onePort = new OnePort(server, broker);
     try {
       const made = config ? await provision(restApi, config, String(options.config)) : 0;
@@ -131,23 +135,18 @@ function configOf({ config, project = 'dormouse' }: Options): BrokerConfig | und
 }
 
 /** What is there already stays as it is. Answers how much is new. */
-async function provision(
-  restApi: (request: Request) => Promise<Response>,
-  { topics, subscriptions }: BrokerConfig,
-  file: string,
-): Promise<number> {
+async function provision(restApi: RestApi, { topics, subscriptions }: BrokerConfig, file: string): Promise<number> {
   let made = 0;
   const make = async ({ name, fields }: Declared) => {
-    const response = await restApi(
-      new Request(`http://localhost/v1/${name}`, {
-        method: 'PUT',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(fields),
-      }),
-    );
-    if (response.ok) made++;
-    else if (response.status !== 409) {
-      const { error } = (await response.json()) as { error: { message: string } };
+    const answer = await restApi({
+      method: 'PUT',
+      url: `/v1/${name}`,
+      headers: { host: 'localhost', 'content-type': 'application/json' },
+      body: Buffer.from(JSON.stringify(fields)),
+    });
+    if (answer.status === 200) made++;
+    else if (answer.status !== 409) {
+      const { error } = JSON.parse(answer.body) as { error: { message: string } };
       throw new UsageError(`${file}: "${name}": ${error.message}`);
     }
   };

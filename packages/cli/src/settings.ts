@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Duration, durationMs } from '@dormouse/core';
+import { type Duration, durationMs } from '@dormouse/core/duration';
 import type { RetentionSettings } from '@dormouse/local';
 import type { OptionSpec, Options } from './command-line.ts';
 import type { Access } from './console-client.ts';

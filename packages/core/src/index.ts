@@ -48,7 +48,7 @@ export {
 export type { Logger } from './logger.ts';
 export { checkName } from './name.ts';
 export { applyPatch, difference, type PatchOperation } from './patch.ts';
-export { PubsubClient, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
+export { PubsubClient, type PubsubTransport, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export { redacted, redactedFacts } from './redact.ts';
 export { orderOf, type Publisher, Relay } from './relay.ts';

@@ -15,17 +15,22 @@ export interface PushPlan {
   readonly oidcToken?: { readonly serviceAccountEmail: string; readonly audience: string };
 }
 
+/** Sends a request with a body of JSON to a Pub/Sub server, and answers its status and its body. */
+export type PubsubTransport = (
+  method: string,
+  path: string,
+  json: string,
+) => Promise<{ readonly status: number; readonly body: string }>;
+
 /** Pub/Sub v1 over REST: publish and provision. Source: google/pubsub/v1/pubsub.proto. */
 export class PubsubClient {
-  readonly #fetch: (request: Request) => Promise<Response>;
+  readonly #send: PubsubTransport;
   readonly #project: string;
-  readonly #base: string;
 
-  /** @param fetch reaches the server: the global one, or a server's own handler in the same process */
-  constructor(fetch: (request: Request) => Promise<Response>, project: string, base = 'http://localhost') {
-    this.#fetch = fetch;
+  /** @param send reaches the server, over the wire or in the same process */
+  constructor(send: PubsubTransport, project: string) {
+    this.#send = send;
     this.#project = project;
-    this.#base = base;
   }
 
   /** Resolves to the message ids, in order. */
@@ -65,16 +70,10 @@ export class PubsubClient {
     body: unknown,
     tolerated?: number,
   ): Promise<Record<string, unknown> | undefined> {
-    const response = await this.#fetch(
-      new Request(`${this.#base}/v1/${path}`, {
-        method,
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-      }),
-    );
-    const answer = await response.json();
-    if (response.ok) return answer;
-    if (response.status === tolerated) return undefined;
-    throw new Error(`Pub/Sub ${method} ${path}: ${response.status} ${answer?.error?.message ?? ''}`);
+    const { status, body: text } = await this.#send(method, `/v1/${path}`, JSON.stringify(body));
+    const answer = JSON.parse(text);
+    if (status === 200) return answer;
+    if (status === tolerated) return undefined;
+    throw new Error(`Pub/Sub ${method} ${path}: ${status} ${answer?.error?.message ?? ''}`);
   }
 }

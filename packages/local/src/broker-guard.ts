@@ -1,7 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { type Admits, isOpenid } from '@dormouse/broker';
-
-type Fetch = (request: Request) => Promise<Response>;
+import { type Admits, BrokerError, errorAnswer, isOpenid, type RestApi } from '@dormouse/broker';
 
 /** Lets in one of the services, which find `own` in their environment, or whoever has a token that `admits` knows. */
 export function admission(own: string, admits: (token: string | undefined) => Promise<boolean>): Admits {
@@ -12,12 +10,12 @@ export function admission(own: string, admits: (token: string | undefined) => Pr
 }
 
 /** The broker's REST for those who are let in; what verifies the tokens of pushes, for everyone. Refusals in Google's shape. */
-export function guarded(restApi: Fetch, admits: Admits): Fetch {
+export function guarded(restApi: RestApi, admits: Admits): RestApi {
   return async (request) => {
-    if (isOpenid(request) || (await admits(request.headers.get('authorization') ?? undefined))) return restApi(request);
+    if (isOpenid(request) || (await admits(request.headers.authorization?.toString()))) return restApi(request);
     const message =
       'this broker needs a token: the house’s, or DORMOUSE_BROKER_TOKEN of a service; send it as a bearer';
-    return Response.json({ error: { code: 401, message, status: 'UNAUTHENTICATED' } }, { status: 401 });
+    return errorAnswer(new BrokerError('UNAUTHENTICATED', message));
   };
 }
 

@@ -18,7 +18,6 @@ export { pushKeyOf } from './push-key.ts';
 export { restoreBackup } from './restore.ts';
 export { Retention, type RetentionSettings } from './retention.ts';
 export { Scheduler } from './scheduler.ts';
-export { serveRequests } from './serve-requests.ts';
 export { type Sources, sourcesOf } from './sources.ts';
 export { type CommitNotice, publishingTo, SqliteStateStore } from './state-store.ts';
 export { RemoteStateStore, serveStateStore } from './state-wire.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 import {
   Broker,
   createRestApi,
+  createRestServer,
   Database,
   type DatabaseOptions,
   OnePort,
@@ -44,7 +45,6 @@ import type { Manifest, ManifestService } from './manifest.ts';
 import { pushKeyOf } from './push-key.ts';
 import { Retention, type RetentionSettings } from './retention.ts';
 import { Scheduler } from './scheduler.ts';
-import { serveRequests } from './serve-requests.ts';
 import { Spares } from './spares.ts';
 import { type CommitNotice, publishingTo, SqliteStateStore } from './state-store.ts';
 import { serveStateStore } from './state-wire.ts';
@@ -162,7 +162,10 @@ export class LocalPlatform {
     const ports = { store, blobs, clock, random };
 
     const restApi = createRestApi(broker, { signer });
-    const client = new PubsubClient(restApi, project);
+    const client = new PubsubClient(
+      (method, url, json) => restApi({ method, url, headers: ownHeaders, body: Buffer.from(json) }),
+      project,
+    );
     await provision(client, store, manifest);
     const brokerToken = randomBytes(24).toString('base64url');
     const { brokerAdmits } = options;
@@ -181,7 +184,7 @@ export class LocalPlatform {
       // Its service may live on, and would be woken again and again by what it does not know.
       await client.modifyPushConfig(name, {});
     }
-    const brokerServer = createServer(serveRequests(admits ? guarded(restApi, admits) : restApi));
+    const brokerServer = createRestServer(admits ? guarded(restApi, admits) : restApi);
     const onePort = new OnePort(brokerServer, broker, { ...(admits && { admits }) });
     const brokerPort = await listen(brokerServer, { host: '127.0.0.1', port: 0 });
     undo.push(() => {
@@ -421,6 +424,9 @@ function pushPlan(service: string): PushPlan {
   const pushEndpoint = endpointOf(service);
   return { pushEndpoint, oidcToken: { serviceAccountEmail: pushServiceAccount, audience: pushEndpoint } };
 }
+
+/** Of what the host itself asks its broker. */
+const ownHeaders = { host: 'localhost', 'content-type': 'application/json' };
 
 async function provision(client: PubsubClient, store: StateStore, { topics, services }: Manifest): Promise<void> {
   for (const { name } of topics) await client.ensureTopic(name);

@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import {
   type Admits,
   Broker,
   createRestApi,
+  createRestServer,
   Database,
   newPushKey,
   OnePort,
@@ -15,7 +15,6 @@ import {
   PushSigner,
 } from '@dormouse/broker';
 import { type Clock, systemClock } from '@dormouse/core';
-import { serveRequests } from '@dormouse/local';
 
 export interface BrokerServerOptions {
   /** Default: a file of its own, which goes with it. */
@@ -60,7 +59,7 @@ export class BrokerServer implements AsyncDisposable {
       resolve: (endpoint) => endpoints.target(endpoint),
       authorize: (oidcToken, endpoint) => signer.authorize(oidcToken, endpoint),
     });
-    const server = createServer(serveRequests(createRestApi(broker, { signer })));
+    const server = createRestServer(createRestApi(broker, { signer }));
     const onePort = new OnePort(server, broker, options);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

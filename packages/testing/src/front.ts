@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { serveRequests } from '@dormouse/local';
+import { serveRequests } from './serve-requests.ts';
 
 /** The port of a story's console, and how many requests are under way there. */
 export class Front {

@@ -1,7 +1,5 @@
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createRestApi } from '@dormouse/broker';
-import { serveRequests } from '@dormouse/local';
+import { createRestApi, createRestServer } from '@dormouse/broker';
 import { v1 } from '@google-cloud/pubsub';
 import { expect, onTestFinished, test } from 'vitest';
 import { LocalStores } from './local-stores.ts';
@@ -17,7 +15,7 @@ const anonymous = {
 
 test('Google’s own clients of the API, over REST, find what they expect', async () => {
   const stores = LocalStores.inMemory();
-  const server = createServer(serveRequests(createRestApi(stores.broker)));
+  const server = createRestServer(createRestApi(stores.broker));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   // biome-ignore lint/suspicious/noExplicitAny: of google-auth-library only what is used here

@@ -1,3 +1,5 @@
+import type { RestApi } from '@dormouse/broker';
+
 /** How a suite reaches a Pub/Sub server: one call for each method, requests and answers in proto-JSON. */
 export interface PubsubWire {
   /** `CreateTopic`, …; @throws WireError */
@@ -66,11 +68,21 @@ export function overRest(url: string): PubsubWire {
 }
 
 /** As over REST, with nothing between. */
-export function inProcess(restApi: (request: Request) => Promise<Response>): PubsubWire {
-  return byRest((path, init) => restApi(new Request(`http://localhost${path}`, init)));
+export function inProcess(restApi: RestApi): PubsubWire {
+  return byRest(async (url, { method, body }) => {
+    const headers = { host: 'localhost', 'content-type': 'application/json' };
+    const answer = await restApi({ method, url, headers, body: Buffer.from(body ?? '') });
+    return { json: async () => JSON.parse(answer.body) };
+  });
 }
 
-function byRest(ask: (path: string, init: RequestInit) => Promise<Response>): PubsubWire {
+interface Ask {
+  readonly method: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+function byRest(ask: (path: string, init: Ask) => Promise<{ json(): Promise<unknown> }>): PubsubWire {
   return {
     async call(rpc, request) {
       const [verb, field, suffix = ''] = rest[rpc]!;

@@ -1,8 +1,7 @@
-import { createServer, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { request } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { createRestApi } from '@dormouse/broker';
-import { serveRequests } from '@dormouse/local';
+import { createRestApi, createRestServer } from '@dormouse/broker';
 import { expect, onTestFinished, test } from 'vitest';
 import { LocalStores } from './local-stores.ts';
 import { overRest } from './pubsub-wire.ts';
@@ -15,7 +14,7 @@ const subscription = 'projects/test/subscriptions/reader';
 /** A broker with a topic and a subscription. */
 async function serve() {
   const stores = LocalStores.inMemory();
-  const server = createServer(serveRequests(createRestApi(stores.broker)));
+  const server = createRestServer(createRestApi(stores.broker));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(async () => {
     server.closeAllConnections();
@@ -33,6 +32,19 @@ async function serve() {
     return { status: response.status, body: (await response.json()) as any };
   };
   return { stores, wire, url, send };
+}
+
+/** Sends bytes, hangs up after, and resolves to what came. */
+function answerTo(url: string, bytes: string): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = '';
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.end(bytes));
+    socket.on('data', (chunk) => {
+      answer += chunk;
+    });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', () => {});
+  });
 }
 
 test('an unknown field is refused in Google’s words and shape', async () => {
@@ -101,6 +113,32 @@ test('a gzipped body is read, and one that grows beyond the limit is not', async
   const bomb = gzipSync(Buffer.alloc(100_000_000));
   expect(await send('POST', `${topic}:publish`, bomb, gzipped)).toMatchObject({ status: 400 });
   expect(await send('POST', `${topic}:publish`, 'no gzip', gzipped)).toMatchObject({ status: 400 });
+});
+
+test.each([
+  ['a method no one may use', 'TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n', /^HTTP\/1\.1 400/],
+  ['a host name that is none', 'GET /v1/projects/p/topics HTTP/1.1\r\nHost: a b\r\n\r\n', /^HTTP\/1\.1 400/],
+  ['no host name', 'GET /v1/projects/p/topics HTTP/1.0\r\n\r\n', /^HTTP\/1\.1 400/],
+  [
+    'a body that breaks off',
+    `POST /v1/${topic}:publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"half`,
+    /^(HTTP\/1\.1 400|$)/,
+  ],
+  [
+    'a body over the limit',
+    `POST /v1/${topic}:publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 15000001\r\n\r\n${' '.repeat(15_000_001)}`,
+    /^HTTP\/1\.1 413/,
+  ],
+])('%s is refused, and the server goes on', async (_what, bytes, answer) => {
+  const { url, send } = await serve();
+  expect(await answerTo(url, bytes)).toMatch(answer);
+  expect(await send('GET', 'projects/test/topics')).toMatchObject({ status: 200 });
+});
+
+test('what a proxy would be asked, with the address in full, is answered as well', async () => {
+  const { url } = await serve();
+  const asked = `GET ${url}/v1/${topic}?alt=json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+  expect(await answerTo(url, asked)).toMatch(new RegExp(`^HTTP/1.1 200[^]*"name":"${topic}"`));
 });
 
 test('an id with a percent sign is one name, encoded or not', async () => {

@@ -1,10 +1,9 @@
 import type { Broker } from '../broker.ts';
 import { BrokerError, badRequest } from '../broker-error.ts';
-import type { Delivery } from '../deliveries.ts';
 import type { SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';
 import type { Call } from './api.ts';
-import { deliveryOf, receivedMessage } from './message.ts';
+import { deliveryOf, type NamedDelivery, receivedMessage } from './message.ts';
 import { notYet } from './not-yet.ts';
 
 /** A pull waits so long for the first message. Google says only that it is bounded. */
@@ -106,25 +105,20 @@ export async function modifyDeadline(
 
 /** The deliveries that a request names. */
 class DeliveryIds {
-  readonly deliveries: Delivery[] = [];
-  readonly #ackIds = new Map<Delivery, string>();
+  readonly deliveries: NamedDelivery[] = [];
   /** Of before a seek. */
   readonly #stale: string[] = [];
 
   constructor(subscription: SubscriptionState, ackIds: readonly string[]) {
     for (const ackId of new Set(ackIds)) {
       const delivery = deliveryOf(subscription, ackId);
-      if (!delivery) {
-        this.#stale.push(ackId);
-        continue;
-      }
-      this.deliveries.push(delivery);
-      this.#ackIds.set(delivery, ackId);
+      if (delivery) this.deliveries.push(delivery);
+      else this.#stale.push(ackId);
     }
   }
 
-  without(gone: readonly Delivery[]): string[] {
-    return [...this.#stale, ...gone.map((delivery) => this.#ackIds.get(delivery)!)];
+  without(gone: readonly NamedDelivery[]): string[] {
+    return [...this.#stale, ...gone.map(({ ackId }) => ackId)];
   }
 }
 

@@ -7,14 +7,19 @@ import type { Json } from '../wire/json.ts';
 /** As publishers send it: what is default may be absent. */
 export type PublishedMessage = Partial<PubsubMessage>;
 
-/** google.pubsub.v1 ReceivedMessage. */
+/** google.pubsub.v1 ReceivedMessage, without what is default: so it is written as it is. */
 export function receivedMessage(subscription: SubscriptionState, { message, attempt }: Lease): Json {
-  const { position, publishedAt, ...rest } = message;
-  return {
-    ackId: ackIdOf(subscription, position, attempt),
-    message: rest,
-    ...(subscription.config.deadLetterPolicy && { deliveryAttempt: attempt }),
-  };
+  const { position, data, attributes, messageId, publishTime, orderingKey } = message;
+  const sent: Record<string, unknown> = { messageId, publishTime };
+  if (data !== '') sent.data = data;
+  for (const _key in attributes) {
+    sent.attributes = attributes;
+    break;
+  }
+  if (orderingKey !== undefined) sent.orderingKey = orderingKey;
+  const received: Record<string, unknown> = { ackId: ackIdOf(subscription, position, attempt), message: sent };
+  if (subscription.config.deadLetterPolicy) received.deliveryAttempt = attempt;
+  return received;
 }
 
 /** Opaque to clients; it names the delivery, and is good for no other subscription and for nothing after a seek. */
@@ -22,13 +27,18 @@ function ackIdOf({ id, seeks }: SubscriptionState, position: number, attempt: nu
   return Buffer.from(`ack ${id} ${seeks} ${position} ${attempt}`).toString('base64url');
 }
 
+/** A delivery and the ack id that a client has for it. */
+export interface NamedDelivery extends Delivery {
+  readonly ackId: string;
+}
+
 /** What an ack id names; undefined where it is of a delivery before a seek. @throws BrokerError INVALID_ARGUMENT where it is none of this subscription */
-export function deliveryOf({ id, seeks, config }: SubscriptionState, ackId: string): Delivery | undefined {
-  const [kind, ...numbers] = Buffer.from(ackId, 'base64url').toString().split(' ');
-  const [subscription, sought, position, attempt] = numbers.map(Number);
-  if (kind !== 'ack' || numbers.length !== 4 || subscription !== id || !Number.isSafeInteger(position)) {
+export function deliveryOf({ id, seeks, config }: SubscriptionState, ackId: string): NamedDelivery | undefined {
+  const named = /^ack (\d+) (\d+) (\d{1,15}) (\d+)$/.exec(Buffer.from(ackId, 'base64url').toString('latin1'));
+  if (!named || Number(named[1]) !== id) {
     const shown = ackId.length > 100 ? `${ackId.slice(0, 100)}…` : ackId;
     throw new BrokerError('INVALID_ARGUMENT', `"${shown}" is no ack id of subscription "${config.name}"`);
   }
-  return sought === seeks ? { position: position!, attempt: attempt! } : undefined;
+  if (Number(named[2]) !== seeks) return undefined;
+  return { position: Number(named[3]), attempt: Number(named[4]), ackId };
 }

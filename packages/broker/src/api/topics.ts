@@ -23,6 +23,8 @@ const changeable = [
   'messageTransforms',
 ];
 
+const none: PubsubMessage['attributes'] = Object.freeze({});
+
 /** google.pubsub.v1.Publisher, but for DetachSubscription. */
 export function topics(broker: Broker) {
   const { schemas, transforms } = broker;
@@ -77,12 +79,11 @@ export function topics(broker: Broker) {
     async publish({ topic = '', messages = [] }: { topic?: string; messages?: PublishedMessage[] }): Promise<Json> {
       const { name, kmsKeyName, schemaSettings, messageTransforms } = broker.topic(topic);
       if (kmsKeyName) throw notYet(`topic "${name}": encryption by a key of Cloud KMS (kmsKeyName)`);
-      const complete = messages.map(({ data = '', attributes = {}, orderingKey = '' }) => ({
-        data,
-        attributes,
-        ...(orderingKey !== '' && { orderingKey }),
-      }));
+      const complete = messages.map(({ data = '', attributes = none, orderingKey }) =>
+        orderingKey ? { data, attributes, orderingKey } : { data, attributes },
+      );
       const udfs = activeUdfs(messageTransforms);
+      if (udfs.length === 0 && !schemaSettings) return { messageIds: await broker.publish(topic, complete) };
       const transformed = udfs.length > 0 ? await transformedFor(topic, udfs, complete) : complete;
       const left = transformed.filter((message) => message !== undefined);
       const admitted = schemaSettings ? await schemas.admit(schemaSettings, left) : left;

@@ -10,10 +10,12 @@ const maxDepth = 60;
 
 /**
  * Reads a message from its JSON form as lenient as Google does: fields in camelCase or snake_case, enums by name or number,
- * numbers in strings, null for absent, base64 of either alphabet. What comes out is in one form only.
+ * numbers in strings, null for absent, base64 of either alphabet. What comes out is in one form only, and is what was given where that
+ * is in it already, as what well-behaved clients publish is: nothing of it is built again.
  * @throws BrokerError INVALID_ARGUMENT in Google's words, naming the path: unknown fields, wrong types
  */
 export function readMessage(type: MessageType, value: unknown, path = '', depth = 0): Json {
+  if (depth === 0 && isCanonical(type, value)) return value;
   if (type.name === 'google.protobuf.Struct') return readStruct(value, path);
   if (!isObject(value)) throw invalid(path, type.name, value);
   if (depth > maxDepth) throw badRequest(path, `Invalid JSON payload received. "${path}" nests too deep.`);
@@ -40,6 +42,43 @@ export function readMessage(type: MessageType, value: unknown, path = '', depth 
     message[field.name] = readField(field, given, at, depth);
   }
   return message;
+}
+
+/** Whether there is nothing to change, as far as can be told at a glance: what is seldom or intricate is left to `readMessage`. */
+function isCanonical(type: MessageType, value: unknown, depth = 0): value is Json {
+  if (!isObject(value) || depth > maxDepth) return false;
+  for (const name in value) {
+    const field = type.byName.get(name);
+    if (field?.name !== name || field.oneof !== undefined) return false;
+    const given = value[name];
+    if (field.map) {
+      if (!isObject(given)) return false;
+      for (const key in given) if (!isCanonicalValue(field.type, given[key], depth)) return false;
+    } else if (field.repeated) {
+      if (!Array.isArray(given)) return false;
+      for (const each of given) if (!isCanonicalValue(field.type, each, depth)) return false;
+    } else if (!isCanonicalValue(field.type, given, depth)) return false;
+  }
+  return true;
+}
+
+function isCanonicalValue(type: Field['type'], value: unknown, depth: number): boolean {
+  switch (type) {
+    case 'string':
+      return typeof value === 'string';
+    case 'bool':
+      return typeof value === 'boolean';
+    case 'bytes':
+      return typeof value === 'string' && value.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(value);
+    case 'int32':
+      return Number.isInteger(value) && Math.abs(value as number) <= 0x7fffffff;
+    case 'int64':
+    case 'double':
+      return false;
+    default:
+      if (type.kind === 'enum') return typeof value === 'string' && type.numbers.has(value);
+      return !type.name.startsWith('google.protobuf.') && isCanonical(type, value, depth + 1);
+  }
 }
 
 function readField(field: Field, value: unknown, path: string, depth: number): unknown {
@@ -121,9 +160,12 @@ function readStruct(value: unknown, path: string): Json {
   return value;
 }
 
-/** What is default is left out, as Google does; of what is set all stays, in the order of the wire's description. */
+/**
+ * What is default is left out, as Google does; of what is set all stays, in the order of the wire's description. Answers the message
+ * itself where there is nothing to leave out.
+ */
 export function writeMessage(type: MessageType, message: Json, { enumsAsNumbers = false } = {}): Json {
-  if (type.name === 'google.protobuf.Struct') return message;
+  if (type.name === 'google.protobuf.Struct' || (!enumsAsNumbers && isSparse(type, message))) return message;
   const written: Record<string, unknown> = {};
   const write = (of: Field['type'], value: unknown): unknown => {
     if (typeof of === 'string') return value;
@@ -142,9 +184,28 @@ export function writeMessage(type: MessageType, message: Json, { enumsAsNumbers 
   return written;
 }
 
+/** Whether nothing of it is default, nor unknown to the wire. */
+function isSparse(type: MessageType, message: Json): boolean {
+  for (const name in message) {
+    const field = type.byName.get(name);
+    const value = message[name];
+    if (!field || isDefault(field, value)) return false;
+    const of = field.type;
+    if (typeof of === 'string' || of.kind === 'enum' || of.name.startsWith('google.protobuf.')) continue;
+    if (field.map) return false;
+    if (!field.repeated) {
+      if (!isSparse(of, value as Json)) return false;
+    } else for (const each of value as Json[]) if (!isSparse(of, each)) return false;
+  }
+  return true;
+}
+
 /** What neither wire writes: a set message is never default, whatever is in it. */
 export function isDefault({ type, map, repeated }: Field, value: unknown): boolean {
-  if (map) return Object.keys(value as Json).length === 0;
+  if (map) {
+    for (const _key in value as Json) return false;
+    return true;
+  }
   if (repeated) return (value as unknown[]).length === 0;
   if (typeof type === 'object' && type.kind === 'enum') return type.numbers.get(value as string) === 0;
   return value === '' || value === 0 || value === false || (type === 'int64' && value === '0');
