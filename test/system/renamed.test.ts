@@ -1,6 +1,7 @@
 // Real: a host whose system was changed between two starts, so that a subscription with a backlog is not declared any more.
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { send } from './post/send.ts';
 import { dormouse } from './program.ts';
 import { RunningSystem } from './running-system.ts';
 import { until } from './until.ts';
@@ -74,23 +75,4 @@ async function leftBehind(): Promise<RunningSystem> {
   const second = await RunningSystem.ofThisTest({ args: [byBike], data: first.data });
   await second.program.shows(/Ctrl-C/);
   return second;
-}
-
-async function send(system: RunningSystem, id: string, data: unknown): Promise<void> {
-  const attributes = {
-    'ce-specversion': '1.0',
-    'ce-id': `sent-${id}`,
-    'ce-type': 'parcel.sent',
-    'ce-source': '//clerk',
-    'ce-subject': `workflows/${id}`,
-    'ce-time': new Date().toISOString(),
-    'ce-tenant': 'default',
-  };
-  const message = { attributes, data: Buffer.from(JSON.stringify(data)).toString('base64') };
-  const answer = await fetch(`${system.brokerUrl}/v1/projects/dormouse/topics/parcel.sent:publish`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ messages: [message] }),
-  });
-  expect(answer.status).toBe(200);
 }

@@ -23,7 +23,7 @@ export const deadLetters: Command = {
         `dead-letters ${action} needs the ID of a dead letter; \`dormouse dead-letters\` lists them`,
       );
     const path = `/api/dead-letters/${encodeURIComponent(id)}`;
-    const letter = await client.get<DeadLetter>(path);
+    const letter = await client.get<Shown>(path);
     if (action === 'show') {
       process.stdout.write(options.json ? `${JSON.stringify(letter)}\n` : show(letter));
       return 0;
@@ -38,19 +38,22 @@ export const deadLetters: Command = {
 };
 
 async function list(client: ConsoleClient, json: boolean): Promise<number> {
-  const found = await client.all<DeadLetter>('/api/dead-letters', 'deadLetters');
+  const found = await client.all<Shown>('/api/dead-letters', 'deadLetters');
   if (json) process.stdout.write(`${JSON.stringify({ deadLetters: found })}\n`);
   else if (found.length === 0) process.stdout.write('no dead letters\n');
   else {
-    const rows = found.map(({ id, state, subscription, attempts, at, cause }) => {
-      return [id, state, subscription, String(attempts), stamp(at), cause.slice(0, 80)];
+    const rows = found.map(({ id, state, subscription, attempts, held = 0, at, cause }) => {
+      return [id, state, subscription, String(attempts), String(held), stamp(at), cause.slice(0, 80)];
     });
     process.stdout.write(
-      `${table([['DEAD LETTER', 'STATE', 'SUBSCRIPTION', 'ATTEMPTS', 'DIED', 'CAUSE'], ...rows])}\n`,
+      `${table([['DEAD LETTER', 'STATE', 'SUBSCRIPTION', 'ATTEMPTS', 'HOLDS', 'DIED', 'CAUSE'], ...rows])}\n`,
     );
   }
   return 0;
 }
+
+/** With how many events of its workflow wait behind it. */
+type Shown = DeadLetter & { readonly held?: number };
 
 function show({
   id,
@@ -64,7 +67,8 @@ function show({
   cause,
   message,
   discarded,
-}: DeadLetter): string {
+  held = 0,
+}: Shown): string {
   const rows = [
     ['dead letter', id],
     ['state', state],
@@ -72,6 +76,7 @@ function show({
     ['subscription', subscription],
     ['workflow', workflow],
     ['attempts', String(attempts)],
+    ...(held > 0 ? [['holds', `${held} later events of its workflow, until it is redriven or discarded`]] : []),
     ['died', stamp(at)],
     ['code', code],
     ['cause', cause],

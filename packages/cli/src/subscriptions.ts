@@ -1,5 +1,6 @@
 import type { SubscriptionView } from '@dormouse/broker';
-import type { TopicStatus } from '@dormouse/console';
+import type { TopicView } from '@dormouse/console';
+import type { HeldBack } from '@dormouse/core';
 import { BrokerClient } from './broker-client.ts';
 import type { Command, Options } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
@@ -95,17 +96,22 @@ function until(time: string | undefined): string {
 }
 
 async function list(client: ConsoleClient, json: boolean): Promise<number> {
-  const { topics } = await client.get<{ topics: TopicStatus[] }>('/api/topics');
+  const { topics } = await client.get<{ topics: TopicView[] }>('/api/topics');
   const all = topics.flatMap((topic) => topic.subscriptions.map((each) => ({ ...each, topic: topic.name })));
   if (json) process.stdout.write(`${JSON.stringify({ subscriptions: all })}\n`);
   else {
-    const rows = all.map(({ name, topic, backlog, paused, undeclared }) => [
+    const rows = all.map(({ name, topic, backlog, paused, undeclared, held }) => [
       name,
       topic,
       String(backlog),
+      held ? heldText(held) : '',
       undeclared ? 'not declared any more' : paused ? 'paused' : '',
     ]);
-    process.stdout.write(`${table([['SUBSCRIPTION', 'TOPIC', 'WAITING', 'STATE'], ...rows])}\n`);
+    process.stdout.write(`${table([['SUBSCRIPTION', 'TOPIC', 'WAITING', 'HELD', 'STATE'], ...rows])}\n`);
   }
   return 0;
+}
+
+function heldText({ keys, events }: HeldBack): string {
+  return keys === 0 ? '0' : `${events} behind ${keys} ${keys === 1 ? 'workflow' : 'workflows'}`;
 }

@@ -174,8 +174,9 @@ async function runOnce(
     const fingerprint = key === undefined ? repeatable?.fingerprint : undefined;
     const at = ports.clock.now();
     const data = { state: 'settled', at, output, ...(fingerprint && { fingerprint }) };
-    const settles = before && { reads: [before], writes: [{ ref: before.ref, data, settledAt: at }] };
-    await commitUnit(ports, step.unit(settles ?? { reads: [], writes: [] }));
+    const reads = before ? [before] : [];
+    const writes = before ? [{ ref: before.ref, data, settledAt: at }] : [];
+    await commitUnit(ports, step.unit({ reads, writes, publish: [] }));
     return output;
   } finally {
     step.close();

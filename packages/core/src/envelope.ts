@@ -1,6 +1,7 @@
 import { DormouseError } from './errors.ts';
 import { defaultTenant } from './tenant.ts';
 import type { Topic } from './topic.ts';
+import { workflowOf } from './workflow.ts';
 
 /** A fact in the past or a request for work: CloudEvents 1.0, times as epoch milliseconds. */
 export interface Envelope<T = unknown> {
@@ -26,6 +27,7 @@ export interface Message {
   readonly topic: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly data: string;
+  /** The workflow it is about: subscriptions that asked for order get its messages one at a time. */
   readonly orderingKey?: string;
 }
 
@@ -85,7 +87,21 @@ export function encodeMessage(event: Envelope, marks: DeliveryMarks = {}): Messa
     'dormouse-timer': marks.timer && `${marks.timer.generation} ${marks.timer.ref}`,
   };
   for (const [name, value] of Object.entries(optional)) if (value !== undefined) attributes[name] = value;
-  return { topic: event.type, attributes, data: toBase64(JSON.stringify(event.data)) };
+  const orderingKey = workflowOf(event.subject ?? '');
+  const data = toBase64(JSON.stringify(event.data));
+  return { topic: event.type, attributes, data, ...(orderingKey !== undefined && { orderingKey }) };
+}
+
+/** What tells an event from others; of one that says none, its message's, which stays with it when that is sent again. */
+export function eventIdOf({ message, messageId }: Pick<Delivery, 'message' | 'messageId'>): string {
+  return message.attributes['ce-id'] ?? message.attributes['dormouse-id'] ?? messageId;
+}
+
+/** A delivery's message as it is kept to be sent again: it still tells the same event. */
+export function messageToKeep(delivery: Delivery, topic: Topic): Message {
+  const { message } = delivery;
+  const id = message.attributes['ce-id'] === undefined ? { 'dormouse-id': eventIdOf(delivery) } : {};
+  return { ...message, topic: topic.name, attributes: { ...message.attributes, ...id } };
 }
 
 /** Source: Pub/Sub's quotas, cloud.google.com/pubsub/quotas: 10 MB a message, 1,024 bytes a value. What is addressed later gets a few bytes more. */
@@ -118,7 +134,7 @@ export function addressed(message: Message, to: string, attempt: number): Messag
  */
 export function decodeMessage(delivery: Delivery, topic: Topic): Envelope {
   const { attributes } = delivery.message;
-  const id = attributes['ce-id'] ?? (topic.raw ? delivery.messageId : undefined);
+  const id = attributes['ce-id'] ?? (topic.raw ? eventIdOf(delivery) : undefined);
   if (id === undefined) {
     throw new DormouseError(
       'event.malformed',

@@ -35,6 +35,7 @@ export {
   type RetryPolicy,
 } from './failure.ts';
 export { derivedId, randomId, sha256, workflowId } from './ids.ts';
+export { forgetLines, type HeldBack, heldBack, heldBehind, moveLines } from './lines.ts';
 export {
   actorOf,
   type Cause,
@@ -47,6 +48,7 @@ export {
 } from './log.ts';
 export type { Logger } from './logger.ts';
 export { checkName } from './name.ts';
+export { type Line, lineRef, type Order, type PoisonPolicy } from './order.ts';
 export { applyPatch, difference, type PatchOperation } from './patch.ts';
 export { PubsubClient, type PubsubTransport, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';

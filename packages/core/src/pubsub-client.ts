@@ -1,4 +1,5 @@
 import type { Message } from './envelope.ts';
+import { DormouseError } from './errors.ts';
 
 /** What a subscription is created with. Durations as in the wire's JSON: `"10s"`. */
 export interface SubscriptionPlan {
@@ -7,6 +8,8 @@ export interface SubscriptionPlan {
   readonly filter: string;
   readonly retryPolicy: { readonly minimumBackoff: string; readonly maximumBackoff: string };
   readonly pushConfig: PushPlan;
+  /** Messages with an ordering key come one at a time. */
+  readonly enableMessageOrdering: boolean;
 }
 
 /** Where pushes go. Without an endpoint there are none: messages wait until they are pulled or an endpoint is set. */
@@ -43,16 +46,23 @@ export class PubsubClient {
     await this.#call('PUT', this.#topic(name), {}, 409);
   }
 
-  /** Creates it, or brings what may change of it to the plan. */
+  /** Creates it, or brings what may change of it to the plan. @throws DormouseError `subscription.differs` */
   async ensureSubscription(name: string, plan: SubscriptionPlan): Promise<void> {
     const path = `projects/${this.#project}/subscriptions/${name}`;
-    const existing = await this.#call('PUT', path, { ...plan, topic: this.#topic(plan.topic) }, 409);
-    if (existing) return;
+    const created = await this.#call('PUT', path, { ...plan, topic: this.#topic(plan.topic) }, 409);
+    if (created) return;
     const { ackDeadlineSeconds, retryPolicy, pushConfig } = plan;
-    await this.#call('PATCH', path, {
+    const existing = await this.#call('PATCH', path, {
       subscription: { ackDeadlineSeconds, retryPolicy, pushConfig },
       updateMask: 'ackDeadlineSeconds,retryPolicy,pushConfig',
     });
+    const { enableMessageOrdering: isOrdered = false } = existing!;
+    if (isOrdered !== plan.enableMessageOrdering) {
+      throw new DormouseError(
+        'subscription.differs',
+        `subscription "${name}" exists ${isOrdered ? 'with' : 'without'} order, which nobody can change; give the handler another \`name\`, start, and \`dormouse subscriptions move ${name} NEW-NAME\``,
+      );
+    }
   }
 
   async modifyPushConfig(name: string, pushConfig: PushPlan): Promise<void> {

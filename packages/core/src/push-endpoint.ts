@@ -9,13 +9,16 @@ import {
   deliveryOf,
   type Envelope,
   encodeMessage,
+  eventIdOf,
   type Message,
+  messageToKeep,
 } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
 import { causeOf, decide, placesOf, RetryLaterError, type RetryPolicy } from './failure.ts';
 import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
+import { eventKeyOf, inboxRef, lineRef, Place } from './order.ts';
 import { orderOf } from './relay.ts';
 import type { Service, Subscription } from './service.ts';
 import { idOf, type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
@@ -66,7 +69,8 @@ const maxPushBytes = 15_000_000;
  *
  * The inbox document of a delivery (subscription, source, event id) is its memory: `settled`, or the number of failed
  * attempts and what was decided. Each commit of a delivery moves it, with its version as precondition, so of two
- * overlapping runs one commits and the other finds the event settled.
+ * overlapping runs one commits and the other finds the event settled. Where the subscription asked for order, so has each
+ * commit the line that the event stands in (`order.ts`).
  */
 export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint {
   const subscriptions = new Map(service.subscriptions.map((subscription) => [subscription.name, subscription]));
@@ -118,10 +122,9 @@ export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint
   return { fetch, push, deliver };
 }
 
-/** Where the memory of a delivery is. @param id of the event; of its message, where it says none */
-export function deliveryRef(subscription: string, attributes: Message['attributes'], id: string): Ref {
-  const of = [attributes['ce-tenant'] ?? '', attributes['ce-source'] ?? ''];
-  return refOf('inbox', derivedId(subscription, ...of, attributes['ce-id'] ?? id));
+/** Where the memory of a delivery is. */
+export function deliveryRef(subscription: string, delivery: Pick<Delivery, 'message' | 'messageId'>): Ref {
+  return inboxRef(subscription, eventKeyOf(delivery));
 }
 
 /** One delivery, from the message to its commit. */
@@ -157,11 +160,17 @@ class DeliveryRun {
 
   async settle(): Promise<void> {
     const { attributes } = this.#delivery.message;
-    const id = attributes['ce-id'] ?? this.#delivery.messageId;
-    const inbox = deliveryRef(this.#subscription.name, attributes, id);
+    const id = eventIdOf(this.#delivery);
+    const inbox = deliveryRef(this.#subscription.name, this.#delivery);
     const workflow = workflowOf(attributes['ce-subject'] ?? '');
-    const timer = this.#marks.timer?.ref;
-    const refs = [inbox, timer, workflow].filter((ref): ref is Ref => ref !== undefined);
+    const isOrdered = this.#subscription.order !== undefined && workflow !== undefined;
+    const claimed = attributes['ce-tenant'] ?? defaultTenant;
+    const refs: DeliveryRefs = {
+      inbox,
+      timer: this.#marks.timer?.ref,
+      workflow,
+      line: isOrdered ? lineRef(this.#subscription.name, claimed, workflow) : undefined,
+    };
 
     // One deadline for all runs of this delivery: the wire does not wait longer because we ran twice.
     const deadline = new AbortController();
@@ -174,30 +183,62 @@ class DeliveryRun {
     }
   }
 
-  async #untilSettled(id: string, refs: readonly Ref[], signal: AbortSignal): Promise<void> {
+  async #untilSettled(id: string, refs: DeliveryRefs, signal: AbortSignal): Promise<void> {
     for (let run = 1; ; run++) {
-      const read = await this.#ports.store.get(refs);
-      const settledBefore = read[0]!;
+      const read = await this.#read(refs);
+      const { inbox } = read;
       const owner = this.#owner(read);
-      if (this.#isTried(settledBefore)) {
-        await this.#sendLeft();
-        return;
-      }
-      const timer = this.#marks.timer && read[1];
-      const unit = this.#isReplaced(timer, owner)
-        ? await this.#letGo(settledBefore, timer, owner)
-        : await this.#run(id, settledBefore, read.slice(1), owner, signal);
-      if (!unit) return;
+      const place = await this.#placeOf(read, owner);
       try {
+        const unit = await this.#unit(id, read, owner, place, signal);
+        if (!unit) return;
         await commitUnit(this.#ports, unit);
         if (this.#hasHandled) this.#tell(id);
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
-        await commitUnit(this.#ports, this.#failure(id, settledBefore, owner, refusal(error, run), []));
+        await commitUnit(this.#ports, await this.#failure(id, inbox, owner, place, refusal(error, run), []));
         return;
       }
     }
+  }
+
+  /** All that a run starts from, in one round trip. */
+  async #read(refs: DeliveryRefs): Promise<DeliveryRead> {
+    const names = Object.keys(refs) as (keyof DeliveryRefs)[];
+    const asked = names.filter((name) => refs[name] !== undefined);
+    const found = await this.#ports.store.get(asked.map((name) => refs[name]!));
+    return Object.fromEntries(asked.map((name, index) => [name, found[index]!])) as unknown as DeliveryRead;
+  }
+
+  /** Where it stands, if it is of an order. */
+  async #placeOf({ line }: DeliveryRead, { tenant, subject }: Owner): Promise<Place | undefined> {
+    const workflow = workflowOf(subject ?? '');
+    if (!line || !workflow) return undefined;
+    const { name } = this.#subscription;
+    const ref = lineRef(name, tenant, workflow);
+    // Whose it is was not said, and is known only now.
+    const own = ref === line.ref ? line : (await this.#ports.store.get([ref]))[0]!;
+    return new Place(own, name, eventKeyOf(this.#delivery));
+  }
+
+  /** What is to be committed; undefined where nothing is. */
+  async #unit(
+    id: string,
+    read: DeliveryRead,
+    owner: Owner,
+    place: Place | undefined,
+    signal: AbortSignal,
+  ): Promise<UnitOfWork | undefined> {
+    const { inbox, timer } = read;
+    this.#hasHandled = false;
+    if (this.#isTried(inbox)) {
+      await this.#sendLeft();
+      return inbox.data!.state === 'settled' ? this.#passOn(inbox, owner, place) : undefined;
+    }
+    if (this.#isReplaced(timer, owner)) return this.#letGo(inbox, timer, owner, place);
+    if (place?.isBehind) return this.#heldBehind(id, inbox, owner, place);
+    return this.#run(id, read, owner, place, signal);
   }
 
   /**
@@ -205,11 +246,11 @@ class DeliveryRun {
    * stays so: its memory is that tenant's, also where the workflow goes, or comes only later.
    * One that is of another tenant than its workflow is refused, and what becomes of it stays with who it is of.
    */
-  #owner(read: readonly Versioned[]): Owner {
+  #owner(read: DeliveryRead): Owner {
     const { 'ce-tenant': said, 'ce-subject': subject = '' } = this.#delivery.message.attributes;
-    const claimed = said ?? read[0]!.tenant ?? undefined;
+    const claimed = said ?? read.inbox.tenant ?? undefined;
     const workflow = workflowOf(subject);
-    const tenant = workflow === undefined ? null : read.at(-1)!.tenant;
+    const tenant = read.workflow?.tenant ?? null;
     if (claimed !== undefined && !tenantName.test(claimed)) {
       const message = `tenant "${claimed}" is none; use ${tenantNameRule}`;
       return { tenant: defaultTenant, subject: undefined, refused: new DormouseError('event.malformed', message) };
@@ -249,26 +290,57 @@ class DeliveryRun {
     return timer.data?.generation !== this.#marks.timer!.generation || timer.tenant !== tenant;
   }
 
-  /** Nothing is left to do. If it was redriven, its dead letter is told. */
-  async #letGo(inbox: Versioned, timer: Versioned, { tenant }: Owner): Promise<UnitOfWork | undefined> {
+  /** Nothing is left to do. If it was redriven, its dead letter is told; if others wait behind it, they are. */
+  async #letGo(
+    inbox: Versioned,
+    timer: Versioned,
+    { tenant }: Owner,
+    place: Place | undefined,
+  ): Promise<UnitOfWork | undefined> {
     const resolved = await this.#resolved(inbox);
-    if (resolved.length === 0) return undefined;
-    const writes = [settled(inbox.ref, this.#ports.clock.now()), ...resolved];
-    return { tenant, reads: [inbox, timer], writes, entries: [], journal: [], publish: [] };
+    const next = await this.#next(place);
+    if (resolved.length === 0 && next.writes.length === 0) return undefined;
+    const writes = [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes];
+    return { tenant, reads: [inbox, timer, ...linesOfPlace(place)], writes, ...nothingElse, publish: next.publish };
+  }
+
+  /** Settled before, but its turn it is: those behind it go on. */
+  async #passOn(inbox: Versioned, { tenant }: Owner, place: Place | undefined): Promise<UnitOfWork | undefined> {
+    const { writes, publish } = await this.#next(place);
+    if (writes.length === 0) return undefined;
+    return { tenant, reads: [inbox, ...linesOfPlace(place)], writes, ...nothingElse, publish };
+  }
+
+  /** It joins the line, once. */
+  #heldBehind(id: string, inbox: Versioned, { tenant }: Owner, place: Place): UnitOfWork | undefined {
+    if (inbox.data?.state === 'held') return undefined;
+    const { name, topic } = this.#subscription;
+    const at = this.#ports.clock.now();
+    const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
+    const memory = { ref: inbox.ref, data: { ...inbox.data, ...timer, state: 'held', at } };
+    const message = messageToKeep(this.#delivery, topic);
+    const workflow = workflowOf(this.#delivery.message.attributes['ce-subject'] ?? '');
+    this.#ports.log.info('delivery.held', { subscription: name, event: id, workflow });
+    const writes = [memory, ...place.held(message, at)];
+    return { tenant, reads: [inbox, place.line], writes, ...nothingElse, publish: [] };
+  }
+
+  /** Who comes after it, once it is settled. */
+  async #next(place: Place | undefined): Promise<Pick<UnitOfWork, 'writes' | 'publish'>> {
+    return (await place?.passed(this.#ports.store, this.#ports.clock.now())) ?? { writes: [], publish: [] };
   }
 
   /** Runs the handler, to what must be committed: its effects, or what follows from its failure. */
   async #run(
     id: string,
-    inbox: Versioned,
-    read: readonly Versioned[],
+    { inbox, timer, workflow }: DeliveryRead,
     owner: Owner,
+    place: Place | undefined,
     signal: AbortSignal,
   ): Promise<UnitOfWork> {
     const { topic, handler, name } = this.#subscription;
     const { tenant } = owner;
     let step: RunningStep | undefined;
-    this.#hasHandled = false;
     try {
       if (owner.refused) throw owner.refused;
       const decoded = decodeMessage(this.#delivery, topic);
@@ -285,15 +357,22 @@ class DeliveryRun {
         consumedTimer: this.#marks.timer?.ref,
         inbox: inbox.ref,
       };
+      const read = [timer, workflow].filter((each): each is Versioned => each !== undefined);
       step = new RunningStep(origin, this.#ports, read);
       await beforeDeadline(handler(event, step), signal, this.#subscription);
       this.#hasHandled = true;
-      const writes = [settled(inbox.ref, this.#ports.clock.now()), ...(await this.#resolved(inbox))];
-      return step.unit({ reads: [inbox], writes });
+      const resolved = await this.#resolved(inbox);
+      const next = await this.#next(place);
+      return step.unit({
+        reads: [inbox, ...linesOfPlace(place)],
+        writes: [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes],
+        publish: next.publish,
+      });
     } catch (error) {
+      if (error instanceof ConflictError) throw error;
       if (error instanceof DormouseError && error.code === 'store.unavailable') throw error;
       // What is decided on what the handler saw holds only if that still is so.
-      return this.#failure(id, inbox, owner, error, step?.reads ?? [], step?.policyOf(error));
+      return await this.#failure(id, inbox, owner, place, error, step?.reads ?? [], step?.policyOf(error));
     } finally {
       step?.close();
     }
@@ -325,21 +404,24 @@ class DeliveryRun {
   }
 
   /** What a failed attempt commits: the decision, and what carries it out. */
-  #failure(
+  async #failure(
     id: string,
     inbox: Versioned,
     { tenant, subject }: Owner,
+    place: Place | undefined,
     error: unknown,
     seen: UnitOfWork['reads'],
     ofActivity?: RetryPolicy,
-  ): UnitOfWork {
+  ): Promise<UnitOfWork> {
     const { clock, random, log } = this.#ports;
     const now = clock.now();
-    const { name, retry, topic } = this.#subscription;
+    const { name, retry, topic, order } = this.#subscription;
     // Each is counted for itself.
     const counter = error instanceof RetryLaterError ? 'postponements' : ofActivity ? 'outages' : 'failures';
     const failures = ((inbox.data?.[counter] as number | undefined) ?? 0) + 1;
-    const decision = decide(error, failures, ofActivity ?? retry, random.fraction());
+    const policy = ofActivity ?? retry;
+    const endless = place !== undefined && order!.poison === 'block';
+    const decision = decide(error, failures, endless ? { ...policy, attempts: Infinity } : policy, random.fraction());
     const workflow = workflowOf(subject ?? '');
     const cause = causeOf(error);
     // The same for every attempt at this event, as the inbox's.
@@ -347,7 +429,7 @@ class DeliveryRun {
     // The timer that its message came from stays while this waits.
     const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
     const record = { ...inbox.data, ...timer, state: decision.kind, attempt: this.#attempt, at: now };
-    const message: Message = { ...this.#delivery.message, topic: topic.name };
+    const message = messageToKeep(this.#delivery, topic);
     const writes: Write[] = [];
     const publish: Message[] = [];
     const published: PublishedEvent[] = [];
@@ -362,6 +444,7 @@ class DeliveryRun {
       writes.push(
         { ref: inbox.ref, data: { ...record, [counter]: failures - (decision.counts ? 0 : 1) } },
         { ref: timerRef(workflow ?? 'workflows/none', `retry ${key}`), data: { ...retry }, dueAfterMs: afterMs },
+        ...(place?.kept(now) ?? []),
       );
     } else {
       const told = {
@@ -377,6 +460,11 @@ class DeliveryRun {
         { ref: inbox.ref, data: { ...record, [counter]: failures } },
         { ref: refOf(deadLetters, key), data: { ...letter } },
       );
+      if (order?.poison === 'park') {
+        const next = await this.#next(place);
+        writes.push(...next.writes);
+        publish.push(...next.publish);
+      } else writes.push(...(place?.kept(now, key) ?? []));
       // What dies on the way to the record of the dead is recorded and logged, never announced again.
       if (topic.name !== deadLetter.name) {
         const announced: Envelope = {
@@ -421,7 +509,7 @@ class DeliveryRun {
     const entered = isOfLog(journal.cause) ? [] : [journal];
     // That the outside failed holds whatever moved meanwhile. To run again at once would ask it again, with no backoff.
     const holdsAnyway = ofActivity !== undefined && decision.kind === 'retry';
-    const reads = holdsAnyway ? [inbox] : [inbox, ...seen];
+    const reads = [inbox, ...linesOfPlace(place), ...(holdsAnyway ? [] : seen)];
     return { tenant, reads, writes, entries: [], journal: entered, publish };
   }
 
@@ -444,6 +532,27 @@ class DeliveryRun {
 
 function settled(ref: Ref, at: number): Write {
   return { ref, data: { state: 'settled', at }, settledAt: at };
+}
+
+const nothingElse = { entries: [], journal: [] } as const;
+
+function linesOfPlace(place: Place | undefined): Versioned[] {
+  return place ? [place.line] : [];
+}
+
+/** Where what a delivery needs is. */
+interface DeliveryRefs {
+  readonly inbox: Ref;
+  readonly timer: Ref | undefined;
+  readonly workflow: Ref | undefined;
+  readonly line: Ref | undefined;
+}
+
+interface DeliveryRead {
+  readonly inbox: Versioned;
+  readonly timer?: Versioned;
+  readonly workflow?: Versioned;
+  readonly line?: Versioned;
 }
 
 /** Whose a delivery is, and what it is about where it is theirs. */

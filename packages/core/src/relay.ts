@@ -24,8 +24,8 @@ interface Sending {
  * Publishes what was committed, for a store that is apart from its broker, and clears it when that is confirmed.
  *
  * Invariants: what is about one workflow appears in a topic for the first time in the order of its commits. The older
- * messages of a workflow come with the newer ones, so whoever commits next brings what a crash left, first; within a topic one
- * request follows the other, and what waits behind one that failed is not sent. One relay sends nothing twice while it is under
+ * messages of a workflow come with the newer ones, so whoever commits next brings what a crash left, first; within a topic and
+ * ordering key one request follows the other, and what waits behind one that failed is not sent. One relay sends nothing twice while it is under
  * way; two of them may: that dies in the inboxes.
  */
 export class Relay {
@@ -34,7 +34,7 @@ export class Relay {
   readonly #log: Logger;
   /** By id: what is under way, until it is cleared. */
   readonly #underWay = new Map<string, Promise<boolean>>();
-  /** By topic: what waits while a request is under way. */
+  /** By topic and ordering key, since a request may have but one key: what waits while a request is under way. */
   readonly #waiting = new Map<string, Sending[]>();
 
   constructor(store: StateStore, publisher: Publisher, log: Logger) {
@@ -64,19 +64,20 @@ export class Relay {
   #sending(unsent: Unsent): Promise<boolean> {
     const { promise, resolve: left } = Promise.withResolvers<boolean>();
     this.#underWay.set(unsent.id, promise);
-    const { topic } = unsent.message;
-    const waiting = this.#waiting.get(topic);
+    const { topic, orderingKey = '' } = unsent.message;
+    const lane = `${topic} ${orderingKey}`;
+    const waiting = this.#waiting.get(lane);
     if (waiting) waiting.push({ unsent, left });
     else {
-      this.#waiting.set(topic, [{ unsent, left }]);
+      this.#waiting.set(lane, [{ unsent, left }]);
       // In a moment, when the rest of its unit waits with it.
-      queueMicrotask(() => void this.#publish(topic));
+      queueMicrotask(() => void this.#publish(topic, lane));
     }
     return promise;
   }
 
-  async #publish(topic: string): Promise<void> {
-    for (let waiting = this.#waiting.get(topic)!; waiting.length > 0; ) {
+  async #publish(topic: string, lane: string): Promise<void> {
+    for (let waiting = this.#waiting.get(lane)!; waiting.length > 0; ) {
       const batch = waiting.splice(0, batchLength(waiting));
       try {
         await this.#publisher.publish(
@@ -90,7 +91,7 @@ export class Relay {
         this.#end([...batch, ...waiting.splice(0)], false);
       }
     }
-    this.#waiting.delete(topic);
+    this.#waiting.delete(lane);
   }
 
   async #clear(batch: readonly Sending[]): Promise<void> {

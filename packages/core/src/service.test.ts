@@ -15,7 +15,13 @@ test('a subscription is named after its service and topic, with the defaults of 
     name: 'taker.thing.asked',
     ackDeadlineMs: 600_000,
     retry: { attempts: 5, minBackoffMs: 10_000, maxBackoffMs: 600_000 },
+    order: undefined,
   });
+});
+
+test('where order is asked for, a poisoned key is set aside by default', () => {
+  const [subscription] = service('taker', [on(asked, nothing, { order: 'workflow' })]).subscriptions;
+  expect(subscription!.order).toEqual({ poison: 'park-key' });
 });
 
 test.each<[SubscriptionOptions, RegExp]>([
@@ -24,6 +30,9 @@ test.each<[SubscriptionOptions, RegExp]>([
   [{ ackDeadline: 'soon' as '5s' }, /"soon" is not a duration/],
   [{ retry: { attempts: 0 } }, /attempts must be a whole number from 1 to 100, got 0/],
   [{ retry: { minBackoff: '2h', maxBackoff: '1h' } }, /minBackoff 2h is above retry.maxBackoff 1h/],
+  [{ order: 'key' as 'workflow' }, /"taker\.thing\.asked": order must be "workflow", got "key"/],
+  [{ order: 'workflow', poison: 'skip' as 'park' }, /poison must be "block" or "park" or "park-key", got "skip"/],
+  [{ poison: 'park' }, /poison is of ordered events; add order: "workflow"/],
   [{ name: 'no spaces' }, /"taker.no spaces" is not a name/],
 ])('the options %j are refused with the value and the remedy', (options, message) => {
   expect(() => service('taker', [on(asked, nothing, options)])).toThrow(message);

@@ -3,6 +3,7 @@ import type { Envelope } from './envelope.ts';
 import { DormouseError } from './errors.ts';
 import { handlerPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
 import { checkName, checkServiceName } from './name.ts';
+import { type Order, type PoisonPolicy, poisonPolicies } from './order.ts';
 import type { Step } from './step.ts';
 import type { Topic } from './topic.ts';
 
@@ -15,6 +16,14 @@ export interface SubscriptionOptions {
   readonly ackDeadline?: Duration;
   /** When a handler that threw runs again. Default: 5 attempts, 10s to 600s. Failed activities have a policy of their own. */
   readonly retry?: RetryOptions;
+  /**
+   * `workflow`: the events about one workflow come one at a time, in the order in which they were committed, also after a
+   * failure: while one waits to be tried again, those behind it are held. Default: as they come. Pub/Sub lets nobody change
+   * this of a subscription that exists.
+   */
+  readonly order?: 'workflow';
+  /** What becomes of those behind one that failed for good. Needs `order`. Default `park-key`. */
+  readonly poison?: PoisonPolicy;
 }
 
 /** A named durable reader of one topic for one handler. */
@@ -24,6 +33,8 @@ export interface Subscription<T = unknown> {
   readonly handler: Handler<T>;
   readonly ackDeadlineMs: number;
   readonly retry: RetryPolicy;
+  /** Undefined: as they come. */
+  readonly order: Order | undefined;
 }
 
 /** A deployable that sleeps. */
@@ -84,8 +95,8 @@ export function service(
 /** Checks a policy and fills in its defaults. */
 export function subscriptionPolicy(
   name: string,
-  { ackDeadline = '600s', retry = {} }: SubscriptionOptions,
-): { readonly ackDeadlineMs: number; readonly retry: RetryPolicy } {
+  { ackDeadline = '600s', retry = {}, order, poison }: SubscriptionOptions,
+): Pick<Subscription, 'ackDeadlineMs' | 'retry' | 'order'> {
   const ackDeadlineMs = durationMs(ackDeadline, `subscription "${name}": ackDeadline`);
   if (ackDeadlineMs < 10_000 || ackDeadlineMs > 600_000) {
     throw new DormouseError(
@@ -93,7 +104,22 @@ export function subscriptionPolicy(
       `subscription "${name}": ackDeadline must be 10s to 600s, got "${ackDeadline}"`,
     );
   }
-  return { ackDeadlineMs, retry: retryPolicy(`subscription "${name}"`, retry, handlerPolicy) };
+  return {
+    ackDeadlineMs,
+    retry: retryPolicy(`subscription "${name}"`, retry, handlerPolicy),
+    order: orderPolicy(name, order, poison),
+  };
+}
+
+function orderPolicy(name: string, order: unknown, poison: PoisonPolicy | undefined): Order | undefined {
+  const refuse = (what: string) => new DormouseError('config.setting', `subscription "${name}": ${what}`);
+  if (order !== undefined && order !== 'workflow') throw refuse(`order must be "workflow", got "${order}"`);
+  if (poison !== undefined && !poisonPolicies.includes(poison)) {
+    throw refuse(`poison must be ${poisonPolicies.map((each) => `"${each}"`).join(' or ')}, got "${poison}"`);
+  }
+  if (order !== undefined) return { poison: poison ?? 'park-key' };
+  if (poison !== undefined) throw refuse('poison is of ordered events; add order: "workflow"');
+  return undefined;
 }
 
 /** The service that a subscription is of: `intake.workflow.initiate` → `intake`. */

@@ -8,6 +8,7 @@ import { ConflictError, DormouseError } from './errors.ts';
 import { activityPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
 import { derivedId, sha256 } from './ids.ts';
 import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log.ts';
+import { inboxRef, type Line, lineRef, Place } from './order.ts';
 import { difference } from './patch.ts';
 import type { Relay } from './relay.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
@@ -84,7 +85,7 @@ export interface Step {
   redrive(deadLetterId: string): Promise<void>;
   /** @throws DormouseError `document.missing` */
   deadLetter(id: string): Promise<Readonly<DeadLetter>>;
-  /** Leaves a dead letter as it is, for good. It stays on record. @throws DormouseError `document.missing`, `command.refused` where it is not open */
+  /** Leaves a dead letter as it is, for good. It stays on record; events that it held up go on without it. @throws DormouseError `document.missing`, `command.refused` where it is not open */
   discard(deadLetterId: string, reason: string): Promise<void>;
   /**
    * A side effect with a result that is remembered: a re-run of the step takes the recorded result.
@@ -153,7 +154,7 @@ export class RunningStep implements Step {
   readonly #copies = new Map<Ref, Record<string, unknown> | null>();
   readonly #written = new Map<Ref, PendingWrite>();
   readonly #published: { readonly message: Message; readonly record: PublishedEvent }[] = [];
-  readonly #redriven: Message[] = [];
+  readonly #released: Message[] = [];
   readonly #cancelledTimers: string[] = [];
   readonly #activities = new Set<string>();
   readonly #failedActivities = new WeakMap<Error, RetryPolicy>();
@@ -276,7 +277,7 @@ export class RunningStep implements Step {
       data: { ...inbox, failures: 0, outages: 0, postponements: 0, deadLetter: ref },
       logged: false,
     });
-    this.#redriven.push(addressed(letter.message, letter.subscription, letter.attempts + 1));
+    this.#released.push(addressed(letter.message, letter.subscription, letter.attempts + 1));
     this.note(`redrives ${letter.topic} to ${letter.subscription}`);
   }
 
@@ -289,12 +290,26 @@ export class RunningStep implements Step {
         `dead letter "${deadLetterId}" is ${letter.state}; only an open one can be discarded`,
       );
     }
+    await this.#passed(letter);
     const discarded = { reason, at: this.now };
     this.#written.set(refOf(deadLetters, deadLetterId), {
       data: { ...letter, state: 'discarded', discarded },
       logged: false,
     });
     this.note(`discards ${letter.topic} of ${letter.subscription}: ${reason}`);
+  }
+
+  /** Those whom a dead letter held up go on without it. */
+  async #passed({ workflow, subscription, inbox }: DeadLetter): Promise<void> {
+    if (workflow === undefined) return;
+    const ref = lineRef(subscription, this.#origin.tenant, workflow);
+    await this.#read([ref]);
+    const line = this.#seen.get(ref)!;
+    const turn = (line.data as Line | null)?.turn;
+    if (turn === undefined || inboxRef(subscription, turn) !== inbox) return;
+    const { writes, publish } = await new Place(line, subscription, turn).passed(this.#ports.store, this.now);
+    for (const write of writes) this.#written.set(write.ref, { data: write.data, logged: false });
+    this.#released.push(...publish);
   }
 
   async deadLetter(id: string): Promise<Readonly<DeadLetter>> {
@@ -419,7 +434,7 @@ export class RunningStep implements Step {
   }
 
   /** Everything collected, as one commit. */
-  unit(more: Pick<UnitOfWork, 'reads' | 'writes'>): UnitOfWork {
+  unit(more: Pick<UnitOfWork, 'reads' | 'writes' | 'publish'>): UnitOfWork {
     this.close();
     const { cause, subject, tenant } = this.#origin;
     const draft = (chain: Ref, changes: EntryDraft['changes']): EntryDraft => ({
@@ -455,7 +470,8 @@ export class RunningStep implements Step {
       journal: [],
       publish: [
         ...this.#published.filter(({ record }) => record.timer === undefined).map(({ message }) => message),
-        ...this.#redriven,
+        ...this.#released,
+        ...more.publish,
       ],
     };
   }

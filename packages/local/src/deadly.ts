@@ -34,6 +34,7 @@ export function settleDeadly(
       },
       ackDeadlineMs: plan.ackDeadlineMs,
       retry: handlerPolicy,
+      order: plan.order,
     };
     const endpoint = createEndpoint(
       { name: service.name, subscriptions: [refusing], limits: service.limits },

@@ -51,10 +51,11 @@ export async function describeSystem(systemFile: string, bundleFolder: string): 
       services.push({
         name,
         limits: service.limits,
-        subscriptions: service.subscriptions.map(({ name, topic, ackDeadlineMs }) => ({
+        subscriptions: service.subscriptions.map(({ name, topic, ackDeadlineMs, order }) => ({
           name,
           topic: topic.name,
           ackDeadlineMs,
+          ...(order && { order }),
           dormouse: true,
         })),
         run: { kind: 'bundle', file: join(bundleFolder, `${name}.mjs`), source },

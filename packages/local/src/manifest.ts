@@ -1,4 +1,4 @@
-import type { ServiceLimits } from '@dormouse/core';
+import type { Order, ServiceLimits } from '@dormouse/core';
 
 /** What the host knows of a system without loading its code: written by the bundler, read at start. */
 export interface Manifest {
@@ -21,6 +21,7 @@ export interface ManifestService {
     readonly name: string;
     readonly topic: string;
     readonly ackDeadlineMs: number;
+    readonly order?: Order;
     /** False where the reader is no Dormouse endpoint and lives by the wire's own policy. */
     readonly dormouse: boolean;
   }[];

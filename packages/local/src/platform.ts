@@ -23,6 +23,7 @@ import {
   createEndpoint,
   everyTenant,
   type Logger,
+  moveLines,
   PubsubClient,
   type PushPlan,
   type Random,
@@ -166,7 +167,7 @@ export class LocalPlatform {
       (method, url, json) => restApi({ method, url, headers: ownHeaders, body: Buffer.from(json) }),
       project,
     );
-    await provision(client, store, manifest);
+    await provision(client, broker, store, manifest);
     const brokerToken = randomBytes(24).toString('base64url');
     const { brokerAdmits } = options;
     const admits = brokerAdmits && admission(brokerToken, brokerAdmits);
@@ -175,11 +176,11 @@ export class LocalPlatform {
       database,
       store,
       services: manifest.services,
-      nameOf: (name) => `projects/${project}/subscriptions/${name}`,
+      nameOf: subscriptionName,
       now: clock.now,
     });
     for (const name of undeclared.names()) {
-      const waiting = broker.subscription(`projects/${project}/subscriptions/${name}`).backlog();
+      const waiting = broker.subscription(subscriptionName(name)).backlog();
       log.warn('subscription.undeclared', { subscription: name, waiting });
       // Its service may live on, and would be woken again and again by what it does not know.
       await client.modifyPushConfig(name, {});
@@ -321,6 +322,7 @@ export class LocalPlatform {
       readonly name: string;
       readonly backlog: number;
       readonly paused: boolean;
+      readonly ordered: boolean;
       readonly undeclared: boolean;
     }[];
   }[] {
@@ -333,6 +335,7 @@ export class LocalPlatform {
           name: short(subscription.config.name),
           backlog: subscription.backlog(),
           paused: !subscription.config.pushConfig?.pushEndpoint,
+          ordered: subscription.config.enableMessageOrdering ?? false,
           undeclared: this.undeclared.has(short(subscription.config.name)),
         })),
     }));
@@ -399,6 +402,10 @@ function makeSocketFolder(dataDirectory: string): string {
   return folder;
 }
 
+function subscriptionName(subscription: string): string {
+  return `projects/${project}/subscriptions/${subscription}`;
+}
+
 function topicName(topic: string): string {
   return `projects/${project}/topics/${topic}`;
 }
@@ -428,21 +435,38 @@ function pushPlan(service: string): PushPlan {
 /** Of what the host itself asks its broker. */
 const ownHeaders = { host: 'localhost', 'content-type': 'application/json' };
 
-async function provision(client: PubsubClient, store: StateStore, { topics, services }: Manifest): Promise<void> {
+async function provision(
+  client: PubsubClient,
+  broker: Broker,
+  store: StateStore,
+  { topics, services }: Manifest,
+): Promise<void> {
   for (const { name } of topics) await client.ensureTopic(name);
   for (const service of services) {
     const paused = await store.get(service.subscriptions.map(({ name }) => pauseOf(name)));
-    for (const [index, { name, topic, ackDeadlineMs }] of service.subscriptions.entries()) {
+    for (const [index, { name, topic, ackDeadlineMs, order }] of service.subscriptions.entries()) {
+      const isOrdered = order !== undefined;
+      // What was held in the order it once had comes as messages now.
+      if (!isOrdered) await moveLines(store, name, { name, isOrdered });
+      await makeWay(broker, subscriptionName(name), isOrdered);
       await client.ensureSubscription(name, {
         topic,
         ackDeadlineSeconds: ackDeadlineMs / 1000,
         // Addressed messages are for the one they name.
         filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}"`,
         retryPolicy: { minimumBackoff: '10s', maximumBackoff: '600s' },
+        enableMessageOrdering: isOrdered,
         pushConfig: paused[index]!.data === null ? pushPlan(service.name) : {},
       });
     }
   }
+}
+
+/** Whether it has order cannot be changed; one where nothing waits can be made anew. */
+async function makeWay(broker: Broker, name: string, isOrdered: boolean): Promise<void> {
+  const existing = broker.subscriptions.find(({ config }) => config.name === name);
+  if (!existing || (existing.config.enableMessageOrdering ?? false) === isOrdered) return;
+  if (existing.backlog() === 0) await broker.deleteSubscription(name);
 }
 
 function listen(

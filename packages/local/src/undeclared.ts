@@ -1,5 +1,13 @@
 import { type Broker, type Database, shortName } from '@dormouse/broker';
-import { type DeadLetter, DormouseError, deadLetters, deliveryRef, type Message } from '@dormouse/core';
+import {
+  type DeadLetter,
+  DormouseError,
+  deadLetters,
+  deliveryRef,
+  forgetLines,
+  type Message,
+  moveLines,
+} from '@dormouse/core';
 import type { Manifest } from './manifest.ts';
 import type { SqliteStateStore } from './state-store.ts';
 
@@ -44,13 +52,14 @@ export class UndeclaredSubscriptions {
    * already is not done again. @throws DormouseError `subscription.refused`
    */
   async move(from: string, to: string): Promise<{ readonly messages: number }> {
-    const { broker, database, nameOf } = this.#options;
+    const { broker, database, nameOf, store } = this.#options;
     this.#check(from);
     const old = broker.subscription(nameOf(from));
     if (this.#topicOf(to) !== shortName(old.config.topic)) {
       throw refused(`"${to}" is no subscription of this system to the topic ${shortName(old.config.topic)}`);
     }
-    let messages = 0;
+    // First what is held: it came before what waits in the log.
+    let messages = await moveLines(store, from, { name: to, isOrdered: this.#declared(to)!.order !== undefined });
     for (;;) {
       const leases = broker.deliveries.lease(old, messagesAtATime);
       if (leases.length === 0) break;
@@ -67,7 +76,7 @@ export class UndeclaredSubscriptions {
     await this.#rewrite(from, (message) => ({ ...message, attributes: { ...message.attributes, 'dormouse-to': to } }));
     for await (const letter of this.#deadLettersOf(from)) {
       const { message } = letter;
-      await this.#write({ ...letter, subscription: to, inbox: deliveryRef(to, message.attributes, '') });
+      await this.#write({ ...letter, subscription: to, inbox: deliveryRef(to, { message, messageId: '' }) });
     }
     await database.write(() => {});
     const left = old.backlog();
@@ -82,9 +91,9 @@ export class UndeclaredSubscriptions {
 
   /** It and all that waits there is gone; its open dead letters stay on record as discarded. */
   async forget(name: string): Promise<{ readonly messages: number }> {
-    const { broker, nameOf, now } = this.#options;
+    const { broker, nameOf, now, store } = this.#options;
     this.#check(name);
-    const messages = broker.subscription(nameOf(name)).backlog();
+    const messages = broker.subscription(nameOf(name)).backlog() + (await forgetLines(store, name));
     await this.#rewrite(name, () => undefined);
     for await (const letter of this.#deadLettersOf(name)) {
       const discarded = { reason: `its subscription ${name} was forgotten`, at: now() };
@@ -104,8 +113,12 @@ export class UndeclaredSubscriptions {
   }
 
   #topicOf(name: string): string | undefined {
+    return this.#declared(name)?.topic;
+  }
+
+  #declared(name: string) {
     const all = this.#options.services.flatMap(({ subscriptions }) => subscriptions);
-    return all.find((each) => each.name === name)?.topic;
+    return all.find((each) => each.name === name);
   }
 
   /** Retries that wait: their messages go to nobody else. */

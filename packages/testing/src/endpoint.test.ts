@@ -155,6 +155,40 @@ test('all that a step does is committed together: document, log, message', async
   });
 });
 
+test('what a step publishes about a workflow has that as its ordering key, also what a timer holds', async () => {
+  await using bench = await Bench.with(async (_event, step) => {
+    step.publish(told, { n: 1 });
+    step.publish(told, { n: 2 }, { subject: refOf('workflows', 'WF-2', 'letters', 'L1') });
+    step.publish(told, { n: 3 }, { after: '1h', timer: 'later' });
+  });
+  await bench.deliver(event('E1'));
+  const subscription = bench.stores.broker.subscription(`projects/test/subscriptions/reader.${told.name}`);
+  const leases = bench.stores.broker.deliveries.lease(subscription, 10);
+  expect(leases.map(({ message }) => message.orderingKey)).toEqual([wf, 'workflows/WF-2']);
+  expect((await timersOf(bench.stores.store, wf)).map(({ message }) => message.orderingKey)).toEqual([wf]);
+});
+
+test('a raw message without an id is one event in all its attempts, and dies of them', async () => {
+  const raw = topic('raw.things', { schema: z.unknown(), raw: true });
+  await using bench = await Bench.with(async () => {});
+  await bench.stores.broker.createTopic({ name: `projects/test/topics/${raw.name}` });
+  const failing = async () => {
+    throw new Error('no');
+  };
+  const retry = { attempts: 3, minBackoff: '1s' } as const;
+  const endpoint = createEndpoint(service('raw', [on(raw, failing, { name: 'things', retry })]), bench.ports);
+  let message: Message | undefined = { topic: raw.name, attributes: {}, data: '' };
+  for (let n = 1; message !== undefined; n++) {
+    await endpoint.deliver({ subscription: 'raw.things', message, messageId: String(n), publishTime: '' });
+    bench.clock.advance(3_600_000);
+    const [due] = await bench.stores.store.due(bench.clock.now(), 1);
+    message = due?.data?.message as Message | undefined;
+    if (due) await bench.stores.store.commit(firing(due));
+  }
+  const { documents } = await bench.stores.store.find({ collection: 'dead-letters' });
+  expect(documents).toMatchObject([{ data: { attempts: 3 } }]);
+});
+
 test('nothing that a failed step did is committed', async () => {
   await using bench = await Bench.with(async (_event, step) => {
     const found = await step.workflow(thing);

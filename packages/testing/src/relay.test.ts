@@ -167,6 +167,16 @@ test('a hundred steps of one workflow at once publish each message once', async 
   expect(await bench.stores.store.unsent({})).toEqual([]);
 });
 
+test('a request holds messages of one workflow only: the wire takes but one ordering key', async () => {
+  await using bench = await Bench.open();
+  const unsent = ['WF-1', 'WF-2', 'WF-1'].map((id, n) => {
+    const orderingKey = `workflows/${id}`;
+    return { id: String(n), message: { ...event(n).message, topic: asked.name, orderingKey } };
+  });
+  expect(await bench.relay.send(unsent)).toBe(true);
+  expect(bench.requests).toEqual([2, 1]);
+});
+
 test('messages of large data leave in requests that the wire takes', async () => {
   await using bench = await Bench.open();
   const large = Buffer.from(JSON.stringify({ n: 1, text: 'x'.repeat(2_000_000) })).toString('base64');

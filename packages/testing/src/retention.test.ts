@@ -173,7 +173,7 @@ class Bench implements AsyncDisposable {
   }
 
   trace() {
-    const idle = { backlog: 0, paused: false, undeclared: false };
+    const idle = { backlog: 0, paused: false, ordered: false, undeclared: false };
     const topics = [
       { name: 'news', subscriptions: ['ada.news', 'bob.news'].map((name) => ({ name, ...idle })) },
       { name: 'order', subscriptions: [{ name: 'desk.order', ...idle }] },

@@ -62,6 +62,8 @@ export interface TopicStatus {
     readonly name: string;
     readonly backlog: number;
     readonly paused: boolean;
+    /** Its events come in the order of their workflow. */
+    readonly ordered: boolean;
     /** The system declared it once, and does not any more. */
     readonly undeclared: boolean;
   }[];

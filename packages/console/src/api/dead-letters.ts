@@ -1,4 +1,4 @@
-import { deadLetters, refOf, type StateStore, sees } from '@dormouse/core';
+import { type DeadLetter, deadLetters, heldBehind, refOf, type StateStore, sees } from '@dormouse/core';
 import { z } from 'zod';
 import { Refusal } from './problem.ts';
 import { pageQuery, type Route, route } from './route.ts';
@@ -14,6 +14,7 @@ const deadLetter = z.looseObject({
   cause: z.string(),
   attempts: z.int(),
   at: z.number().meta({ description: 'epoch milliseconds' }),
+  held: z.int().optional().meta({ description: 'events of its workflow that wait behind it, if any do' }),
 });
 
 export function deadLetterRoutes(store: StateStore): Route[] {
@@ -31,8 +32,13 @@ export function deadLetterRoutes(store: StateStore): Route[] {
           schema: z.object({ deadLetters: z.array(deadLetter), cursor: z.string().optional() }),
         },
       },
-      handle: async ({ actor, query, context }) =>
-        context.json(await pageOf(store, actor, 'deadLetters', deadLetters, query)),
+      async handle({ actor, query, context }) {
+        const page = await pageOf(store, actor, 'deadLetters', deadLetters, query);
+        const letters = page.deadLetters as (DeadLetter & { tenant?: string })[];
+        const owned = letters.map((letter) => ({ tenant: letter.tenant ?? actor.tenant, letter }));
+        const held = await heldBehind(store, owned);
+        return context.json({ ...page, deadLetters: letters.map((letter, index) => shown(letter, held[index]!)) });
+      },
     }),
     route({
       method: 'GET',
@@ -44,8 +50,14 @@ export function deadLetterRoutes(store: StateStore): Route[] {
       async handle({ actor, params, context }) {
         const [found] = await store.get([refOf(deadLetters, params.id!)]);
         if (!sees(actor, found!.tenant)) throw new Refusal(404, `there is no dead letter "${params.id}"`);
-        return context.json(found!.data!);
+        const letter = found!.data as unknown as DeadLetter;
+        const [held] = await heldBehind(store, [{ tenant: found!.tenant!, letter }]);
+        return context.json(shown(letter, held!));
       },
     }),
   ];
+}
+
+function shown(letter: DeadLetter, held: number) {
+  return { ...letter, ...(held > 0 && { held }) };
 }

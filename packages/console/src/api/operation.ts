@@ -1,4 +1,4 @@
-import { causeOf, refOf, type StateStore } from '@dormouse/core';
+import { causeOf, type HeldBack, heldBack, refOf, type StateStore } from '@dormouse/core';
 import { z } from 'zod';
 import type { ServiceHealth, TopicStatus } from './console.ts';
 import { Refusal } from './problem.ts';
@@ -17,7 +17,17 @@ export interface OperationPorts {
   };
 }
 
-const subscription = z.object({ name: z.string(), backlog: z.int(), paused: z.boolean(), undeclared: z.boolean() });
+const subscription = z.object({
+  name: z.string(),
+  backlog: z.int(),
+  paused: z.boolean(),
+  ordered: z.boolean(),
+  undeclared: z.boolean(),
+  held: z
+    .object({ keys: z.int(), events: z.int() })
+    .optional()
+    .meta({ description: 'of an ordered one: workflows with an event not settled yet, events that wait behind those' }),
+});
 const storeAnswersWithinMs = 2_000;
 
 /** What is the house's to see and do: it is of no tenant. */
@@ -78,7 +88,7 @@ export function operationRoutes({ store, services, topics, pause, undeclared }: 
           schema: z.object({ topics: z.array(z.object({ name: z.string(), subscriptions: z.array(subscription) })) }),
         },
       },
-      handle: ({ context }) => context.json({ topics: topics() }),
+      handle: async ({ context }) => context.json({ topics: await withHeld(store, topics()) }),
     }),
     ...(['pause', 'resume'] as const).map((action) =>
       route({
@@ -117,4 +127,17 @@ export function operationRoutes({ store, services, topics, pause, undeclared }: 
       handle: async ({ params: { name }, context }) => context.json({ name, ...(await undeclared.forget(name!)) }),
     }),
   ];
+}
+
+/** The topics as operators see them. */
+export type TopicView = Omit<TopicStatus, 'subscriptions'> & {
+  readonly subscriptions: readonly (TopicStatus['subscriptions'][number] & { readonly held?: HeldBack })[];
+};
+
+function withHeld(store: StateStore, topics: readonly TopicStatus[]): Promise<TopicView[]> {
+  const heldBy = async (each: TopicStatus['subscriptions'][number]) =>
+    each.ordered ? { ...each, held: await heldBack(store, each.name) } : each;
+  return Promise.all(
+    topics.map(async (topic) => ({ ...topic, subscriptions: await Promise.all(topic.subscriptions.map(heldBy)) })),
+  );
 }

@@ -1,6 +1,8 @@
 import {
   actorOf,
   type Entry,
+  type Line,
+  lineRef,
   type PublishedEvent,
   type Ref,
   type Removed,
@@ -18,7 +20,7 @@ export interface TraceRow {
   readonly to: string;
   readonly topic: string;
   readonly eventId: string;
-  readonly status: 'published' | 'done' | 'retrying' | 'dead-lettered' | 'scheduled' | 'cancelled';
+  readonly status: 'published' | 'done' | 'held' | 'retrying' | 'dead-lettered' | 'scheduled' | 'cancelled';
   readonly attempts: number;
   readonly durationMs?: number;
   /** When a retry or timer is due. */
@@ -46,7 +48,8 @@ export async function traceOf(
 ): Promise<Trace> {
   const entries = await Array.fromAsync(store.log({ workflow }));
   const timers = await timersOf(store, workflow);
-  const [removed] = await store.get([removedRef(workflow)]);
+  const [found, removed] = await store.get([workflow, removedRef(workflow)]);
+  const turns = await turnsOf(store, workflow, found!.tenant, topics);
   const pending = new Map(timers.map(({ name, generation, dueAt }) => [generation ?? name, dueAt]));
   const journeys = new Map<string, Entry[]>();
   const key = (eventId: string, subscription: string) => `${eventId} ${subscription}`;
@@ -72,7 +75,10 @@ export async function traceOf(
           eventId: event.id,
           data: event.data,
         };
-        const came = outcome(event, journey, pending);
+        const went = outcome(event, journey, pending);
+        const turn = turns.get(subscription);
+        const isHeld = went.status === 'published' && turn !== undefined && turn !== event.id;
+        const came = isHeld ? { ...went, status: 'held' as const } : went;
         const waitsFor = waiting.has(came.status) ? failing.get(common.to) : undefined;
         rows.push({ ...common, ...came, ...(waitsFor && { failing: waitsFor }) });
       }
@@ -83,6 +89,21 @@ export async function traceOf(
   const waits = timers.filter(({ generation }) => generation === undefined || !tried.has(generation));
   const pendingTimers = waits.map(({ name, dueAt }) => ({ name, dueAt }));
   return { ...(removed!.data && { removed: removed!.data as Removed }), rows, pendingTimers };
+}
+
+/** Of each ordered subscription where events of the workflow wait: the id of the one whose turn it is. */
+async function turnsOf(
+  store: StateStore,
+  workflow: Ref,
+  tenant: string | null,
+  topics: readonly TopicStatus[],
+): Promise<Map<string, string>> {
+  const ordered = topics.flatMap(({ subscriptions }) => subscriptions.filter((each) => each.ordered));
+  if (ordered.length === 0 || tenant === null) return new Map();
+  const lines = await store.get(ordered.map(({ name }) => lineRef(name, tenant, workflow)));
+  return new Map(
+    lines.flatMap(({ data }, index) => (data ? [[ordered[index]!.name, (data as unknown as Line).turn[2]]] : [])),
+  );
 }
 
 const waiting: ReadonlySet<TraceRow['status']> = new Set(['published', 'retrying']);

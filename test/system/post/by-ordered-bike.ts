@@ -1,0 +1,8 @@
+import { system } from '@dormouse/core';
+import { parcelSent } from './parcel.ts';
+
+export default system('post', {
+  topics: [parcelSent],
+  services: { bike: './ordered-bike.ts' },
+  commands: './commands.ts',
+});

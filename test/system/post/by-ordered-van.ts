@@ -1,0 +1,8 @@
+import { system } from '@dormouse/core';
+import { parcelSent } from './parcel.ts';
+
+export default system('post', {
+  topics: [parcelSent],
+  services: { van: './ordered-van.ts' },
+  commands: './commands.ts',
+});
