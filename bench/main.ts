@@ -17,6 +17,7 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   'push-latency': async () => (await import('./push-latency.ts')).measurePushLatency,
   backlog: async () => (await import('./backlog.ts')).measureBacklog,
   queue: async () => (await import('./queue.ts')).measureQueue,
+  journey: async () => (await import('./journey.ts')).measureJourney,
 };
 
 const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick]\n`;

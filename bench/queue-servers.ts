@@ -8,6 +8,8 @@ import { freePort } from './pubsub-server.ts';
 /** Where a queue runs, in a folder of its own. */
 export interface QueueServer {
   readonly port: number;
+  /** Of what administers it, where that is another. */
+  readonly adminPort?: number;
   stop(): Promise<void>;
 }
 
@@ -89,6 +91,34 @@ export async function startPostgres(): Promise<QueueServer> {
     const program = await Program.start(join(binaries, 'postgres'), args, port, options);
     return () => program.stop();
   });
+}
+
+/** The binary of its npm package: nothing else is downloaded. */
+export async function startRestate(): Promise<QueueServer> {
+  const [command] = globSync(
+    join(import.meta.dirname, 'peers/node_modules/@restatedev/restate-server-*/bin/restate-server'),
+  );
+  if (!command)
+    throw new Missing(
+      'npm install --prefix bench/peers, on a machine that @restatedev/restate-server has a binary for',
+    );
+  const adminPort = await freePort();
+  const nodePort = await freePort();
+  const server = await inFolder(async (folder, port) => {
+    const env = {
+      ...process.env,
+      RESTATE_LISTEN_MODE: 'tcp',
+      RESTATE_BIND_IP: '127.0.0.1',
+      RESTATE_BIND_PORT: `${nodePort}`,
+      RESTATE_INGRESS__BIND_PORT: `${port}`,
+      RESTATE_ADMIN__BIND_PORT: `${adminPort}`,
+      RESTATE_DISABLE_TELEMETRY: 'true',
+      RESTATE_LOG_FILTER: 'warn',
+    };
+    const program = await Program.start(command, ['--no-logo', '--base-dir', folder], port, { env, cwd: folder });
+    return () => program.stop();
+  });
+  return { ...server, adminPort };
 }
 
 async function inFolder(start: (folder: string, port: number) => Promise<() => Promise<void>>): Promise<QueueServer> {

@@ -1,0 +1,70 @@
+import { join } from 'node:path';
+import type { JourneyClient } from './journey-client.ts';
+
+export interface Round {
+  /** Module and the name of its export. */
+  readonly client: readonly [string, string];
+  readonly at: { readonly port: number; readonly name: string };
+  readonly warmMs: number;
+  readonly forMs: number;
+  /** With so many in flight. */
+  readonly inFlight: number;
+  readonly openCount: number;
+  /** Of those that begin by the clock, whatever became of the ones before. */
+  readonly everyMs: number;
+}
+
+export interface RoundResult {
+  readonly journeysPerSecond: number;
+  /** From the beginning of a journey to its end, of those that begin by the clock. */
+  readonly journeyMs: readonly number[];
+}
+
+/** One round of one engine, as a process: its client, and its workers where they are the client's own. */
+const { client, at, warmMs, forMs, inFlight, openCount, everyMs }: Round = JSON.parse(process.argv[2]!);
+const [module, name] = client;
+const engine = await ((await import(join(import.meta.dirname, module))) as Record<string, JourneyClient>)[name]!.open(
+  at,
+);
+const ids: string[] = [];
+
+async function travel(): Promise<void> {
+  const id = `${at.name}-${ids.length}`;
+  ids.push(id);
+  await engine.travel(id);
+}
+
+/** Journeys a second that came to their end meanwhile. */
+async function closedLoop(durationMs: number): Promise<number> {
+  const startedAt = performance.now();
+  let done = 0;
+  let measured = 0;
+  await Promise.all(
+    Array.from({ length: inFlight }, async () => {
+      while (performance.now() - startedAt < durationMs) {
+        await travel();
+        done++;
+        // What is left in flight at the end comes to its end faster, with less beside it.
+        if (performance.now() - startedAt < durationMs) measured = done;
+      }
+    }),
+  );
+  return measured / (durationMs / 1000);
+}
+
+async function openLoop(): Promise<number[]> {
+  const startedAt = performance.now();
+  const journeys: Promise<number>[] = [];
+  for (let n = 0; n < openCount; n++) {
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, startedAt + n * everyMs - performance.now())));
+    const begunAt = performance.now();
+    journeys.push(travel().then(() => performance.now() - begunAt));
+  }
+  return Promise.all(journeys);
+}
+
+await closedLoop(warmMs);
+const journeysPerSecond = await closedLoop(forMs);
+const journeyMs = await openLoop();
+await engine.close(ids);
+process.send!({ journeysPerSecond, journeyMs } satisfies RoundResult, () => process.exit());
