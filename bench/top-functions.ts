@@ -41,5 +41,8 @@ function nameOf({ callFrame: { functionName, url, lineNumber } }: Node): string 
 
 function top(title: string, times: ReadonlyMap<string, number>): string {
   const rows = [...times].sort(([, a], [, b]) => b - a).slice(0, Number(count));
-  return table(title, [['', 'ms', 'of all'], ...rows.map(([name, time]) => [name, (time / 1000).toFixed(0), `${((time / all) * 100).toFixed(1)} %`])]);
+  return table(title, [
+    ['', 'ms', 'of all'],
+    ...rows.map(([name, time]) => [name, (time / 1000).toFixed(0), `${((time / all) * 100).toFixed(1)} %`]),
+  ]);
 }

@@ -3,7 +3,7 @@ import type { Database } from './database.ts';
 import { Deliveries } from './deliveries.ts';
 import { Exceptions } from './exceptions.ts';
 import { Housekeeping } from './housekeeping.ts';
-import { Log, type PubsubMessage } from './log.ts';
+import { type Appended, Log, type PubsubMessage } from './log.ts';
 import { checkMessages } from './message-limits.ts';
 import { checkResourceName } from './names.ts';
 import { Policies } from './policies.ts';
@@ -328,21 +328,23 @@ export class Broker {
   /** Subscriptions are told once, however many messages there are. */
   #appendAll(topicName: string, messages: readonly PubsubMessage[]): string[] {
     const topic = this.#topicState(topicName);
-    const firstOfLane = new Map<string, number>();
+    const ofLane = new Map<string, Appended[]>();
     let last = 0;
     const now = this.#clock.now();
     const ids = messages.map((message) => {
       const lane = (this.#fairBy !== undefined && message.attributes[this.#fairBy]) || '';
-      const { position, messageId } = this.#log.append(topic.id, lane, message, now);
-      if (!firstOfLane.has(lane)) firstOfLane.set(lane, position);
-      last = position;
-      return messageId;
+      const appended = this.#log.append(topic.id, lane, message, now);
+      const before = ofLane.get(lane);
+      if (before) before.push(appended);
+      else ofLane.set(lane, [appended]);
+      last = appended.position;
+      return appended.messageId;
     });
     this.#database.afterSync(() => {
       this.#log.end = Math.max(this.#log.end, last);
-      for (const lane of firstOfLane.keys()) this.#noticeLane(lane);
+      for (const lane of ofLane.keys()) this.#noticeLane(lane);
       for (const subscription of topic.subscriptions) {
-        for (const [lane, position] of firstOfLane) subscription.notice(lane, position);
+        for (const [lane, appended] of ofLane) subscription.notice(lane, appended);
       }
       for (const subscription of topic.subscriptions) this.deliveries.tell(subscription);
       this.housekeeping.notice();

@@ -1,6 +1,6 @@
 import type { StatementSync } from 'node:sqlite';
 import type { Database } from './database.ts';
-import { lanesOf } from './log.ts';
+import { lanesOf, smallBytes } from './log.ts';
 
 /** A message of an ordering key that is not settled, with what is on disk of it. */
 export interface Unsettled {
@@ -23,9 +23,6 @@ export type Scanned = readonly [
   excepted: 0 | 1,
   data: Uint8Array | null,
 ];
-
-/** Data of up to so many bytes comes with the scan; larger is read when it is leased, so that memory holds none that waits. */
-const smallBytes = 4_096;
 
 /**
  * What a subscription has on disk beside its cursor: one row for each message past it that is not simply unseen.

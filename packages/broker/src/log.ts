@@ -76,13 +76,9 @@ export class Log {
   #count = 0;
 
   /** Only inside a write of the database. @param lane takes turns with the topic's other lanes */
-  append(
-    topic: number,
-    lane: string,
-    message: PubsubMessage,
-    now: number,
-  ): { readonly position: number; readonly messageId: string } {
+  append(topic: number, lane: string, message: PubsubMessage, now: number): Appended {
     const messageId = this.newId();
+    const data = Buffer.from(message.data, 'base64');
     const { lastInsertRowid } = this.#append.run(
       topic,
       lane,
@@ -90,9 +86,9 @@ export class Log {
       now,
       message.orderingKey ?? null,
       JSON.stringify(message.attributes),
-      Buffer.from(message.data, 'base64'),
+      data,
     );
-    return { position: Number(lastInsertRowid), messageId };
+    return new Appended(Number(lastInsertRowid), messageId, now, message, data);
   }
 
   /** Opaque, decimal like Google's, and different after every restart. */
@@ -131,6 +127,37 @@ export class Log {
   read(position: number): StoredMessage | undefined {
     const row = this.#message.get(position);
     return row && messageOf(row as unknown as MessageRow);
+  }
+}
+
+/** Data of up to so many bytes is kept with what waits for its lease; larger is read then, so that memory holds none that waits. */
+export const smallBytes = 4_096;
+
+/** A message that was just appended. */
+export class Appended {
+  readonly position: number;
+  readonly messageId: string;
+  readonly publishedAt: number;
+  readonly attributes: PubsubMessage['attributes'];
+  readonly orderingKey: string | undefined;
+  readonly #data: Buffer;
+  #small: StoredMessage | undefined;
+
+  constructor(position: number, messageId: string, publishedAt: number, message: PubsubMessage, data: Buffer) {
+    this.position = position;
+    this.messageId = messageId;
+    this.publishedAt = publishedAt;
+    this.attributes = message.attributes;
+    this.orderingKey = message.orderingKey;
+    this.#data = data;
+  }
+
+  /** As a read of the log gives it, where it is small. */
+  get small(): StoredMessage | undefined {
+    if (this.#data.byteLength > smallBytes) return undefined;
+    const { position, messageId, publishedAt, orderingKey = null, attributes } = this;
+    this.#small ??= storedMessage(position, messageId, publishedAt, orderingKey, attributes, this.#data);
+    return this.#small;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Database } from './database.ts';
 import { Exceptions, type Scanned, type Unsettled } from './exceptions.ts';
 import { type Filter, parseFilter } from './filter.ts';
-import { attributesOf, type Log, type StoredMessage, storedMessage } from './log.ts';
+import { type Appended, attributesOf, type Log, type StoredMessage, storedMessage } from './log.ts';
 import { OrderedKeys } from './ordered-keys.ts';
 import { bounds, millisecondsOf, type SubscriptionConfig } from './subscription-config.ts';
 
@@ -34,6 +34,11 @@ interface Candidate {
   /** Where it is small. */
   readonly message?: StoredMessage | undefined;
 }
+
+/** What tells whether a message of the log may be leased. */
+type Seen = Pick<StoredMessage, 'position' | 'publishedAt' | 'attributes'> & {
+  readonly orderingKey?: string | null | undefined;
+};
 
 /** How many rows of the log may still be looked at in this turn of the loop. */
 interface Looks {
@@ -69,6 +74,8 @@ export interface Wanted {
 interface Lane {
   /** Looked at up to here. */
   head: number;
+  /** There are none after this one, as far as known: looked at up to here, it has come to its end. */
+  end: number;
   readonly candidates: Candidate[];
 }
 
@@ -211,9 +218,17 @@ export class SubscriptionState {
     return this.#keys.active;
   }
 
-  /** A message of this lane became durable. */
-  notice(lane: string, position: number): void {
-    if (!this.#lanes.has(lane)) this.#lanes.set(lane, { head: position - 1, candidates: [] });
+  /** Messages of this lane became durable. Where all before them was looked at, they need not be read to be leased. */
+  notice(name: string, messages: readonly Appended[]): void {
+    const lane = this.#laneFrom(name, messages[0]!.position - 1);
+    const isNext = lane.head >= lane.end;
+    lane.end = Math.max(lane.end, messages.at(-1)!.position);
+    if (!isNext) return;
+    for (const message of messages) {
+      if (lane.candidates.length >= this.#candidatesOfEach) return;
+      this.#consider(lane, message, () => message.small);
+      lane.head = message.position;
+    }
   }
 
   /** The lanes that may have something to lease. */
@@ -223,7 +238,7 @@ export class SubscriptionState {
 
   /** Nothing was found yet, and not everything was looked at: ask again in another turn of the loop. */
   get isLooking(): boolean {
-    return !this.config.paused && !this.hasCandidates && this.#lanes.values().some(({ head }) => head < this.#log.end);
+    return !this.config.paused && !this.hasCandidates && this.#lanes.values().some(({ head, end }) => head < end);
   }
 
   /** Whether something can be leased now. */
@@ -270,7 +285,7 @@ export class SubscriptionState {
         const lease: Lease = { message, attempt: attempts + 1, deaths, lane, expiresAt: now + durationMs, hasRow };
         this.leases.set(position, lease);
         leases.push(lease);
-        bytes += bytesOf(message);
+        if (maxBytes < Number.POSITIVE_INFINITY) bytes += bytesOf(message);
         if (key === undefined) break;
         this.#keys.lease(key, position);
         if (!inRuns || leases.length >= max || bytes >= maxBytes) break;
@@ -405,8 +420,8 @@ export class SubscriptionState {
       if (ending !== 'acked' || this.#keyOf(message) !== undefined) low = Math.min(low, position);
     }
     for (const { position } of this.#suspects) low = Math.min(low, position);
-    for (const { head, candidates } of this.#lanes.values()) {
-      low = Math.min(low, head + 1);
+    for (const { head, end, candidates } of this.#lanes.values()) {
+      if (head < end) low = Math.min(low, head + 1);
       for (const { position } of candidates) low = Math.min(low, position);
     }
     for (const [position, hasRow] of settled) if (!hasRow && position >= low) this.#exceptions.settle(position);
@@ -473,7 +488,9 @@ export class SubscriptionState {
 
   /** What is on disk, into memory: leases that outlast the process, and where to look for the rest. */
   #load(): void {
-    for (const { lane } of this.#exceptions.lanes.all(this.#cursor)) this.notice(lane as string, this.#cursor + 1);
+    for (const { lane } of this.#exceptions.lanes.all(this.#cursor)) {
+      this.#laneFrom(lane as string, this.#cursor).end = this.#log.end;
+    }
     for (const row of this.#exceptions.leased.all()) {
       const { position, attempts, deaths, dueAt, lane } = row as unknown as Required<Unsettled>;
       const message = this.#log.read(position);
@@ -524,7 +541,7 @@ export class SubscriptionState {
       if (!mayTake(name)) continue;
       this.#look(name, lane, wanted, looks);
       if (lane.candidates.length > 0) return next;
-      if (lane.head >= this.#log.end) this.#lanes.delete(name);
+      if (lane.head >= lane.end) this.#lanes.delete(name);
     }
     return undefined;
   }
@@ -578,24 +595,36 @@ export class SubscriptionState {
   /** Fills the candidates of a lane from its head on. */
   #look(name: string, lane: Lane, wanted: number, looks: Looks): void {
     const { end } = this.#log;
-    const since = this.retainedSince;
-    // The more lanes there are, the less memory holds of each.
-    const ofEach = Math.min(candidatesAtATime, Math.ceil(mostCandidates / this.#lanes.size));
-    const atATime = this.#lanes.size > 1 ? ofEach : Math.max(candidatesAtATime, wanted);
-    while (lane.candidates.length === 0 && lane.head < end && looks.left > 0) {
+    const atATime = this.#lanes.size > 1 ? this.#candidatesOfEach : Math.max(candidatesAtATime, wanted);
+    while (lane.candidates.length === 0 && lane.head < lane.end && looks.left > 0) {
       looks.left -= atATime;
       const rows = this.#exceptions.scan.all(name, lane.head, end, atATime) as unknown as Scanned[];
       for (const [position, id, publishedAt, orderingKey, text, excepted, data] of rows) {
-        if (excepted || publishedAt < since || this.leases.has(position) || this.#settled.has(position)) continue;
+        if (excepted || this.leases.has(position) || this.#settled.has(position)) continue;
         const attributes = attributesOf(text);
-        if (!this.#filter(attributes)) continue;
-        const key = this.#keyOf({ orderingKey });
-        if (key !== undefined && !this.#begin(key, position)) continue;
-        const message = data ? storedMessage(position, id, publishedAt, orderingKey, attributes, data) : undefined;
-        lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message });
+        this.#consider(lane, { position, publishedAt, attributes, orderingKey }, () =>
+          data ? storedMessage(position, id, publishedAt, orderingKey, attributes, data) : undefined,
+        );
       }
       lane.head = rows.length < atATime ? end : rows.at(-1)![0];
     }
+  }
+
+  /** The more lanes there are, the less memory holds of each. */
+  get #candidatesOfEach(): number {
+    return Math.min(candidatesAtATime, Math.ceil(mostCandidates / this.#lanes.size));
+  }
+
+  /** Looks at the next message of a lane. @param small the whole of it, where it is small */
+  #consider(
+    lane: Lane,
+    { position, publishedAt, attributes, orderingKey }: Seen,
+    small: () => StoredMessage | undefined,
+  ): void {
+    if (publishedAt < this.retainedSince || !this.#filter(attributes)) return;
+    const key = this.#keyOf({ orderingKey: orderingKey ?? null });
+    if (key !== undefined && !this.#begin(key, position)) return;
+    lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message: small() });
   }
 
   /** Makes a key active by its first message; false where it is active already, or this is not its first. */
@@ -644,8 +673,14 @@ export class SubscriptionState {
 
   /** A lane to put something back into, also one that had come to its end. */
   #laneOf(name: string): Lane {
-    this.notice(name, this.#log.end + 1);
-    return this.#lanes.get(name)!;
+    return this.#laneFrom(name, this.#log.end);
+  }
+
+  /** @param lookedAt up to where, if it had come to its end */
+  #laneFrom(name: string, lookedAt: number): Lane {
+    const lane = this.#lanes.get(name) ?? { head: lookedAt, end: lookedAt, candidates: [] };
+    this.#lanes.set(name, lane);
+    return lane;
   }
 
   #refreshNextDue(after = -1): void {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import type { Random } from './clock.ts';
 
 // Crockford's base 32: no I, L, O, U, so that an id can be read out on the telephone.
@@ -17,7 +17,7 @@ export function randomId(random: Random): string {
 
 /** The same id for the same parts, for ever: ids of published events, activities, dead letters. 26 letters of SHA-256. */
 export function derivedId(...parts: readonly (string | number)[]): string {
-  return letters(createHash('sha256').update(JSON.stringify(parts)).digest().subarray(0, 26));
+  return letters(hash('sha256', JSON.stringify(parts), 'buffer').subarray(0, 26));
 }
 
 /** The same randomness for the same parts, a drawing at a time: what a repeated request makes up is the same. */
@@ -35,9 +35,11 @@ export function derivedRandom(...parts: readonly (string | number)[]): Random {
 }
 
 export function sha256(text: string | Uint8Array): string {
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text);
 }
 
 function letters(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => alphabet[byte & 31]).join('');
+  let text = '';
+  for (const byte of bytes) text += alphabet[byte & 31];
+  return text;
 }
