@@ -14,4 +14,5 @@ export default system('orders', {
     tally: { command: ['node', 'services/tally.js'], subscriptions: [{ topic: orderPlaced }] },
   },
   commands: './commands.ts',
+  simulation: './scenarios/simulation.ts',
 });

@@ -111,7 +111,7 @@ export interface StepPorts {
   readonly clock: Clock;
   readonly random: Random;
   /** Publishes what is committed. None where the store does so within its commit. */
-  readonly relay?: Relay | undefined;
+  readonly relay?: Pick<Relay, 'send' | 'drain'> | undefined;
 }
 
 export interface StepOrigin {

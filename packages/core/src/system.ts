@@ -22,6 +22,8 @@ export interface System {
   readonly commands?: string;
   /** Module that plays the outside world on a developer's machine. */
   readonly sandbox?: string;
+  /** Module that says what happens around it in a simulation, and what must hold there: `simulation({…})` of `@dormouse/testing`. */
+  readonly simulation?: string;
   /** Statuses of a workflow that is over for good: only then may retention remove its files. Default: none. */
   readonly closedStatuses?: readonly string[];
   /** What a first start on a new data directory tries out: the body in this file, sent to this route. */

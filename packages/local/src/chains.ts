@@ -1,4 +1,4 @@
-import type { DatabaseSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
 import { isDeepStrictEqual } from 'node:util';
 import {
   applyPatch,
@@ -19,6 +19,11 @@ export interface Chain {
   readonly entries: number;
   /** The first thing that is wrong with it; undefined where it holds. */
   readonly problem?: string;
+}
+
+/** The store's tables, to be read. */
+interface Tables {
+  prepare(sql: string): StatementSync;
 }
 
 /** The last entry of a chain. */
@@ -44,7 +49,7 @@ interface Folded extends Head {
  * @param workflow only this one and what is below it. Default: all
  * @param exported what the heads were once: each chain must still have that entry, however it grew since
  */
-export function* verifiedChains(database: DatabaseSync, workflow?: Ref, exported?: ExportedHeads): Generator<Chain> {
+export function* verifiedChains(database: Tables, workflow?: Ref, exported?: ExportedHeads): Generator<Chain> {
   const entriesOf = database.prepare(
     'SELECT chain, seq, hash, at, body FROM entry WHERE workflow IS ? AND chain IS NOT NULL ORDER BY position',
   );
@@ -88,7 +93,7 @@ export function* verifiedChains(database: DatabaseSync, workflow?: Ref, exported
 }
 
 /** The chains that there should be, by workflow; by null those of none. */
-function headsByWorkflow(database: DatabaseSync, workflow: Ref | undefined): Map<Ref | null, Map<Ref, Head>> {
+function headsByWorkflow(database: Tables, workflow: Ref | undefined): Map<Ref | null, Map<Ref, Head>> {
   const found = new Map<Ref | null, Map<Ref, Head>>();
   const note = (of: Ref | null) => {
     const heads = found.get(of) ?? new Map<Ref, Head>();

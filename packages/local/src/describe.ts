@@ -83,6 +83,7 @@ export async function describeSystem(systemFile: string, bundleFolder: string): 
     spare: join(bundleFolder, 'spare.process.mjs'),
     ...(system.commands && { commands: resolve(folder, system.commands) }),
     ...(system.sandbox && { sandbox: resolve(folder, system.sandbox) }),
+    ...(system.simulation && { simulation: resolve(folder, system.simulation) }),
     ...(system.closedStatuses && { closedStatuses: system.closedStatuses }),
     ...(system.sample && { sample: { ...system.sample, file: resolve(folder, system.sample.file) } }),
   };

@@ -10,6 +10,7 @@ export interface Manifest {
   /** Source modules, absolute. */
   readonly commands?: string;
   readonly sandbox?: string;
+  readonly simulation?: string;
   readonly closedStatuses?: readonly string[];
   readonly sample?: { readonly route: string; readonly file: string };
 }

@@ -32,6 +32,7 @@ import {
   type Service,
   type StateStore,
   type StepPorts,
+  type SubscriptionPlan,
   sha256,
 } from '@dormouse/core';
 import { ServicePool, type ServiceStatus } from './activator.ts';
@@ -435,6 +436,21 @@ function pushPlan(service: string): PushPlan {
 /** Of what the host itself asks its broker. */
 const ownHeaders = { host: 'localhost', 'content-type': 'application/json' };
 
+/** How a subscription is to be kept, whatever it is pushed to. */
+export function subscriptionPlan({
+  name,
+  ackDeadlineMs,
+  order,
+}: ManifestService['subscriptions'][number]): Omit<SubscriptionPlan, 'topic' | 'pushConfig'> {
+  return {
+    ackDeadlineSeconds: ackDeadlineMs / 1000,
+    // Addressed messages are for the one they name.
+    filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}"`,
+    retryPolicy: { minimumBackoff: '10s', maximumBackoff: '600s' },
+    enableMessageOrdering: order !== undefined,
+  };
+}
+
 async function provision(
   client: PubsubClient,
   broker: Broker,
@@ -444,18 +460,15 @@ async function provision(
   for (const { name } of topics) await client.ensureTopic(name);
   for (const service of services) {
     const paused = await store.get(service.subscriptions.map(({ name }) => pauseOf(name)));
-    for (const [index, { name, topic, ackDeadlineMs, order }] of service.subscriptions.entries()) {
+    for (const [index, subscription] of service.subscriptions.entries()) {
+      const { name, topic, order } = subscription;
       const isOrdered = order !== undefined;
       // What was held in the order it once had comes as messages now.
       if (!isOrdered) await moveLines(store, name, { name, isOrdered });
       await makeWay(broker, subscriptionName(name), isOrdered);
       await client.ensureSubscription(name, {
+        ...subscriptionPlan(subscription),
         topic,
-        ackDeadlineSeconds: ackDeadlineMs / 1000,
-        // Addressed messages are for the one they name.
-        filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}"`,
-        retryPolicy: { minimumBackoff: '10s', maximumBackoff: '600s' },
-        enableMessageOrdering: isOrdered,
         pushConfig: paused[index]!.data === null ? pushPlan(service.name) : {},
       });
     }

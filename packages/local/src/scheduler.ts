@@ -5,7 +5,8 @@ import {
   commitUnit,
   firing,
   type Logger,
-  type Relay,
+  type StateStore,
+  type StepPorts,
   type Versioned,
 } from '@dormouse/core';
 import type { SqliteStateStore } from './state-store.ts';
@@ -15,6 +16,9 @@ const retryAfterMs = 1_000;
 /** What is in the outbox for so long, whoever committed it will not send any more. */
 const strandedAfterMs = 10_000;
 
+/** What a scheduler asks of a store beyond its port. */
+export type TimerStore = StateStore & Pick<SqliteStateStore, 'endBackoffs' | 'nextDueAt'>;
+
 /**
  * Fires timers: the message of one that is due leaves, in one commit with the mark that it did.
  * Sleeps until the earliest one; a commit that sets an earlier timer wakes it. What fell due while the host was down
@@ -22,8 +26,8 @@ const strandedAfterMs = 10_000;
  * With a relay it also sends what nobody else did. Two at once do no harm.
  */
 export class Scheduler {
-  readonly #store: SqliteStateStore;
-  readonly #relay: Relay | undefined;
+  readonly #store: TimerStore;
+  readonly #relay: StepPorts['relay'];
   readonly #clock: Clock;
   readonly #log: Logger;
   #wakeAt = Number.POSITIVE_INFINITY;
@@ -34,7 +38,7 @@ export class Scheduler {
   #cancelSweep: (() => void) | undefined;
   #stopped = false;
 
-  constructor(store: SqliteStateStore, clock: Clock, log: Logger, relay?: Relay) {
+  constructor(store: TimerStore, clock: Clock, log: Logger, relay?: StepPorts['relay']) {
     this.#store = store;
     this.#relay = relay;
     this.#clock = clock;

@@ -1,0 +1,170 @@
+import { Broker, type Database, PushDispatcher, type PushTarget } from '@dormouse/broker';
+import {
+  auditLog,
+  createEndpoint,
+  type Delivery,
+  deliveryOf,
+  type Endpoint,
+  type Logger,
+  type Publisher,
+} from '@dormouse/core';
+import { publishingTo, Scheduler, SqliteStateStore, settleDeadly, subscriptionPlan } from '@dormouse/local';
+import type { Choices } from './choices.ts';
+import type { Faults } from './faults.ts';
+import type { LoadedSystem } from './loaded-system.ts';
+import { type SimulatedPorts, type SimulatedPortsOptions, simulatedPorts } from './simulated-ports.ts';
+import { SimulatedService } from './simulated-service.ts';
+import { Life, type Task, type Tasks } from './tasks.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+import type { Witness } from './witness.ts';
+
+/** Whether store and broker are apart, with outbox and relay, or share their transactions. */
+export type Topology = 'apart' | 'shared';
+
+export interface SimulatedHostOptions extends Pick<SimulatedPortsOptions, 'answers' | 'files'> {
+  readonly system: LoadedSystem;
+  readonly database: Database;
+  /** The same one, where they share their transactions. */
+  readonly brokerDatabase: Database;
+  readonly tasks: Tasks;
+  readonly clock: VirtualClock;
+  readonly choices: Choices;
+  readonly faults: Faults;
+  readonly witness: Witness;
+  readonly log: Logger;
+  readonly counts: Map<string, number>;
+  /** What a service does that is another command. */
+  readonly foreign: (service: string, delivery: Delivery) => Promise<void>;
+}
+
+const project = 'simulated';
+export const topicName = (topic: string): string => `projects/${project}/topics/${topic}`;
+const subscriptionName = (name: string): string => `projects/${project}/subscriptions/${name}`;
+
+/** One life of the host: the real store, broker, dispatcher and scheduler over databases that outlive it. */
+export class SimulatedHost {
+  readonly life: Life;
+  readonly broker: Broker;
+  readonly store: SqliteStateStore;
+  readonly ports: SimulatedPorts;
+  /** Rejects when it ends: what whoever was asking it sees. */
+  readonly gone: Promise<never>;
+  readonly #options: SimulatedHostOptions;
+  readonly #scheduler: Scheduler;
+  readonly #services: readonly SimulatedService[];
+  readonly #dispatcher: PushDispatcher;
+
+  constructor(name: string, options: SimulatedHostOptions) {
+    const { system, database, brokerDatabase, tasks, clock, witness, log } = options;
+    const { manifest } = system;
+    this.#options = options;
+    this.life = new Life(name);
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {});
+    this.gone = promise;
+    this.life.onEnd = () => reject(new Error('the host died'));
+    this.broker = new Broker(brokerDatabase, clock, { fairBy: 'ce-tenant', tidies: false });
+    const { append, declares } = publishingTo(this.broker, topicName);
+    this.store = new SqliteStateStore({
+      database,
+      declares,
+      ...(database === brokerDatabase && append && { append }),
+      system: manifest.system,
+      audit: manifest.topics.some((topic) => topic.name === auditLog.name),
+      closedStatuses: manifest.closedStatuses,
+      now: clock.now,
+    });
+    this.ports = this.#newPorts();
+    const timers = tasks.background(this.life, `${name} timers`);
+    const own = (callback: () => void) => () => tasks.as(timers, callback);
+    const itsClock = {
+      ...clock,
+      at: (time: number, callback: () => void) => clock.at(time, own(callback)),
+      after: (ms: number, callback: () => void) => clock.after(ms, own(callback)),
+    };
+    this.#scheduler = new Scheduler(this.ports.store, itsClock, log, this.ports.relay);
+    this.store.onCommitted = ({ dueAt, at, unsent }) =>
+      tasks.as(timers, () => {
+        if (dueAt !== undefined) this.#scheduler.wake(dueAt, at);
+        if (unsent) this.#scheduler.expectSent();
+      });
+    this.start = () => {
+      for (const subscription of this.broker.subscriptions) this.#dispatcher.add(subscription);
+      tasks.as(timers, () => this.#scheduler.start());
+    };
+    const targets = new Map(
+      manifest.services.map((service): [string, SimulatedService] => [
+        endpointOf(service.name),
+        new SimulatedService({ ...options, service, newInstance: () => this.#newInstance(service.name) }),
+      ]),
+    );
+    this.#services = [...targets.values()];
+    const deadly = settleDeadly(manifest, { ...this.ports, system: manifest.system, log });
+    this.#dispatcher = new PushDispatcher(this.broker, {
+      resolve: (endpoint): PushTarget | undefined => targets.get(endpoint),
+      authorize: async () => '',
+      onDeadly: (subscription, lease, reason) => {
+        const delivery = deliveryOf(subscription, lease.message);
+        const title = `${delivery.subscription} kills every process`;
+        return tasks.start(this.life, `${title} ${lease.message.position} ${lease.attempt}`, title, () => {
+          witness.delivering(delivery, tasks.current!);
+          return deadly(subscription, lease, reason);
+        });
+      },
+    });
+  }
+
+  /** Gives out messages and fires timers, from now on. */
+  readonly start: () => void;
+
+  /** The code of a service with what it holds in memory: its own relay. Answers what takes deliveries. */
+  #newInstance(service: string): (delivery: Delivery, task: Task) => Promise<void> {
+    const { system, witness, log, foreign } = this.#options;
+    const code = system.services.get(service);
+    const ports = { ...this.#newPorts(), system: system.manifest.system, log, authenticate: async () => {} };
+    const endpoint: Pick<Endpoint, 'deliver'> = code
+      ? createEndpoint(code, ports)
+      : { deliver: (delivery) => foreign(service, delivery) };
+    return async (delivery, task) => {
+      witness.delivering(delivery, task);
+      await endpoint.deliver(delivery);
+      witness.settled.push(delivery);
+    };
+  }
+
+  #newPorts(): SimulatedPorts {
+    const { database, brokerDatabase } = this.#options;
+    const { broker, store } = this;
+    const publisher: Publisher = { publish: (topic, messages) => broker.publish(topicName(topic), messages) };
+    return simulatedPorts({ ...this.#options, store, publisher: database === brokerDatabase ? undefined : publisher });
+  }
+
+  /** Topics and subscriptions, as a platform provisions them. Once for a database. */
+  async provision({ manifest }: LoadedSystem): Promise<void> {
+    await Promise.all(manifest.topics.map(({ name }) => this.broker.createTopic({ name: topicName(name) })));
+    await Promise.all(
+      manifest.services.flatMap((service) =>
+        service.subscriptions.map((subscription) =>
+          this.broker.createSubscription({
+            ...subscriptionPlan(subscription),
+            name: subscriptionName(subscription.name),
+            topic: topicName(subscription.topic),
+            pushConfig: { pushEndpoint: endpointOf(service.name) },
+          }),
+        ),
+      ),
+    );
+  }
+
+  /** All of it is gone at once; what is in the databases stays. */
+  end(): void {
+    this.life.end();
+    for (const service of this.#services) service.end();
+    this.#scheduler.stop();
+    this.broker.close();
+  }
+}
+
+function endpointOf(service: string): string {
+  return `http://${service}.simulated/pubsub-push`;
+}
