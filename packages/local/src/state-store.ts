@@ -240,13 +240,18 @@ export class SqliteStateStore implements StateStore {
       if (workflow) workflows.add(workflow);
       else ofNone.push({ id: String(lastInsertRowid), message });
     }
-    const left = [...workflows].flatMap((workflow) => this.#sql.unsentOf.all(workflow, now + 1, unsentAtATime));
+    const left = [...workflows].flatMap((workflow) =>
+      this.#sql.unsentOf.all(workflow, Number.MAX_SAFE_INTEGER, now, unsentAtATime),
+    );
     return [...(left as unknown as OutboxRow[]).map(unsentOf), ...ofNone];
   }
 
   async unsent({ workflow, before = Number.MAX_SAFE_INTEGER, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
     const read = () =>
-      workflow === undefined ? this.#sql.unsent.all(before, limit) : this.#sql.unsentOf.all(workflow, before, limit);
+      workflow === undefined
+        ? this.#sql.unsent.all(before, now, limit)
+        : this.#sql.unsentOf.all(workflow, before, now, limit);
+    const now = this.#options.now();
     // As a write: who is answered publishes it, so it must be durable.
     const rows = await this.#writing(read);
     return (rows as unknown as OutboxRow[]).map(unsentOf);
@@ -374,8 +379,11 @@ function prepare(database: Database) {
     ceiling: database.prepare('SELECT value FROM version_ceiling'),
     raiseCeiling: database.prepare('UPDATE version_ceiling SET value = ?'),
     post: database.prepare('INSERT INTO outbox (workflow, at, message) VALUES (?, ?, ?)'),
-    unsent: database.prepare('SELECT id, message FROM outbox WHERE at < ? ORDER BY id LIMIT ?'),
-    unsentOf: database.prepare('SELECT id, message FROM outbox WHERE workflow = ? AND at < ? ORDER BY id LIMIT ?'),
+    // What is of the future was committed before the clock was set back.
+    unsent: database.prepare('SELECT id, message FROM outbox WHERE (at < ? OR at > ?) ORDER BY id LIMIT ?'),
+    unsentOf: database.prepare(
+      'SELECT id, message FROM outbox WHERE workflow = ? AND (at < ? OR at > ?) ORDER BY id LIMIT ?',
+    ),
     clear: database.prepare('DELETE FROM outbox WHERE id = ?'),
   };
 }

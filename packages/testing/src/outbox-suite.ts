@@ -1,8 +1,9 @@
-import type { StateStore, UnitOfWork } from '@dormouse/core';
+import type { Clock, StateStore, UnitOfWork } from '@dormouse/core';
 import { describe, expect, test } from 'vitest';
+import { SetClock } from './set-clock.ts';
 
 /** What a state store apart from its broker must do besides. `open` gives an empty one to each test. */
-export function outboxSuite(name: string, open: () => Promise<StateStore & AsyncDisposable>): void {
+export function outboxSuite(name: string, open: (clock?: Clock) => Promise<StateStore & AsyncDisposable>): void {
   describe(`outbox: ${name}`, () => {
     test('what a unit publishes is unsent, in its order, until it is said to be sent', async () => {
       await using store = await open();
@@ -65,6 +66,16 @@ export function outboxSuite(name: string, open: () => Promise<StateStore & Async
       expect(await asked({ workflow: 'workflows/WF-1', limit: 2 })).toEqual(['a', 'b']);
       expect(await asked({ limit: 3 })).toEqual(['a', 'b', 'x']);
       expect(await asked({ before: 1 })).toEqual([]);
+    });
+
+    test('a clock that is set back holds up nothing, and changes no order', async () => {
+      const clock = new SetClock();
+      await using store = await open(clock);
+      await store.commit(publishing('WF-1', 'a'));
+      clock.set(-86_400_000);
+      const { unsent } = await store.commit(publishing('WF-1', 'b'));
+      expect(unsent.map(nameOf)).toEqual(['a', 'b']);
+      expect((await store.unsent({ before: clock.now() })).map(nameOf)).toEqual(['a']);
     });
 
     test('a hundred commits at once to one workflow leave one order, which all that follows keeps', async () => {

@@ -1,4 +1,5 @@
 import type { StateStore } from '@dormouse/core';
+import { systemClock } from '@dormouse/core';
 import { LocalStores, overTheWire } from './local-stores.ts';
 import { outboxSuite } from './outbox-suite.ts';
 import { stateStoreSuite } from './state-store-suite.ts';
@@ -13,5 +14,7 @@ stateStoreSuite('SQLite in memory', async () => owned(LocalStores.inMemory()));
 stateStoreSuite('SQLite on disk', async () => owned(LocalStores.onDisk()));
 stateStoreSuite('SQLite over the wire of the instances', () => overTheWire(LocalStores.onDisk()));
 stateStoreSuite('SQLite apart from its broker', async () => owned(LocalStores.inMemory(apart)));
-outboxSuite('SQLite', async () => owned(LocalStores.onDisk(apart)));
-outboxSuite('SQLite over the wire of the instances', () => overTheWire(LocalStores.onDisk(apart)));
+outboxSuite('SQLite', async (clock = systemClock) => owned(LocalStores.onDisk({ ...apart, clock })));
+outboxSuite('SQLite over the wire of the instances', (clock = systemClock) =>
+  overTheWire(LocalStores.onDisk({ ...apart, clock })),
+);
