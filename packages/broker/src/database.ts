@@ -48,6 +48,8 @@ interface Pending {
 export class Database {
   readonly path: string;
   readonly #connection: DatabaseSync;
+  /** Of each group, and of each work in it. */
+  readonly #sql: Readonly<Record<'begin' | 'commit' | 'savepoint' | 'release', StatementSync>>;
   readonly #sync: () => Promise<void>;
   readonly #onFailure: (error: Error) => void;
   /** Groups that found the file locked, one after the other. */
@@ -65,6 +67,12 @@ export class Database {
     this.path = path;
     this.#onFailure = options.onFailure ?? (() => {});
     this.#connection = open(path);
+    this.#sql = {
+      begin: this.#connection.prepare('BEGIN IMMEDIATE'),
+      commit: this.#connection.prepare('COMMIT'),
+      savepoint: this.#connection.prepare('SAVEPOINT work'),
+      release: this.#connection.prepare('RELEASE work'),
+    };
     const inMemory = path === ':memory:';
     if (!inMemory) syncDirectory(dirname(path));
     this.#checkpoints = inMemory ? undefined : new Checkpoints(path);
@@ -152,14 +160,14 @@ export class Database {
     }
     this.#group = [];
     try {
-      this.#connection.exec('BEGIN IMMEDIATE');
+      this.#sql.begin.run();
       this.#lockedOut = 0;
       for (const { work, resolve, reject } of group) {
         const callbacks = this.#group.length;
-        this.#connection.exec('SAVEPOINT work');
+        this.#sql.savepoint.run();
         try {
           const value = work();
-          this.#connection.exec('RELEASE work');
+          this.#sql.release.run();
           answers.push({ durable: () => resolve(value), lost: reject });
         } catch (error) {
           const told = this.errorOf(error);
@@ -170,7 +178,7 @@ export class Database {
           answers.push({ durable: () => reject(told), lost: reject });
         }
       }
-      this.#connection.exec('COMMIT');
+      this.#sql.commit.run();
     } catch (error) {
       if (this.#connection.isTransaction) this.#connection.exec('ROLLBACK');
       this.#group = undefined;

@@ -527,7 +527,8 @@ export class RunningStep implements Step {
 
   /** What the handler gets: its own, so that the log's "before" stays what was read, whatever he does to it. */
   #copyOf(ref: Ref): Record<string, unknown> | null {
-    if (!this.#copies.has(ref)) this.#copies.set(ref, structuredClone(this.#seen.get(ref)!.data));
+    // By way of text: structuredClone takes twice the time.
+    if (!this.#copies.has(ref)) this.#copies.set(ref, JSON.parse(JSON.stringify(this.#seen.get(ref)!.data)));
     return this.#copies.get(ref)!;
   }
 

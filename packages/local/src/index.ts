@@ -21,4 +21,4 @@ export { Retention, type RetentionSettings } from './retention.ts';
 export { Scheduler, type TimerStore } from './scheduler.ts';
 export { type Sources, sourcesOf } from './sources.ts';
 export { type CommitNotice, publishingTo, SqliteStateStore } from './state-store.ts';
-export { RemoteStateStore, serveStateStore } from './state-wire.ts';
+export { RemoteStateStore, StateServer } from './state-wire.ts';

@@ -49,7 +49,7 @@ import { Retention, type RetentionSettings } from './retention.ts';
 import { Scheduler } from './scheduler.ts';
 import { Spares } from './spares.ts';
 import { type CommitNotice, publishingTo, SqliteStateStore } from './state-store.ts';
-import { serveStateStore } from './state-wire.ts';
+import { StateServer } from './state-wire.ts';
 import { UndeclaredSubscriptions } from './undeclared.ts';
 
 export interface LocalPlatformOptions {
@@ -197,9 +197,9 @@ export class LocalPlatform {
     const socketFolder = makeSocketFolder(directory.path);
     undo.push(() => rmSync(socketFolder, { recursive: true, force: true }));
     const stateToken = randomBytes(24).toString('base64url');
-    const stateServer = serveStateStore(store, stateToken);
-    await listen(stateServer, { path: join(socketFolder, 'state') });
-    undo.push(() => close(stateServer));
+    const stateServer = new StateServer(store, stateToken);
+    await stateServer.listen(join(socketFolder, 'state'));
+    undo.push(() => stateServer.close());
 
     // Reserved once, so that the services can be told all ports that are ours.
     const commandPorts = new Map<string, number[]>();

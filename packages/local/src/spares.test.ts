@@ -1,11 +1,12 @@
 // Real: processes that wait, and become a service.
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Ref, StateStore } from '@dormouse/core';
 import { expect, onTestFinished, test } from 'vitest';
 import { Spares } from './spares.ts';
+import { StateServer } from './state-wire.ts';
 
 const spareProcess = join(import.meta.dirname, 'spare-process.ts');
 
@@ -31,15 +32,18 @@ class Bench {
 
   constructor() {
     const stateSocketPath = join(this.folder, 'state');
-    const stateServer = createServer((incoming, response) => {
-      this.asked.push(incoming.url!);
-      response.end('[{"version":null,"data":null,"tenant":null},{"version":null,"data":null,"tenant":null}]');
+    const store = new Proxy({} as StateStore, {
+      get: (_store, method) => async (refs: readonly Ref[]) => {
+        this.asked.push(String(method));
+        return refs.map((ref) => ({ ref, version: null, data: null, tenant: null }));
+      },
     });
-    stateServer.listen(stateSocketPath);
+    const stateServer = new StateServer(store, 'secret');
+    void stateServer.listen(stateSocketPath);
     const settings = {
       system: 'test',
       stateSocketPath,
-      stateToken: '',
+      stateToken: 'secret',
       filesFolder: '',
       pushes: { issuer: '', publicKeys: { keys: [] } },
     };
@@ -63,10 +67,10 @@ class Bench {
 
 test('a spare rehearses a push, up to what its handler would do, and writes nothing', async () => {
   const bench = new Bench();
-  await expect.poll(() => bench.asked, within).toEqual(['/get']);
+  await expect.poll(() => bench.asked, within).toEqual(['get']);
   await expect.poll(() => readdirSync(bench.folder).sort(), within).toEqual(['service.mjs', 'state']);
   await once(bench.take().stdout!, 'data');
-  expect(bench.asked).toEqual(['/get']);
+  expect(bench.asked).toEqual(['get']);
 });
 
 test('a spare whose host goes while it loads its service ends', async () => {

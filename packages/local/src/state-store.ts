@@ -169,7 +169,7 @@ export class SqliteStateStore implements StateStore {
   /** Only inside a write of the database. @throws ConflictError */
   apply(unit: UnitOfWork): Committed {
     const { database, audit, closedStatuses = [] } = this.#options;
-    const moved = unit.reads.filter(({ ref, version }) => this.#read(ref).version !== version).map(({ ref }) => ref);
+    const moved = unit.reads.filter(({ ref, version }) => this.#versionOf(ref) !== version).map(({ ref }) => ref);
     if (moved.length > 0) throw new ConflictError(moved);
     this.#refuseUndeclared(unit);
     const now = this.#options.now();
@@ -179,7 +179,7 @@ export class SqliteStateStore implements StateStore {
     const versions = unit.writes.map(({ ref, data, settledAt, ...write }) => {
       if (data === null) {
         const { changes } = this.#sql.remove.run(ref, tenant);
-        if (changes === 0 && this.#read(ref).version !== null) throw taken(ref);
+        if (changes === 0 && this.#versionOf(ref) !== null) throw taken(ref);
         return null;
       }
       const version = this.#nextVersion();
@@ -195,10 +195,10 @@ export class SqliteStateStore implements StateStore {
     const touched = new Set<Ref>();
     const projected: Message[] = [];
     for (const draft of unit.entries) {
-      const head = this.#sql.head.get(draft.chain) as { seq: number; hash: string } | undefined;
-      const seq = (head?.seq ?? 0) + 1;
+      const [last, lastHash] = (this.#sql.head.get(draft.chain) as [number, string] | undefined) ?? [0, firstHash];
+      const seq = last + 1;
       const body = JSON.stringify(draft);
-      const hash = chainHash(head?.hash ?? firstHash, seq, now, body);
+      const hash = chainHash(lastHash, seq, now, body);
       this.#sql.moveHead.run(draft.chain, seq, hash);
       const workflow = workflowOf(draft.chain);
       this.#sql.append.run(workflow ?? null, draft.chain, seq, hash, now, body);
@@ -322,8 +322,15 @@ export class SqliteStateStore implements StateStore {
   }
 
   #read(ref: Ref): Versioned {
-    const row = this.#sql.read.get(ref) as unknown as Row | undefined;
-    return row ? versioned(row) : { ref, version: null, tenant: null, data: null };
+    const row = this.#sql.read.get(ref) as [version: number, tenant: string, data: string] | undefined;
+    if (!row) return { ref, version: null, tenant: null, data: null };
+    const [version, tenant, data] = row;
+    return { ref, version: String(version), tenant, data: JSON.parse(data) };
+  }
+
+  #versionOf(ref: Ref): string | null {
+    const row = this.#sql.version.get(ref) as [number] | undefined;
+    return row ? String(row[0]) : null;
   }
 
   /** @param of what makes the entry the only one: its chain and number, or its unit */
@@ -350,9 +357,16 @@ export class SqliteStateStore implements StateStore {
   }
 }
 
+/** Rows of what every step reads: as objects they take twice the time. */
+function inArrays(statement: ReturnType<Database['prepare']>): ReturnType<Database['prepare']> {
+  statement.setReturnArrays(true);
+  return statement;
+}
+
 function prepare(database: Database) {
   return {
-    read: database.prepare('SELECT ref, version, tenant, data FROM document WHERE ref = ?'),
+    read: inArrays(database.prepare('SELECT version, tenant, data FROM document WHERE ref = ?')),
+    version: inArrays(database.prepare('SELECT version FROM document WHERE ref = ?')),
     find: database.prepare(page('collection = ?')),
     findOfTenant: database.prepare(page('collection = ? AND tenant = ?')),
     write: database.prepare(
@@ -363,8 +377,10 @@ function prepare(database: Database) {
        WHERE tenant = excluded.tenant`,
     ),
     remove: database.prepare('DELETE FROM document WHERE ref = ? AND tenant = ?'),
-    head: database.prepare('SELECT seq, hash FROM head WHERE chain = ?'),
-    moveHead: database.prepare('INSERT OR REPLACE INTO head (chain, seq, hash) VALUES (?, ?, ?)'),
+    head: inArrays(database.prepare('SELECT seq, hash FROM head WHERE chain = ?')),
+    moveHead: database.prepare(
+      'INSERT INTO head (chain, seq, hash) VALUES (?, ?, ?) ON CONFLICT (chain) DO UPDATE SET seq = excluded.seq, hash = excluded.hash',
+    ),
     append: database.prepare('INSERT INTO entry (workflow, chain, seq, hash, at, body) VALUES (?, ?, ?, ?, ?, ?)'),
     log: database.prepare('SELECT * FROM entry WHERE workflow = ? AND position > ? ORDER BY position LIMIT ?'),
     due: database.prepare('SELECT ref, version, tenant, data FROM document WHERE due_at <= ? ORDER BY due_at LIMIT ?'),

@@ -1,9 +1,10 @@
-import { Agent, createServer, request, type Server } from 'node:http';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import {
   type Committed,
   ConflictError,
   DormouseError,
   type Entry,
+  type ErrorCode,
   type LogQuery,
   type Page,
   type Query,
@@ -14,49 +15,79 @@ import {
   type UnsentQuery,
   type Versioned,
 } from '@dormouse/core';
+import { JsonStream } from './json-stream.ts';
 
 /** Entries a page of `log` carries over the wire. */
 const pageSize = 500;
 
-/** Serves a state store to the instances, as JSON over HTTP on a socket that only this user's processes can open. */
-export function serveStateStore(store: StateStore, token: string): Server {
-  const server = createServer(async (incoming, response) => {
-    const answer = (status: number, body: unknown) => {
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-    };
-    if (incoming.headers.authorization !== `Bearer ${token}`) return answer(401, { message: 'no valid token' });
-    try {
-      const chunks: Buffer[] = [];
-      for await (const chunk of incoming) chunks.push(chunk);
-      const body = JSON.parse(Buffer.concat(chunks).toString());
-      switch (incoming.url) {
-        case '/get':
-          return answer(200, await store.get(body));
-        case '/find':
-          return answer(200, await store.find(body));
-        case '/log':
-          return answer(200, await firstEntries(store.log(body)));
-        case '/commit':
-          return answer(200, await store.commit(body));
-        case '/due':
-          return answer(200, await store.due(body.now, body.limit));
-        case '/unsent':
-          return answer(200, await store.unsent(body));
-        case '/sent':
-          await store.sent(body);
-          return answer(200, null);
-        default:
-          return answer(404, { message: `nothing at ${incoming.url}` });
-      }
-    } catch (error) {
-      if (error instanceof ConflictError) return answer(409, { moved: error.moved, heads: error.heads });
-      if (error instanceof DormouseError) return answer(422, { code: error.code, message: error.message });
-      answer(500, { message: (error as Error).message });
-    }
-  });
-  // An instance may compute for long between its calls, and then finds its connection as it left it.
-  server.keepAliveTimeout = 0;
-  return server;
+/** What an instance says first. */
+interface Greeting {
+  readonly token: string;
+}
+
+/** The number of the call, in the order of calls; what is called; with what. */
+type Call = readonly [number: number, method: keyof typeof methods, argument: never];
+
+type Answer =
+  | readonly [number: number, is: 'result', result: unknown]
+  | readonly [number: number, is: 'conflict', moved: readonly Ref[], heads: readonly Ref[]]
+  | readonly [number: number, is: 'refused', code: ErrorCode, message: string]
+  | readonly [number: number, is: 'failed', message: string];
+
+const methods = {
+  get: (store: StateStore, refs: readonly Ref[]) => store.get(refs),
+  find: (store: StateStore, query: Query) => store.find(query),
+  log: (store: StateStore, query: LogQuery) => firstEntries(store.log(query)),
+  commit: (store: StateStore, unit: UnitOfWork) => store.commit(unit),
+  due: (store: StateStore, { now, limit }: { now: number; limit: number }) => store.due(now, limit),
+  unsent: (store: StateStore, query: UnsentQuery) => store.unsent(query),
+  sent: (store: StateStore, ids: readonly string[]) => store.sent(ids),
+};
+
+/**
+ * Serves a state store to the instances, on a socket that only this user's processes can open: one connection each, on which
+ * calls need not wait for each other's answers.
+ */
+export class StateServer {
+  readonly #server: Server;
+  readonly #connections = new Set<Socket>();
+
+  constructor(store: StateStore, token: string) {
+    this.#server = createServer((socket) => {
+      this.#connections.add(socket);
+      socket.on('close', () => this.#connections.delete(socket));
+      // Gone, and with it whoever could be answered.
+      socket.on('error', () => {});
+      let greeted = false;
+      const stream = new JsonStream(socket, (value) => {
+        if (greeted) void answer(store, value as Call).then((answer) => stream.send(answer));
+        else if ((value as Greeting).token === token) greeted = true;
+        else socket.destroy();
+      });
+    });
+  }
+
+  listen(path: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(path, resolve);
+    });
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#connections) socket.destroy();
+  }
+}
+
+async function answer(store: StateStore, [number, method, argument]: Call): Promise<Answer> {
+  try {
+    return [number, 'result', await methods[method](store, argument)];
+  } catch (error) {
+    if (error instanceof ConflictError) return [number, 'conflict', error.moved, error.heads];
+    if (error instanceof DormouseError) return [number, 'refused', error.code, error.message];
+    return [number, 'failed', (error as Error).message];
+  }
 }
 
 async function firstEntries(log: AsyncIterable<Entry>): Promise<Entry[]> {
@@ -65,11 +96,16 @@ async function firstEntries(log: AsyncIterable<Entry>): Promise<Entry[]> {
   return entries;
 }
 
-/** The state store as an instance sees it. */
+interface Waiting {
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: DormouseError) => void;
+}
+
+/** The state store as an instance sees it. Connects at the first call, and again where the connection was lost. */
 export class RemoteStateStore implements StateStore {
   readonly #socketPath: string;
   readonly #token: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 32 });
+  #connection: Connection | undefined;
 
   constructor(socketPath: string, token: string) {
     this.#socketPath = socketPath;
@@ -77,16 +113,16 @@ export class RemoteStateStore implements StateStore {
   }
 
   get(refs: readonly Ref[]): Promise<Versioned[]> {
-    return this.#call('/get', refs);
+    return this.#call('get', refs);
   }
 
   find(query: Query): Promise<Page> {
-    return this.#call('/find', query);
+    return this.#call('find', query);
   }
 
   async *log(query: LogQuery): AsyncIterable<Entry> {
     for (let after = query.after; ; ) {
-      const entries = await this.#call<Entry[]>('/log', { ...query, ...(after !== undefined && { after }) });
+      const entries = await this.#call<Entry[]>('log', { ...query, ...(after !== undefined && { after }) });
       yield* entries;
       if (entries.length < pageSize) return;
       after = entries.at(-1)!.cursor;
@@ -94,50 +130,72 @@ export class RemoteStateStore implements StateStore {
   }
 
   commit(unit: UnitOfWork): Promise<Committed> {
-    return this.#call('/commit', unit);
+    return this.#call('commit', unit);
   }
 
   due(now: number, limit: number): Promise<Versioned[]> {
-    return this.#call('/due', { now, limit });
+    return this.#call('due', { now, limit });
   }
 
   unsent(query: UnsentQuery): Promise<Unsent[]> {
-    return this.#call('/unsent', query);
+    return this.#call('unsent', query);
   }
 
   sent(ids: readonly string[]): Promise<void> {
-    return this.#call('/sent', ids);
+    return this.#call('sent', ids);
   }
 
-  #call<T>(path: string, body: unknown): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const fail = (cause: unknown) =>
-        reject(new DormouseError('store.unavailable', 'the state store did not answer; is the host up?', { cause }));
-      const outgoing = request(
-        {
-          socketPath: this.#socketPath,
-          // Unused with a socket's path; left out, Node makes up a name from its own network stack, which it loads for that.
-          host: '127.0.0.1',
-          path,
-          method: 'POST',
-          agent: this.#agent,
-          headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json' },
-        },
-        (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk) => chunks.push(chunk));
-          response.on('error', fail);
-          response.on('end', () => {
-            const answer = JSON.parse(Buffer.concat(chunks).toString());
-            if (response.statusCode === 200) resolve(answer);
-            else if (response.statusCode === 409) reject(new ConflictError(answer.moved, answer.heads));
-            else if (response.statusCode === 422) reject(new DormouseError(answer.code, answer.message));
-            else fail(new Error(`HTTP ${response.statusCode}: ${answer.message}`));
-          });
-        },
-      );
-      outgoing.on('error', fail);
-      outgoing.end(JSON.stringify(body));
+  #call<T>(method: keyof typeof methods, argument: unknown): Promise<T> {
+    if (!this.#connection?.isOpen) this.#connection = new Connection(this.#socketPath, this.#token);
+    return this.#connection.call(method, argument);
+  }
+}
+
+/** Calls under way on one connection. It keeps the process alive while there are any. */
+class Connection {
+  isOpen = true;
+  readonly #socket: Socket;
+  readonly #stream: JsonStream;
+  readonly #waiting = new Map<number, Waiting>();
+  #calls = 0;
+
+  constructor(socketPath: string, token: string) {
+    this.#socket = connect(socketPath);
+    this.#stream = new JsonStream(this.#socket, (value) => this.#answered(value as Answer));
+    this.#stream.send({ token } satisfies Greeting);
+    let cause: Error | undefined;
+    this.#socket.on('error', (error) => {
+      cause = error;
+    });
+    this.#socket.on('close', () => {
+      this.isOpen = false;
+      for (const { reject } of this.#waiting.values())
+        reject(unavailable(cause ?? new Error('the connection was lost')));
+      this.#waiting.clear();
     });
   }
+
+  call<T>(method: keyof typeof methods, argument: unknown): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const number = ++this.#calls;
+      this.#waiting.set(number, { resolve, reject });
+      this.#socket.ref();
+      this.#stream.send([number, method, argument]);
+    });
+  }
+
+  #answered(answer: Answer): void {
+    const [number, is] = answer;
+    const { resolve, reject } = this.#waiting.get(number)!;
+    this.#waiting.delete(number);
+    if (this.#waiting.size === 0) this.#socket.unref();
+    if (is === 'result') resolve(answer[2] as never);
+    else if (is === 'conflict') reject(new ConflictError(answer[2], answer[3]));
+    else if (is === 'refused') reject(new DormouseError(answer[2], answer[3]));
+    else reject(unavailable(new Error(answer[2])));
+  }
+}
+
+function unavailable(cause: unknown): DormouseError {
+  return new DormouseError('store.unavailable', 'the state store did not answer; is the host up?', { cause });
 }

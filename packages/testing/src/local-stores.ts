@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Broker, Database } from '@dormouse/broker';
 import { type Clock, systemClock } from '@dormouse/core';
-import { publishingTo, RemoteStateStore, SqliteStateStore, serveStateStore } from '@dormouse/local';
+import { publishingTo, RemoteStateStore, SqliteStateStore, StateServer } from '@dormouse/local';
 
 export interface LocalStoresOptions {
   /** Default: the machine's. */
@@ -52,13 +52,12 @@ export class LocalStores implements AsyncDisposable {
 export async function overTheWire(stores: LocalStores): Promise<RemoteStateStore & AsyncDisposable> {
   const folder = mkdtempSync(join(tmpdir(), 'dormouse-wire-'));
   const socketPath = join(folder, 'state');
-  const server = serveStateStore(stores.store, 'secret');
-  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  const server = new StateServer(stores.store, 'secret');
+  await server.listen(socketPath);
   const remote = new RemoteStateStore(socketPath, 'secret');
   return Object.assign(remote, {
     async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      server.close();
       await stores[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true });
     },
