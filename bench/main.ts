@@ -18,6 +18,7 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   backlog: async () => (await import('./backlog.ts')).measureBacklog,
   queue: async () => (await import('./queue.ts')).measureQueue,
   journey: async () => (await import('./journey.ts')).measureJourney,
+  commits: async () => (await import('./commits.ts')).measureCommits,
 };
 
 const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick]\n`;
