@@ -10,8 +10,11 @@ export function timelineOf({ at, kind, entry }: Entry): string[] {
   const who = actorOf(cause);
   const when = paint('dim', stamp(at).slice(11));
   if (kind === 'journal') {
-    const next = entry.decision.kind === 'retry' ? `again in ${span(entry.decision.at - at)}` : 'dead-lettered';
-    return [`${when} ${who.padEnd(14)} ${paint('red', `failed: ${entry.error.message.slice(0, 160)}`)} · ${next}`];
+    const { decision, error } = entry;
+    const told = error.message.slice(0, 160);
+    if (decision.kind === 'defer') return [`${when} ${who.padEnd(14)} ${paint('yellow', `deferred: ${told}`)}`];
+    const next = decision.kind === 'retry' ? `again in ${span(decision.at - at)}` : 'dead-lettered';
+    return [`${when} ${who.padEnd(14)} ${paint('red', `failed: ${told}`)} · ${next}`];
   }
   const did = cause.kind === 'command' ? cause.command : cause.topic;
   const out = entry.published.map(({ topic, dueAt }) =>

@@ -1,6 +1,7 @@
 import type { ZodType } from 'zod';
 import { type Actor, type Role, sees, tenantOfNew } from './actor.ts';
 import { commitUnit } from './commit.ts';
+import { deferralsRef, waking } from './deferral.ts';
 import { DormouseError } from './errors.ts';
 import { derivedId, derivedRandom, randomId, sha256 } from './ids.ts';
 import { type Ref, refOf } from './state-store.ts';
@@ -143,7 +144,8 @@ async function runOnce(
   const known = key === undefined ? repeatable?.id : derivedId('command', definition.name, ref, key);
   const id = known ?? randomId(ports.random);
   const inbox = known === undefined ? [] : [refOf('inbox', id)];
-  const about = [...new Set([ref, workflowOf(ref) ?? ref])];
+  const workflow = workflowOf(ref);
+  const about = [...new Set(workflow === undefined ? [ref] : [ref, workflow, deferralsRef(workflow)])];
   const read = await ports.store.get([...about, ...inbox]);
   const before = inbox.length > 0 ? read.pop()! : undefined;
   if (before?.data) {
@@ -154,13 +156,15 @@ async function runOnce(
   if (!definition.creates && !sees(actor, subject!.tenant)) {
     throw new DormouseError('document.missing', `there is no document "${ref}"`);
   }
+  const tenant = definition.creates ? tenantOfNew(actor) : subject!.tenant!;
+  const deferrals = workflow === undefined ? undefined : read.pop();
   const step = new RunningStep(
     {
       seed: ['command', definition.name, id],
       cause: { kind: 'command', id, command: definition.name, actor: actor.name, from: definition.from },
       source: `//dormouse/${system}/${definition.from}`,
       subject: ref,
-      tenant: definition.creates ? tenantOfNew(actor) : subject!.tenant!,
+      tenant,
       traceparent: undefined,
       attempt: run,
       signal,
@@ -174,9 +178,14 @@ async function runOnce(
     const fingerprint = key === undefined ? repeatable?.fingerprint : undefined;
     const at = ports.clock.now();
     const data = { state: 'settled', at, output, ...(fingerprint && { fingerprint }) };
-    const reads = before ? [before] : [];
-    const writes = before ? [{ ref: before.ref, data, settledAt: at }] : [];
-    await commitUnit(ports, step.unit({ reads, writes, publish: [] }));
+    const { reads, writes, publish } = await waking(ports.store, deferrals, tenant, step.written);
+    const settles = before && { ref: before.ref, data, settledAt: at };
+    const unit = step.unit({
+      reads: before ? [before, ...reads] : reads,
+      writes: settles ? [settles, ...writes] : writes,
+      publish,
+    });
+    await commitUnit(ports, unit);
     return output;
   } finally {
     step.close();

@@ -15,6 +15,8 @@ export const errorCodes = {
   'step.permanent': 'A handler said that no retry can help. Dead-lettered at once.',
   'step.retry-later':
     'A handler asked to be run again at a time of its choosing. Retried then, up to 1,000 times; then dead-lettered.',
+  'step.deferred':
+    'A handler deferred its event until a document it read moves, and none did within the greatest age. Dead-lettered then.',
   'step.failed': 'A handler threw. Retried by the policy of its subscription, then dead-lettered.',
   'step.deadline': 'A handler outlived its deadline (the ack deadline less a margin). Retried by policy.',
   'step.effect-in-activity': 'An activity published or wrote; only its step may. Dead-lettered at once.',

@@ -87,6 +87,7 @@ const permanentCodes: ReadonlySet<ErrorCode> = new Set([
   'step.activity-result',
   'step.publish-invalid',
   'step.closed',
+  'step.deferred',
   'document.exists',
   'document.ref',
   'topic.undeclared',

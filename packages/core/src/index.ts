@@ -12,6 +12,7 @@ export {
 } from './command.ts';
 export { commitUnit } from './commit.ts';
 export { type DeadLetter, deadLetters } from './dead-letter.ts';
+export type { DeferOptions } from './deferral.ts';
 export { type Duration, durationMs, durationSeconds } from './duration.ts';
 export {
   type Delivery,

@@ -61,7 +61,7 @@ export interface EntryDraft {
 /** What happened on the way that changed nothing: a failed attempt and what was decided about it. Not chained. */
 export interface JournalDraft {
   readonly workflow: string | undefined;
-  readonly moment: 'attempt.failed';
+  readonly moment: 'attempt.failed' | 'event.deferred';
   /** The delivery's memory: while it waits, this entry is kept. */
   readonly inbox: string;
   readonly unit: string;
@@ -69,6 +69,7 @@ export interface JournalDraft {
   readonly error: { readonly code: string; readonly message: string };
   readonly decision:
     | { readonly kind: 'retry'; readonly at: number }
+    | { readonly kind: 'defer'; readonly until: number }
     | { readonly kind: 'dead-letter'; readonly id: string };
   /** What announces it: the event of a dead letter. */
   readonly published: readonly PublishedEvent[];

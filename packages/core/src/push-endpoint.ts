@@ -1,5 +1,6 @@
 import { commitUnit } from './commit.ts';
 import { type DeadLetter, deadLetters } from './dead-letter.ts';
+import { Deferral, type DeferredEvent, deferralsRef, parked, waking } from './deferral.ts';
 import {
   addressed,
   type Delivery,
@@ -169,6 +170,7 @@ class DeliveryRun {
       inbox,
       timer: this.#marks.timer?.ref,
       workflow,
+      deferrals: workflow === undefined ? undefined : deferralsRef(workflow),
       line: isOrdered ? lineRef(this.#subscription.name, claimed, workflow) : undefined,
     };
 
@@ -333,12 +335,13 @@ class DeliveryRun {
   /** Runs the handler, to what must be committed: its effects, or what follows from its failure. */
   async #run(
     id: string,
-    { inbox, timer, workflow }: DeliveryRead,
+    read: DeliveryRead,
     owner: Owner,
     place: Place | undefined,
     signal: AbortSignal,
   ): Promise<UnitOfWork> {
     const { topic, handler, name } = this.#subscription;
+    const { inbox, timer, workflow, deferrals } = read;
     const { tenant } = owner;
     let step: RunningStep | undefined;
     try {
@@ -357,22 +360,26 @@ class DeliveryRun {
         consumedTimer: this.#marks.timer?.ref,
         inbox: inbox.ref,
       };
-      const read = [timer, workflow].filter((each): each is Versioned => each !== undefined);
-      step = new RunningStep(origin, this.#ports, read);
+      const prefetched = [timer, workflow].filter((each): each is Versioned => each !== undefined);
+      step = new RunningStep(origin, this.#ports, prefetched);
       await beforeDeadline(handler(event, step), signal, this.#subscription);
+      if (step.deferral) throw step.deferral;
       this.#hasHandled = true;
       const resolved = await this.#resolved(inbox);
       const next = await this.#next(place);
+      const woken = await waking(this.#ports.store, deferrals, tenant, step.written);
       return step.unit({
-        reads: [inbox, ...linesOfPlace(place)],
-        writes: [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes],
-        publish: next.publish,
+        reads: [inbox, ...linesOfPlace(place), ...woken.reads],
+        writes: [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes, ...woken.writes],
+        publish: [...next.publish, ...woken.publish],
       });
     } catch (error) {
       if (error instanceof ConflictError) throw error;
       if (error instanceof DormouseError && error.code === 'store.unavailable') throw error;
+      const seen = step?.reads ?? [];
+      if (error instanceof Deferral) return await this.#deferral(id, read, owner, place, error, seen);
       // What is decided on what the handler saw holds only if that still is so.
-      return await this.#failure(id, inbox, owner, place, error, step?.reads ?? [], step?.policyOf(error));
+      return await this.#failure(id, inbox, owner, place, error, seen, step?.policyOf(error));
     } finally {
       step?.close();
     }
@@ -401,6 +408,64 @@ class DeliveryRun {
       'event.invalid',
       `event ${event.id} does not fit "${topic.name}" version ${topic.version}: ${checked.problems}`,
     );
+  }
+
+  /** What an attempt commits whose event came too early: it waits for what it was decided on, and that this is as it was. */
+  async #deferral(
+    id: string,
+    { inbox, workflow, deferrals }: DeliveryRead,
+    owner: Owner,
+    place: Place | undefined,
+    { reason, maxAgeMs }: Deferral,
+    seen: UnitOfWork['reads'],
+  ): Promise<UnitOfWork> {
+    const { clock, log } = this.#ports;
+    const { name, topic } = this.#subscription;
+    const now = clock.now();
+    const since = (inbox.data?.deferredAt as number | undefined) ?? now;
+    const leftMs = Math.min(maxAgeMs, since + maxAgeMs - now);
+    const about = workflow!.ref;
+    const reads = [inbox, workflow!, ...linesOfPlace(place), ...seen];
+    if (leftMs <= 0) {
+      const error = new DormouseError('step.deferred', `deferred for ${maxAgeMs / 1000}s: ${reason}`);
+      return this.#failure(id, inbox, owner, place, error, reads);
+    }
+    const key = idOf(inbox.ref);
+    const event: DeferredEvent = {
+      name: `deferral of ${name}`,
+      dueAt: now + leftMs,
+      message: addressed(messageToKeep(this.#delivery, topic), name, this.#attempt + 1),
+      waitsFor: [about, ...seen.map(({ ref }) => ref).filter((ref) => ref.startsWith(`${about}/`))],
+      deferredAt: now,
+    };
+    // The timer that its message came from stays while this waits.
+    const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
+    const record = { ...inbox.data, ...timer, state: 'deferred', attempt: this.#attempt, at: now, deferredAt: since };
+    const journal: JournalDraft = {
+      workflow: workflowOf(owner.subject ?? ''),
+      moment: 'event.deferred',
+      inbox: inbox.ref,
+      unit: derivedId(key, this.#attempt),
+      cause: this.#cause(id),
+      error: { code: 'step.deferred', message: reason },
+      decision: { kind: 'defer', until: event.dueAt },
+      published: [],
+      startedAt: this.#startedAt,
+      durationMs: Math.round(clock.steady() - this.#begunAt),
+    };
+    log.info('event.deferred', { subscription: name, event: id, workflow: about, attempt: this.#attempt, reason });
+    return {
+      tenant: owner.tenant,
+      reads,
+      writes: [
+        { ref: inbox.ref, data: record },
+        ...parked(timerRef(about, `deferred ${key}`), event, deferrals!.ref, now),
+        ...(place?.kept(now) ?? []),
+      ],
+      entries: [],
+      journal: isOfLog(journal.cause) ? [] : [journal],
+      publish: [],
+    };
   }
 
   /** What a failed attempt commits: the decision, and what carries it out. */
@@ -545,6 +610,7 @@ interface DeliveryRefs {
   readonly inbox: Ref;
   readonly timer: Ref | undefined;
   readonly workflow: Ref | undefined;
+  readonly deferrals: Ref | undefined;
   readonly line: Ref | undefined;
 }
 
@@ -552,6 +618,8 @@ interface DeliveryRead {
   readonly inbox: Versioned;
   readonly timer?: Versioned;
   readonly workflow?: Versioned;
+  /** Whether somebody waits for documents of the workflow. */
+  readonly deferrals?: Versioned;
   readonly line?: Versioned;
 }
 

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { BlobStore, FileRef } from './blob-store.ts';
 import type { Clock, Random } from './clock.ts';
 import { type DeadLetter, deadLetters } from './dead-letter.ts';
+import { type DeferOptions, Deferral } from './deferral.ts';
 import { type Duration, durationMs } from './duration.ts';
 import { addressed, type Envelope, encodeMessage, type Message, messageProblem } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
@@ -102,6 +103,14 @@ export interface Step {
   ): Promise<R>;
   /** A remark for the log entry of this unit. No personal data. */
   note(text: string): void;
+  /**
+   * The event came too early: for now nothing of what the handler did is committed, and nothing after this runs. It comes again
+   * when another step or command writes a document that this one has read, or the workflow's own, and uses up no attempt.
+   * What is deferred for longer than the greatest age is a dead letter with the reason. Where the subscription has order, it holds back
+   * the events behind it: what it waits for must not come from those. In a command: refused with the reason.
+   * @param reason for operators; no personal data
+   */
+  defer(reason: string, options?: DeferOptions): never;
 }
 
 /** What a step needs of its platform. */
@@ -160,6 +169,7 @@ export class RunningStep implements Step {
   readonly #failedActivities = new WeakMap<Error, RetryPolicy>();
   #note: string | undefined;
   #closed = false;
+  #deferral: Deferral | undefined;
 
   constructor(origin: StepOrigin, ports: StepPorts, prefetched: readonly Versioned[]) {
     this.attempt = origin.attempt;
@@ -274,7 +284,7 @@ export class RunningStep implements Step {
     const inbox = this.#seen.get(letter.inbox)!.data;
     this.#written.set(ref, { data: { ...letter, state: 'redriving' }, logged: false });
     this.#written.set(letter.inbox, {
-      data: { ...inbox, failures: 0, outages: 0, postponements: 0, deadLetter: ref },
+      data: { ...inbox, failures: 0, outages: 0, postponements: 0, deferredAt: undefined, deadLetter: ref },
       logged: false,
     });
     this.#released.push(addressed(letter.message, letter.subscription, letter.attempts + 1));
@@ -416,6 +426,24 @@ export class RunningStep implements Step {
 
   note(text: string): void {
     this.#note = text.slice(0, 1000);
+  }
+
+  defer(reason: string, options: DeferOptions = {}): never {
+    this.#effect('defer');
+    if (this.#origin.cause.kind === 'command') throw new DormouseError('command.refused', reason);
+    void this.#workflow;
+    this.#deferral = new Deferral(reason, options);
+    this.close();
+    throw this.#deferral;
+  }
+
+  get deferral(): Deferral | undefined {
+    return this.#deferral;
+  }
+
+  /** The documents that it would write. */
+  get written(): readonly Ref[] {
+    return [...this.#written.keys()].filter((ref) => workflowOf(ref) !== undefined);
   }
 
   /** The step is over: any later effect is refused. */

@@ -36,9 +36,14 @@ export function firing({ ref, version, tenant, data }: Versioned): UnitOfWork {
   };
 }
 
+/** @param workflow or any reference with its id */
+export function timersCollection(workflow: Ref): Ref {
+  return `${refOf('timers', idOf(workflow))}/named`;
+}
+
 /** The timers of a workflow that wait, or whose message is on its way. */
 export async function timersOf(store: StateStore, workflow: Ref): Promise<Timer[]> {
-  const collection = `${refOf('timers', idOf(workflow))}/named`;
+  const collection = timersCollection(workflow);
   const timers: Timer[] = [];
   for (let cursor: string | undefined; ; ) {
     const page = await store.find({ collection, limit: 500, ...(cursor !== undefined && { cursor }) });

@@ -47,6 +47,7 @@ export class WiredService implements AsyncDisposable {
   fate: () => CommitFate | Promise<CommitFate> = () => 'well';
   /** Asked whether the wire brings what was acked once more. */
   repeats: () => boolean = () => false;
+  readonly ports: EndpointPorts;
   readonly #endpoints: ReadonlyMap<string, Endpoint>;
   #published = 0;
 
@@ -57,7 +58,7 @@ export class WiredService implements AsyncDisposable {
       put: async (key, bytes) => void kept.set(key, bytes),
       get: async (key) => kept.get(key)!,
     };
-    const ports: EndpointPorts = {
+    this.ports = {
       system: 'test',
       store: this.#store(),
       blobs,
@@ -70,8 +71,8 @@ export class WiredService implements AsyncDisposable {
       data.do === 'redrive' ? step.redrive(data.deadLetter) : step.discard(data.deadLetter, 'for the test'),
     );
     this.#endpoints = new Map([
-      [taker, createEndpoint(service('taker', [on(asked, handler, options)]), ports)],
-      [desk, createEndpoint(service('desk', [office]), ports)],
+      [taker, createEndpoint(service('taker', [on(asked, handler, options)]), this.ports)],
+      [desk, createEndpoint(service('desk', [office]), this.ports)],
     ]);
   }
 

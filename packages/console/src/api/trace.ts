@@ -20,10 +20,18 @@ export interface TraceRow {
   readonly to: string;
   readonly topic: string;
   readonly eventId: string;
-  readonly status: 'published' | 'done' | 'held' | 'retrying' | 'dead-lettered' | 'scheduled' | 'cancelled';
+  readonly status:
+    | 'published'
+    | 'done'
+    | 'held'
+    | 'deferred'
+    | 'retrying'
+    | 'dead-lettered'
+    | 'scheduled'
+    | 'cancelled';
   readonly attempts: number;
   readonly durationMs?: number;
-  /** When a retry or timer is due. */
+  /** When a retry or timer is due; until when a deferred event waits. */
   readonly dueAt?: number;
   readonly errors: readonly string[];
   readonly note?: string;
@@ -121,6 +129,7 @@ function outcome(event: PublishedEvent, journey: readonly Entry[], pending: Read
   }
   const last = failures.at(-1)?.decision;
   if (last?.kind === 'retry') return { status: 'retrying', attempts: failures.length, dueAt: last.at, errors };
+  if (last?.kind === 'defer') return { status: 'deferred', attempts: failures.length, dueAt: last.until, errors };
   if (last?.kind === 'dead-letter') return { status: 'dead-lettered', attempts: failures.length, errors };
   if (event.timer !== undefined) {
     const dueAt = pending.get(event.id);

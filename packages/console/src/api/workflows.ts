@@ -65,7 +65,7 @@ const traceRow = z.looseObject({
   to: z.string(),
   topic: z.string(),
   eventId: z.string(),
-  status: z.enum(['published', 'done', 'held', 'retrying', 'dead-lettered', 'scheduled', 'cancelled']),
+  status: z.enum(['published', 'done', 'held', 'deferred', 'retrying', 'dead-lettered', 'scheduled', 'cancelled']),
   attempts: z.int(),
   errors: z.array(z.string()),
 });
