@@ -12,6 +12,8 @@ export const errorCodes = {
   'event.unknown-subscription':
     'The message is for a subscription this service does not declare. Answered 404; the wire retries.',
   'delivery.deadly': 'Every process died that was given the message, three of them alone with it. Dead-lettered.',
+  'delivery.unanswered':
+    'The wire gave up on a message: whoever was given it never committed what became of it. A dead letter of its own.',
   'step.permanent': 'A handler said that no retry can help. Dead-lettered at once.',
   'step.retry-later':
     'A handler asked to be run again at a time of its choosing. Retried then, up to 1,000 times; then dead-lettered.',

@@ -53,6 +53,7 @@ export { type Line, lineRef, type Order, type PoisonPolicy } from './order.ts';
 export { applyPatch, difference, type PatchOperation } from './patch.ts';
 export { PubsubClient, type PubsubTransport, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
+export { rawFilter, wireAttempts } from './raw-dead-letter.ts';
 export { redacted, redactedFacts } from './redact.ts';
 export { orderOf, type Publisher, Relay } from './relay.ts';
 export { type Removed, removedRef } from './retention.ts';

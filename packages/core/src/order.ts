@@ -102,10 +102,11 @@ export class Place {
 
   /** Another's turn it is, and this one's only after it. */
   get isBehind(): boolean {
-    return this.#data !== null && !this.#hasTurn;
+    return this.#data !== null && !this.hasTurn;
   }
 
-  get #hasTurn(): boolean {
+  /** Others wait behind it, or would. */
+  get hasTurn(): boolean {
     return this.#data !== null && JSON.stringify(this.#data.turn) === JSON.stringify(this.#event);
   }
 
@@ -127,7 +128,7 @@ export class Place {
 
   /** It is out of the way: the next one's turn it is. @throws ConflictError where somebody was faster */
   async passed(store: StateStore, at: number): Promise<Pick<UnitOfWork, 'writes' | 'publish'>> {
-    if (!this.#hasTurn) return { writes: [], publish: [] };
+    if (!this.hasTurn) return { writes: [], publish: [] };
     const { first, next } = this.#data!;
     const { ref } = this.#line;
     if (first === next) return { writes: [{ ref, data: null }], publish: [] };

@@ -10,6 +10,8 @@ export interface SubscriptionPlan {
   readonly pushConfig: PushPlan;
   /** Messages with an ordering key come one at a time. */
   readonly enableMessageOrdering: boolean;
+  /** Where the wire sends what was brought so often, and never settled. */
+  readonly deadLetter?: { readonly topic: string; readonly maxDeliveryAttempts: number };
 }
 
 /** Where pushes go. Without an endpoint there are none: messages wait until they are pulled or an endpoint is set. */
@@ -47,22 +49,31 @@ export class PubsubClient {
   }
 
   /** Creates it, or brings what may change of it to the plan. @throws DormouseError `subscription.differs` */
-  async ensureSubscription(name: string, plan: SubscriptionPlan): Promise<void> {
+  async ensureSubscription(name: string, { deadLetter, ...plan }: SubscriptionPlan): Promise<void> {
     const path = `projects/${this.#project}/subscriptions/${name}`;
-    const created = await this.#call('PUT', path, { ...plan, topic: this.#topic(plan.topic) }, 409);
-    if (created) return;
+    const deadLetterPolicy = deadLetter && {
+      deadLetterTopic: this.#topic(deadLetter.topic),
+      maxDeliveryAttempts: deadLetter.maxDeliveryAttempts,
+    };
+    const created = { ...plan, topic: this.#topic(plan.topic), ...(deadLetterPolicy && { deadLetterPolicy }) };
+    if (await this.#call('PUT', path, created, 409)) return;
     const { ackDeadlineSeconds, retryPolicy, pushConfig } = plan;
     const existing = await this.#call('PATCH', path, {
-      subscription: { ackDeadlineSeconds, retryPolicy, pushConfig },
-      updateMask: 'ackDeadlineSeconds,retryPolicy,pushConfig',
+      subscription: { ackDeadlineSeconds, retryPolicy, pushConfig, ...(deadLetterPolicy && { deadLetterPolicy }) },
+      updateMask: 'ackDeadlineSeconds,retryPolicy,pushConfig,deadLetterPolicy',
     });
-    const { enableMessageOrdering: isOrdered = false } = existing!;
-    if (isOrdered !== plan.enableMessageOrdering) {
-      throw new DormouseError(
-        'subscription.differs',
-        `subscription "${name}" exists ${isOrdered ? 'with' : 'without'} order, which nobody can change; give the handler another \`name\`, start, and \`dormouse subscriptions move ${name} NEW-NAME\``,
-      );
-    }
+    const { enableMessageOrdering: isOrdered = false, filter = '' } = existing!;
+    const differs =
+      isOrdered !== plan.enableMessageOrdering
+        ? `${isOrdered ? 'with' : 'without'} order`
+        : filter !== plan.filter
+          ? `with the filter ${JSON.stringify(filter)}`
+          : undefined;
+    if (differs === undefined) return;
+    throw new DormouseError(
+      'subscription.differs',
+      `subscription "${name}" exists ${differs}, which nobody can change; give the handler another \`name\`, start, and \`dormouse subscriptions move ${name} NEW-NAME\``,
+    );
   }
 
   async modifyPushConfig(name: string, pushConfig: PushPlan): Promise<void> {

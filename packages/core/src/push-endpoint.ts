@@ -20,12 +20,14 @@ import { derivedId } from './ids.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
 import { eventKeyOf, inboxRef, lineRef, Place } from './order.ts';
+import { type Owner, ownerOf } from './owner.ts';
+import { announcedOf, isRaw, recordRaw } from './raw-dead-letter.ts';
 import { orderOf } from './relay.ts';
 import type { Service, Subscription } from './service.ts';
 import { idOf, type Ref, refOf, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { RunningStep, type StepPorts } from './step.ts';
 import { deadLetter } from './system-topics.ts';
-import { defaultTenant, tenantName, tenantNameRule } from './tenant.ts';
+import { defaultTenant } from './tenant.ts';
 import { type Timer, timerRef } from './timer.ts';
 import { checkData } from './topic.ts';
 import { workflowOf } from './workflow.ts';
@@ -83,6 +85,11 @@ export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint
         'event.unknown-subscription',
         `service "${service.name}" has no subscription "${delivery.subscription}"`,
       );
+    }
+    if (subscription.topic.name === deadLetter.name && isRaw(delivery.message)) {
+      const announced = await recordRaw(delivery, ports);
+      if (announced) await new DeliveryRun(service, subscription, announced, {}, ports).settle();
+      return;
     }
     const marks = decodeMarks(delivery.message.attributes);
     if (marks.to !== undefined && marks.to !== subscription.name) return;
@@ -189,7 +196,7 @@ class DeliveryRun {
     for (let run = 1; ; run++) {
       const read = await this.#read(refs);
       const { inbox } = read;
-      const owner = this.#owner(read);
+      const owner = ownerOf(this.#delivery.message, inbox, read.workflow);
       const place = await this.#placeOf(read, owner);
       try {
         const unit = await this.#unit(id, read, owner, place, signal);
@@ -241,27 +248,6 @@ class DeliveryRun {
     if (this.#isReplaced(timer, owner)) return this.#letGo(inbox, timer, owner, place);
     if (place?.isBehind) return this.#heldBehind(id, inbox, owner, place);
     return this.#run(id, read, owner, place, signal);
-  }
-
-  /**
-   * Whose the delivery is. An event says so itself; one that does not, as those of others may, is of its workflow's tenant, and
-   * stays so: its memory is that tenant's, also where the workflow goes, or comes only later.
-   * One that is of another tenant than its workflow is refused, and what becomes of it stays with who it is of.
-   */
-  #owner(read: DeliveryRead): Owner {
-    const { 'ce-tenant': said, 'ce-subject': subject = '' } = this.#delivery.message.attributes;
-    const claimed = said ?? read.inbox.tenant ?? undefined;
-    const workflow = workflowOf(subject);
-    const tenant = read.workflow?.tenant ?? null;
-    if (claimed !== undefined && !tenantName.test(claimed)) {
-      const message = `tenant "${claimed}" is none; use ${tenantNameRule}`;
-      return { tenant: defaultTenant, subject: undefined, refused: new DormouseError('event.malformed', message) };
-    }
-    if (claimed !== undefined && tenant !== null && claimed !== tenant) {
-      const message = `the event is of tenant "${claimed}", which has no "${workflow}"`;
-      return { tenant: claimed, subject: undefined, refused: new DormouseError('event.foreign', message) };
-    }
-    return { tenant: claimed ?? tenant ?? defaultTenant, subject: subject === '' ? undefined : subject };
   }
 
   /** Who ran it before may have died between its commit and its publish. */
@@ -532,18 +518,7 @@ class DeliveryRun {
       } else writes.push(...(place?.kept(now, key) ?? []));
       // What dies on the way to the record of the dead is recorded and logged, never announced again.
       if (topic.name !== deadLetter.name) {
-        const announced: Envelope = {
-          id: derivedId(key, this.#attempt),
-          type: deadLetter.name,
-          source: this.#source(),
-          subject,
-          time: now,
-          dataschema: `${deadLetter.name}/${deadLetter.version}`,
-          tenant,
-          causationId: id,
-          traceparent: message.attributes['ce-traceparent'],
-          data: told,
-        };
+        const announced = announcedOf(letter, this.#source(), id, { tenant, subject, at: now });
         publish.push(encodeMessage(announced));
         published.push({ id: announced.id, topic: announced.type, subject, data: told });
       }
@@ -621,14 +596,6 @@ interface DeliveryRead {
   /** Whether somebody waits for documents of the workflow. */
   readonly deferrals?: Versioned;
   readonly line?: Versioned;
-}
-
-/** Whose a delivery is, and what it is about where it is theirs. */
-interface Owner {
-  readonly tenant: string;
-  readonly subject: Ref | undefined;
-  /** Why no handler may see it. */
-  readonly refused?: DormouseError;
 }
 
 /** Why a commit was refused for good, as a failure of its step. Throws on what may pass: then the wire brings it again. */

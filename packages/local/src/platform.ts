@@ -21,6 +21,7 @@ import {
   auditLog,
   type Clock,
   createEndpoint,
+  deadLetter,
   everyTenant,
   type Logger,
   moveLines,
@@ -28,12 +29,14 @@ import {
   type PushPlan,
   type Random,
   type Ref,
+  rawFilter,
   refOf,
   type Service,
   type StateStore,
   type StepPorts,
   type SubscriptionPlan,
   sha256,
+  wireAttempts,
 } from '@dormouse/core';
 import { ServicePool, type ServiceStatus } from './activator.ts';
 import { FileBlobStore } from './blob-store.ts';
@@ -439,13 +442,13 @@ const ownHeaders = { host: 'localhost', 'content-type': 'application/json' };
 /** How a subscription is to be kept, whatever it is pushed to. */
 export function subscriptionPlan({
   name,
+  topic,
   ackDeadlineMs,
   order,
 }: ManifestService['subscriptions'][number]): Omit<SubscriptionPlan, 'topic' | 'pushConfig'> {
   return {
     ackDeadlineSeconds: ackDeadlineMs / 1000,
-    // Addressed messages are for the one they name.
-    filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}"`,
+    filter: filterOf(name, topic),
     retryPolicy: { minimumBackoff: '10s', maximumBackoff: '600s' },
     enableMessageOrdering: order !== undefined,
   };
@@ -458,6 +461,9 @@ async function provision(
   { topics, services }: Manifest,
 ): Promise<void> {
   for (const { name } of topics) await client.ensureTopic(name);
+  const isNet = services.some(({ subscriptions }) =>
+    subscriptions.some(({ topic, dormouse }) => dormouse && topic === deadLetter.name),
+  );
   for (const service of services) {
     const paused = await store.get(service.subscriptions.map(({ name }) => pauseOf(name)));
     for (const [index, subscription] of service.subscriptions.entries()) {
@@ -465,20 +471,37 @@ async function provision(
       const isOrdered = order !== undefined;
       // What was held in the order it once had comes as messages now.
       if (!isOrdered) await moveLines(store, name, { name, isOrdered });
-      await makeWay(broker, subscriptionName(name), isOrdered);
+      const plan = subscriptionPlan(subscription);
+      await makeWay(broker, subscriptionName(name), plan);
       await client.ensureSubscription(name, {
-        ...subscriptionPlan(subscription),
+        ...plan,
         topic,
+        // What dies there has nowhere to go, and where nobody would record it, it is better brought for ever.
+        ...(isNet && topic !== deadLetter.name && { deadLetter: net }),
         pushConfig: paused[index]!.data === null ? pushPlan(service.name) : {},
       });
     }
   }
 }
 
-/** Whether it has order cannot be changed; one where nothing waits can be made anew. */
-async function makeWay(broker: Broker, name: string, isOrdered: boolean): Promise<void> {
+const net = { topic: deadLetter.name, maxDeliveryAttempts: wireAttempts };
+
+/** Addressed messages are for the one they name. */
+function filterOf(subscription: string, topic: string): string {
+  const own = `NOT attributes:dormouse-to OR attributes.dormouse-to = "${subscription}"`;
+  return topic === deadLetter.name ? `${own} OR ${rawFilter}` : own;
+}
+
+/** Order and filter cannot be changed; a subscription where nothing waits can be made anew. */
+async function makeWay(
+  broker: Broker,
+  name: string,
+  plan: Pick<SubscriptionPlan, 'enableMessageOrdering' | 'filter'>,
+): Promise<void> {
   const existing = broker.subscriptions.find(({ config }) => config.name === name);
-  if (!existing || (existing.config.enableMessageOrdering ?? false) === isOrdered) return;
+  if (!existing) return;
+  const { enableMessageOrdering = false, filter } = existing.config;
+  if (enableMessageOrdering === plan.enableMessageOrdering && filter === plan.filter) return;
   if (existing.backlog() === 0) await broker.deleteSubscription(name);
 }
 

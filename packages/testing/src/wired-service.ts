@@ -3,14 +3,17 @@ import {
   createEndpoint,
   type DeadLetter,
   type Delivery,
+  deadLetter,
   deliveryOf,
   type Endpoint,
   type EndpointPorts,
+  type Envelope,
   encodeMessage,
   firing,
   type Handler,
   type Message,
   on,
+  rawFilter,
   type StateStore,
   type SubscriptionOptions,
   service,
@@ -32,6 +35,7 @@ export const diary = workflow<{ seen: number[] }>({ idPrefix: 'WF' });
 
 export const taker = 'taker.thing.asked';
 const desk = 'desk.desk.asked';
+const archivist = 'archivist.dead.letter';
 
 /** What becomes of a commit: done; not done, and nobody answers; done, and nobody answers. */
 export type CommitFate = 'well' | 'lost' | 'unanswered';
@@ -48,6 +52,8 @@ export class WiredService implements AsyncDisposable {
   /** Asked whether the wire brings what was acked once more. */
   repeats: () => boolean = () => false;
   readonly ports: EndpointPorts;
+  /** What `dead.letter` brought to its handler, oldest first. */
+  readonly announced: Envelope[] = [];
   readonly #endpoints: ReadonlyMap<string, Endpoint>;
   #published = 0;
 
@@ -70,27 +76,36 @@ export class WiredService implements AsyncDisposable {
     const office = on(deskAsked, ({ data }, step) =>
       data.do === 'redrive' ? step.redrive(data.deadLetter) : step.discard(data.deadLetter, 'for the test'),
     );
+    const archive = on(deadLetter, async (event) => void this.announced.push(event));
     this.#endpoints = new Map([
       [taker, createEndpoint(service('taker', [on(asked, handler, options)]), this.ports)],
       [desk, createEndpoint(service('desk', [office]), this.ports)],
+      [archivist, createEndpoint(service('archivist', [archive]), this.ports)],
     ]);
   }
 
-  static async with(handler: Handler<{ n: number }>, options: SubscriptionOptions = {}): Promise<WiredService> {
+  /** @param wireAttempts after how many deliveries the wire gives up. Default: never */
+  static async with(
+    handler: Handler<{ n: number }>,
+    options: SubscriptionOptions = {},
+    wireAttempts?: number,
+  ): Promise<WiredService> {
     const wired = new WiredService(handler, options);
     const { broker } = wired.stores;
-    for (const { name } of [asked, told, deskAsked, topic('dead.letter', { schema: z.unknown() })]) {
+    for (const { name } of [asked, told, deskAsked, deadLetter]) {
       await broker.createTopic({ name: `projects/test/topics/${name}` });
     }
     for (const [name, of] of [
       [taker, asked],
       [desk, deskAsked],
+      [archivist, deadLetter],
     ] as const) {
       await broker.createSubscription({
         name: `projects/test/subscriptions/${name}`,
         topic: `projects/test/topics/${of.name}`,
-        filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}"`,
+        filter: `NOT attributes:dormouse-to OR attributes.dormouse-to = "${name}" OR ${name === archivist ? rawFilter : 'attributes:none'}`,
         enableMessageOrdering: name === taker && options.order !== undefined,
+        ...(name === taker && wireAttempts !== undefined && { deadLetterPolicy: net(wireAttempts) }),
       });
     }
     return wired;
@@ -228,4 +243,8 @@ export class WiredService implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stores[Symbol.asyncDispose]();
   }
+}
+
+function net(maxDeliveryAttempts: number) {
+  return { deadLetterTopic: `projects/test/topics/${deadLetter.name}`, maxDeliveryAttempts };
 }
