@@ -19,7 +19,7 @@ export {
   type PushSlot,
   type PushTarget,
 } from './push.ts';
-export { isAck, pushContent } from './push-content.ts';
+export { isAck, type PushContent, pushContent } from './push-content.ts';
 export { PushEndpoints } from './push-endpoint-target.ts';
 export { googleIssuer, newPushKey, PushSigner } from './push-signer.ts';
 export { createRestApi, errorAnswer, type RestAnswer, type RestApi, type RestRequest } from './rest.ts';

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { isAck, type PushOutcome, type PushRequest, type PushSlot, pushContent } from '@dormouse/broker';
 import type { Clock, Logger } from '@dormouse/core';
 import { logAbout } from './host-log.ts';
+import { HttpPushes } from './http-pushes.ts';
 import type { ManifestService } from './manifest.ts';
+import { PushLine, PushLost, type PushWire } from './push-wire.ts';
 import { type InstanceSettings, readyFd } from './serve.ts';
 import { ServiceOutput } from './service-output.ts';
 import { type Spares, startBundle } from './spares.ts';
@@ -55,8 +56,7 @@ export class Instance {
   readonly #options: InstanceOptions;
   readonly #child: ChildProcess;
   readonly #output: ServiceOutput;
-  readonly #address: { readonly socketPath: string } | { readonly host: string; readonly port: number };
-  readonly #agent: Agent;
+  readonly #pushes: PushWire;
   readonly #told: InstanceListener;
   #cancelIdle: () => void = () => {};
   /** The host wants it gone. */
@@ -78,10 +78,8 @@ export class Instance {
     this.#told = told;
     this.port = port;
     const socketPath = join(options.socketFolder, `${service.name}-${number}`);
-    this.#address = service.run.kind === 'bundle' ? { socketPath } : { host: '127.0.0.1', port: port! };
-    // Ours leave a connection open for good. A foreign server may close one at the moment it is used again, and nobody
-    // could tell that from a push it failed.
-    this.#agent = new Agent({ keepAlive: service.run.kind === 'bundle', maxSockets: service.limits.concurrency });
+    this.#pushes =
+      service.run.kind === 'bundle' ? new PushLine(socketPath) : new HttpPushes(port!, service.limits.concurrency);
     this.#child = this.#spawn(socketPath);
     this.exited = new Promise((resolve) => {
       this.#child.on('error', (error) => resolve(error.message));
@@ -89,7 +87,7 @@ export class Instance {
         this.crashed = !this.#asked;
         this.#broken = true;
         this.#cancelIdle();
-        this.#agent.destroy();
+        this.#pushes.close();
         this.#killGroup();
         const reason = this.#asked ? 'retired' : signal ? `killed by ${signal}` : `exit ${code}`;
         const timer = setTimeout(() => resolve(reason), lastWordsMs);
@@ -231,54 +229,31 @@ export class Instance {
     }
   }
 
-  #push(push: PushRequest): Promise<PushOutcome> {
-    return new Promise((resolve, reject) => {
-      const { timeoutMs } = push;
-      const { headers, body } = pushContent(push);
-      let connected = false;
-      const late = setTimeout(() => {
-        outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`));
-        this.#abandon(0);
-      }, timeoutMs);
-      const outgoing = request(
-        {
-          ...this.#address,
-          path: '/pubsub-push',
-          method: 'POST',
-          agent: this.#agent,
-          headers,
-        },
-        (response) => {
-          const { statusCode = 0 } = response;
-          response.resume();
-          response.on('error', reject);
-          response.on('end', () => {
-            if (isAck(statusCode)) this.#told.onAcked();
-            resolve(isAck(statusCode) ? { acked: true } : { acked: false, reason: `HTTP ${statusCode}` });
-          });
-        },
-      );
-      outgoing.on('socket', (socket) => {
-        connected = !socket.connecting;
-        // A socket that was kept alive never connects again: a listener on it would stay.
-        if (connected) return;
-        socket.once('connect', () => {
-          connected = true;
-        });
-      });
-      outgoing.on('error', async (error) => {
-        if (connected) {
-          // It closes a connection that holds a push in no other way than by its end, which may take a moment to be told.
-          const died = await Promise.race([this.exited.then(() => !this.#asked), pause(deathMs)]);
-          return resolve({ acked: false, reason: error.message, died });
-        }
+  async #push(push: PushRequest): Promise<PushOutcome> {
+    const { timeoutMs } = push;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      reject(new Error(`no answer within ${timeoutMs / 1000} s`));
+      this.#abandon(0);
+    }, timeoutMs);
+    try {
+      const status = await Promise.race([this.#pushes.send(pushContent(push)), late]);
+      if (!isAck(status)) return { acked: false, reason: `HTTP ${status}` };
+      this.#told.onAcked();
+      return { acked: true };
+    } catch (error) {
+      const reason = (error as Error).message;
+      if (error instanceof PushLost && error.unseen) {
         // Nobody listens there any more: the process is about to be gone.
         this.#abandon(abandonGraceMs);
-        resolve({ acked: false, reason: error.message, unseen: true });
-      });
-      outgoing.on('close', () => clearTimeout(late));
-      outgoing.end(body);
-    });
+        return { acked: false, reason, unseen: true };
+      }
+      // It closes a connection that holds a push in no other way than by its end, which may take a moment to be told.
+      const died = await Promise.race([this.exited.then(() => !this.#asked), pause(deathMs)]);
+      return { acked: false, reason, died };
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 

@@ -28,6 +28,12 @@ export class JsonStream {
     this.#unsent += `${JSON.stringify(value)}\n`;
   }
 
+  /** Sends what is left, and ends this side. Resolves when all of it has left, or nobody is there to take it. */
+  end(): Promise<void> {
+    this.#flush();
+    return new Promise((resolve) => this.#socket.end(() => resolve()));
+  }
+
   #take(text: string, onValue: (value: unknown) => void): void {
     let from = 0;
     // Only what is new is searched: a value of megabytes comes in a thousand pieces.
@@ -40,6 +46,7 @@ export class JsonStream {
   }
 
   #flush(): void {
+    if (this.#unsent === '') return;
     this.#socket.write(this.#unsent);
     this.#unsent = '';
   }

@@ -1,16 +1,18 @@
-import { request } from 'node:http';
 import { dirname, join } from 'node:path';
 import { DormouseError, deadLetter, on, service } from '@dormouse/core';
 import { pushVerifier } from './identity.ts';
+import { PushLine } from './push-wire.ts';
 import { type InstanceSettings, instanceServer } from './serve.ts';
 
 /** Well-formed, and signed by nobody: to refuse it takes the work that it takes to accept one. */
 const token = [base64url({ alg: 'RS256' }), base64url({}), Buffer.alloc(256).toString('base64url')].join('.');
 
-const body = JSON.stringify({
-  subscription: `rehearsal.${deadLetter.name}`,
-  message: { data: '', messageId: '0', publishTime: '', attributes: { 'ce-subject': 'workflows/none' } },
-});
+const body = Buffer.from(
+  JSON.stringify({
+    subscription: `rehearsal.${deadLetter.name}`,
+    message: { data: '', messageId: '0', publishTime: '', attributes: { 'ce-subject': 'workflows/none' } },
+  }),
+);
 
 /**
  * One push from end to end, so that what Node loads, compiles and connects at the first is there when it counts: of the 14 ms
@@ -30,17 +32,15 @@ export async function rehearse(settings: Omit<InstanceSettings, 'socketPath' | '
   });
   // No service has a dot in its name.
   const socketPath = join(dirname(settings.stateSocketPath), `rehearsal.${process.pid}`);
-  const { promise: over, resolve } = Promise.withResolvers<void>();
-  server.on('error', () => resolve());
-  server.listen(socketPath, () => {
-    const to = { socketPath, host: '127.0.0.1', path: '/pubsub-push', method: 'POST' };
-    const outgoing = request({ ...to, headers: { authorization: `Bearer ${token}` } }, (response) => {
-      response.resume().on('close', resolve);
-    });
-    outgoing.on('error', () => resolve()).end(body);
+  const listening = await new Promise<boolean>((resolve) => {
+    server.onError(() => resolve(false));
+    server.listen(socketPath, () => resolve(true));
   });
-  await over;
-  server.close();
+  if (!listening) return;
+  const line = new PushLine(socketPath);
+  await line.send({ headers: { authorization: `Bearer ${token}` }, body }).catch(() => {});
+  line.close();
+  await server.close();
 }
 
 function base64url(value: object): string {

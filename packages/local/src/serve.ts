@@ -1,10 +1,9 @@
 import { writeSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
 import { createEndpoint, type EndpointPorts, type Service, systemClock, systemRandom } from '@dormouse/core';
 import { FileBlobStore } from './blob-store.ts';
 import { type PushIdentity, pushVerifier } from './identity.ts';
 import { jsonLines } from './json-lines.ts';
-import { servePushes } from './serve-pushes.ts';
+import { PushServer } from './push-wire.ts';
 import { RemoteStateStore } from './state-wire.ts';
 
 /** What the activator tells an instance, in the environment variable DORMOUSE_INSTANCE. */
@@ -31,10 +30,7 @@ export function serve(service: Service): void {
   const authenticate = pushVerifier(settings.pushes, settings.audience);
   const server = instanceServer(service, settings, { log: jsonLines, authenticate });
   server.listen(settings.socketPath, () => writeSync(readyFd, '\n'));
-  process.stdin.on('end', () => {
-    server.close(() => process.exit(0));
-    server.closeIdleConnections();
-  });
+  process.stdin.on('end', () => void server.close().then(() => process.exit(0)));
   process.stdin.resume();
   // Stopping is the host's business: a Ctrl-C in the terminal reaches the whole process group.
   process.on('SIGINT', () => {});
@@ -45,7 +41,7 @@ export function instanceServer(
   service: Service,
   settings: Pick<InstanceSettings, 'system' | 'stateSocketPath' | 'stateToken' | 'filesFolder'>,
   ports: Pick<EndpointPorts, 'log' | 'authenticate'>,
-): Server {
+): PushServer {
   const endpoint = createEndpoint(service, {
     system: settings.system,
     store: new RemoteStateStore(settings.stateSocketPath, settings.stateToken),
@@ -54,7 +50,5 @@ export function instanceServer(
     random: systemRandom,
     ...ports,
   });
-  const server = createServer(servePushes(endpoint));
-  server.keepAliveTimeout = 0;
-  return server;
+  return new PushServer(endpoint);
 }
