@@ -53,6 +53,7 @@ export default system('casework', {
   },
   commands: './api/commands.ts',
   sandbox: './sandbox/sandbox.ts',
+  simulation: './scenarios/simulation.ts',
   // An escalated case waits for a person.
   closedStatuses: ['closed', 'rejected', 'cancelled'],
   sample: { route: 'POST /api/workflows/create', file: './samples/sample-case.json' },

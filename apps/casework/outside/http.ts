@@ -34,6 +34,26 @@ export interface OutsideCall {
   readonly clock?: Clock | undefined;
 }
 
+/** What came back: its content as it arrives, which `end` breaks off. */
+export interface OutsideAnswer {
+  readonly status: number;
+  readonly content: AsyncIterable<Uint8Array>;
+  readonly end: () => void;
+}
+
+/** How a request goes out. Rejects where the connection fails, or when the signal aborts. */
+export type HttpWay = (call: OutsideCall, signal: AbortSignal) => Promise<OutsideAnswer>;
+
+let way: HttpWay = byNetwork;
+
+/** From now on requests go out another way than by the network, as in a simulation. Answers what takes that back. */
+export function reachOutsideBy(other: HttpWay): () => void {
+  way = other;
+  return () => {
+    way = byNetwork;
+  };
+}
+
 /**
  * Calls an HTTP service and returns the text of its answer. No redirects are followed and no connection is kept.
  * Anything but a 2xx answer, complete and in bounds, is an OutsideError; it is permanent where the answer says so (4xx
@@ -46,13 +66,12 @@ export async function callOutside(call: OutsideCall): Promise<string> {
   const who = `${name} at ${url.origin}`;
   using limit = timeLimit(clock, timeoutMs);
   try {
-    const response = await send(call, signal ? AbortSignal.any([signal, limit.signal]) : limit.signal);
-    const status = response.statusCode ?? 0;
+    const { status, content, end } = await way(call, signal ? AbortSignal.any([signal, limit.signal]) : limit.signal);
     if (status < 200 || status > 299) {
-      response.destroy();
+      end();
       throw refusal(who, status);
     }
-    return await textOf(response, who, call.maxBytes);
+    return await textOf(content, who, call.maxBytes);
   } catch (error) {
     if (error instanceof OutsideError) throw error;
     signal?.throwIfAborted();
@@ -63,7 +82,7 @@ export async function callOutside(call: OutsideCall): Promise<string> {
   }
 }
 
-async function send(call: OutsideCall, signal: AbortSignal): Promise<IncomingMessage> {
+async function byNetwork(call: OutsideCall, signal: AbortSignal): Promise<OutsideAnswer> {
   const { request } = call.url.protocol === 'https:' ? await import('node:https') : http;
   const length = call.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(call.body)) };
   const options: RequestOptions = {
@@ -74,15 +93,16 @@ async function send(call: OutsideCall, signal: AbortSignal): Promise<IncomingMes
   };
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   request(call.url, options, resolve).on('error', reject).end(call.body);
-  return promise;
+  const response = await promise;
+  return { status: response.statusCode ?? 0, content: response, end: () => response.destroy() };
 }
 
-async function textOf(response: IncomingMessage, who: string, maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
+async function textOf(content: AsyncIterable<Uint8Array>, who: string, maxBytes: number): Promise<string> {
+  const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
+  for await (const chunk of content) {
     bytes += chunk.length;
-    // Leaving the loop destroys the response.
+    // Leaving the loop ends the response.
     if (bytes > maxBytes) {
       throw new OutsideError(`${who} answered with more than ${maxBytes} bytes; ask for less`, { permanent: true });
     }

@@ -165,6 +165,7 @@ export class Answers {
         timeoutMs: 15_000,
         maxBytes: 100_000,
         signal: this.#closing.signal,
+        clock: this.#clock,
       });
       return true;
     } catch (error) {

@@ -7,12 +7,13 @@ import { type Answer, problem, type Route } from './http-server.ts';
 const samples = fileURLToPath(new URL('../samples/', import.meta.url));
 const path = /^\/bank\/accounts\/([^/]+)\/statements$/;
 
+let accounts: Promise<ReadonlyMap<string, string>> | undefined;
+
 /**
  * The bank's API: the sample statement of an account, as its file has it. `from` and `to` must be dates and are not
  * heeded further: each sample has the one period it is about.
  */
 export function bankRoute(): Route {
-  let accounts: Promise<ReadonlyMap<string, string>> | undefined;
   return {
     target: 'bank',
     method: 'GET',

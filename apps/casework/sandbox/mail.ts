@@ -103,17 +103,24 @@ async function read(
   const header = (name: string): string | undefined => mail.headers.find(({ key }) => key === name)?.value;
   const text = (mail.text ?? '').replace(/\r?\n$/, '');
   const key = header('x-idempotency-key');
-  const workflowId = workflowIdIn(key ?? '', mail.subject ?? '', text);
+  const from = envelope.mailFrom ? envelope.mailFrom.address : '';
+  const to = envelope.rcptTo.map(({ address }) => address);
+  return { key, mail: mailEffect({ from, to, subject: mail.subject ?? '', text }, key) };
+}
+
+/** A mail as the record has it. */
+export function mailEffect(
+  { from, to, subject, text }: Pick<MailEffect, 'from' | 'to' | 'subject' | 'text'>,
+  key: string | undefined,
+): MailEffect {
+  const workflowId = workflowIdIn(key ?? '', subject, text);
   return {
-    key,
-    mail: {
-      kind: 'mail',
-      ...(workflowId === undefined ? {} : { workflowId }),
-      from: envelope.mailFrom ? envelope.mailFrom.address : '',
-      to: envelope.rcptTo.map(({ address }) => address),
-      subject: mail.subject ?? '',
-      text: text.slice(0, keptCharacters),
-      sha256: createHash('sha256').update(text).digest('hex'),
-    },
+    kind: 'mail',
+    ...(workflowId === undefined ? {} : { workflowId }),
+    from,
+    to,
+    subject,
+    text: text.slice(0, keptCharacters),
+    sha256: createHash('sha256').update(text).digest('hex'),
   };
 }

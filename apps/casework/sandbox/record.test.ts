@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Effect, type Entry, SandboxRecord } from './record.ts';
+import { RecordFile } from './record-file.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -14,7 +15,9 @@ const now = () => Date.parse('2025-01-29T10:30:15Z');
 const path = () => join(directory, 'sandbox.jsonl');
 
 async function open(seen: Entry[] = []): Promise<SandboxRecord> {
-  return SandboxRecord.open(directory, now, (entry) => seen.push(entry));
+  const record = new SandboxRecord(await RecordFile.open(directory), now);
+  await record.restore((entry) => seen.push(entry));
+  return record;
 }
 
 function sms(text: string, workflowId = 'WF-20250129-AAAAAA'): Effect {

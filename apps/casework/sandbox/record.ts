@@ -1,7 +1,4 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
-import { join } from 'node:path';
 
 export const kinds = ['mail', 'sms', 'submission', 'withdrawal', 'answer'] as const;
 export type Kind = (typeof kinds)[number];
@@ -114,42 +111,40 @@ class Tally {
   }
 }
 
+/** Where the lines of a record are kept: `RecordFile`, or memory. */
+export interface Ledger {
+  /** Kept when it resolves. */
+  append(entry: Entry): Promise<void>;
+  /** From the first to the last. */
+  entries(): AsyncIterable<Entry>;
+  close(): Promise<void>;
+}
+
 /**
- * All that the sandbox has seen, in `sandbox.jsonl`: one JSON object a line, only ever appended to, and written before
- * the caller is answered. So an effect is counted once for its idempotency key, also over `kill -9`. A line that a crash
- * cut short was never answered for and is passed over. In memory are a key and a hash for each effect and the latest
- * items; everything else is read from the file when asked for.
+ * All that the outside has seen: kept before the caller is answered. So an effect is counted once for its idempotency key,
+ * also over `kill -9`. In memory are a key and a hash for each effect and the latest items; everything else is read from
+ * the ledger when asked for.
  */
 export class SandboxRecord {
-  readonly #path: string;
-  readonly #file: FileHandle;
+  readonly #ledger: Ledger;
   readonly #now: () => number;
   readonly #tally = new Tally();
   /** What each kind and key was first used for. */
   readonly #hashes = new Map<string, string>();
   /** Settles when all appends so far have ended, well or not. One by one, so that a repeat comes after its first. */
   #appends: Promise<unknown> = Promise.resolve();
-  /** The file ends in a fragment: of a crash, or of a write that failed. */
-  #torn: boolean;
 
-  private constructor(path: string, file: FileHandle, now: () => number, torn: boolean) {
-    this.#path = path;
-    this.#file = file;
+  constructor(ledger: Ledger, now: () => number) {
+    this.#ledger = ledger;
     this.#now = now;
-    this.#torn = torn;
   }
 
-  /** Opens the record in the directory and shows each of its entries, from the first to the last. */
-  static async open(directory: string, now: () => number, onEntry: (entry: Entry) => void): Promise<SandboxRecord> {
-    await mkdir(directory, { recursive: true });
-    const path = join(directory, 'sandbox.jsonl');
-    const file = await open(path, 'a+', 0o600);
-    const record = new SandboxRecord(path, file, now, await endsInFragment(file));
-    for await (const entry of entriesOf(path)) {
-      record.#note(entry);
+  /** Reads what is there already, and shows each of its entries, from the first to the last. */
+  async restore(onEntry: (entry: Entry) => void): Promise<void> {
+    for await (const entry of this.#ledger.entries()) {
+      this.#note(entry);
       onEntry(entry);
     }
-    return record;
   }
 
   /**
@@ -178,11 +173,11 @@ export class SandboxRecord {
     return 'first';
   }
 
-  /** Of everything, or of one workflow; the latter reads the whole file. */
+  /** Of everything, or of one workflow; the latter reads the whole ledger. */
   async summary(workflowId?: string): Promise<Summary> {
     if (workflowId === undefined) return this.#tally.summary();
     const tally = new Tally();
-    for await (const entry of entriesOf(this.#path)) {
+    for await (const entry of this.#ledger.entries()) {
       if (entry.workflowId === workflowId) tally.add(entry);
     }
     return tally.summary();
@@ -190,7 +185,7 @@ export class SandboxRecord {
 
   async close(): Promise<void> {
     await this.#appends;
-    await this.#file.close();
+    await this.#ledger.close();
   }
 
   #note(entry: Entry): void {
@@ -201,47 +196,13 @@ export class SandboxRecord {
   }
 
   async #append(entry: Entry): Promise<void> {
-    const append = this.#appends.then(() => this.#write(`${JSON.stringify(entry)}\n`));
+    const append = this.#appends.then(() => this.#ledger.append(entry));
     this.#appends = append.catch(() => undefined);
     await append;
     this.#tally.add(entry);
-  }
-
-  async #write(line: string): Promise<void> {
-    const start = this.#torn ? '\n' : '';
-    this.#torn = true;
-    await this.#file.appendFile(start + line);
-    this.#torn = false;
   }
 }
 
 function hashOf(effect: Effect): string {
   return createHash('sha256').update(JSON.stringify(effect)).digest('base64').slice(0, 22);
-}
-
-async function endsInFragment(file: FileHandle): Promise<boolean> {
-  const { size } = await file.stat();
-  if (size === 0) return false;
-  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
-  return buffer.toString() !== '\n';
-}
-
-async function* entriesOf(path: string): AsyncGenerator<Entry> {
-  // Not node:readline, which also ends lines at the U+2028 that JSON leaves inside strings.
-  let rest = '';
-  for await (const chunk of createReadStream(path, 'utf8') as AsyncIterable<string>) {
-    const lines = (rest + chunk).split('\n');
-    rest = lines.pop()!;
-    for (const line of lines) yield* entryIn(line);
-  }
-  yield* entryIn(rest);
-}
-
-function entryIn(line: string): Entry[] {
-  try {
-    return [JSON.parse(line) as Entry];
-  } catch {
-    // A fragment. Whoever asked for it was given no answer and asks again.
-    return [];
-  }
 }

@@ -3,10 +3,11 @@ import { Answers } from './answers.ts';
 import { bankRoute } from './bank.ts';
 import { counterpartiesRoute, withdrawalsRoute } from './counterparties.ts';
 import { Faults } from './faults.ts';
-import { serveRoutes } from './http-server.ts';
+import { type Route, serveRoutes } from './http-server.ts';
 import { serveMail } from './mail.ts';
 import { sandboxPage } from './page.ts';
 import { SandboxRecord } from './record.ts';
+import { RecordFile } from './record-file.ts';
 import { smsRoute } from './sms.ts';
 
 /** The directory (made if missing) keeps `sandbox.jsonl`; the counterparties' answers go to the webhook. */
@@ -19,6 +20,19 @@ export interface SandboxOptions extends Omit<SystemSandboxOptions, 'clock'> {
   readonly clock?: Clock;
 }
 
+/** The outside's HTTP interfaces, and what they do. */
+export function outsideRoutes(record: SandboxRecord, answers: Answers): Route[] {
+  return [
+    bankRoute(),
+    counterpartiesRoute(record, (submission) => answers.add(submission, record)),
+    withdrawalsRoute(record, {
+      knows: (letter) => answers.knows(letter),
+      onWithdrawal: (letter) => answers.withdraw(letter),
+    }),
+    smsRoute(record),
+  ];
+}
+
 /**
  * The outside world, played locally: a bank with the sample statements, counterparties that answer later by webhook, an
  * SMS gateway and a mail server that keep what they are given. What they were asked to do survives a crash, and what is
@@ -29,17 +43,12 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { directory, webhook, host = '127.0.0.1', replyAfterMs = 1_000, clock = systemClock } = options;
   const faults = new Faults(clock.now);
   const answers = new Answers({ webhook, replyAfterMs, clock });
-  const record = await SandboxRecord.open(directory, clock.now, (entry) => answers.restore(entry));
-  const routes = [
-    bankRoute(),
-    counterpartiesRoute(record, (submission) => answers.add(submission, record)),
-    withdrawalsRoute(record, {
-      knows: (letter) => answers.knows(letter),
-      onWithdrawal: (letter) => answers.withdraw(letter),
-    }),
-    smsRoute(record),
-  ];
-  const [http, mail] = await Promise.all([serveRoutes(routes, faults, host), serveMail(record, faults, host)]);
+  const record = new SandboxRecord(await RecordFile.open(directory), clock.now);
+  await record.restore((entry) => answers.restore(entry));
+  const [http, mail] = await Promise.all([
+    serveRoutes(outsideRoutes(record, answers), faults, host),
+    serveMail(record, faults, host),
+  ]);
   answers.start(record);
   const url = `http://${host}:${http.port}`;
   return {

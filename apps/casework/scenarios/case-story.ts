@@ -5,6 +5,7 @@ import type { Case, CaseStatus, Letter } from '../case.ts';
 import type { Fault } from '../sandbox/faults.ts';
 import type { Summary } from '../sandbox/record.ts';
 import { signWebhook } from '../webhook/standard-webhook.ts';
+import { doubleCharges } from './double-charges.ts';
 
 const client = { name: 'Ada Example', email: 'ada@client.example', phone: '+4930123456' };
 export const operators = 'operators@casework.example';
@@ -195,24 +196,4 @@ export class CaseStory implements AsyncDisposable {
 
 function said({ subject, text, at }: { subject: string; text: string; at: string }) {
   return { subject, text, at };
-}
-
-/** Each merchant charges 12.50 twice. */
-function doubleCharges(merchants: readonly string[]): unknown {
-  return {
-    accountId: 'story-1',
-    holder: client.name,
-    currency: 'EUR',
-    period: { from: '2025-12-01', to: '2025-12-31' },
-    lines: merchants.flatMap((merchant, index) =>
-      ['03', '04'].map((day) => ({
-        id: `${index}-${day}`,
-        date: `2025-12-${day}`,
-        merchant,
-        description: 'Lunch',
-        amountMinor: 1250,
-        kind: 'charge',
-      })),
-    ),
-  };
 }

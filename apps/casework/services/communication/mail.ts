@@ -18,7 +18,26 @@ export interface Mail {
   readonly text: string;
 }
 
+/** A mail as it leaves: checked, with all that tells it from others. */
+export interface ReadyMail extends Mail {
+  readonly from: string;
+  readonly messageId: string;
+  readonly idempotencyKey: string;
+}
+
+/** How mail goes out. Rejects with what SMTP has for a reason: `responseCode` of a refusal, `code` of a failure. */
+export type MailWay = (serverUrl: string, mail: ReadyMail, signal: AbortSignal) => Promise<void>;
+
 const timeoutMs = 30_000;
+let way: MailWay = bySmtp;
+
+/** From now on mail goes out another way than by SMTP, as in a simulation. Answers what takes that back. */
+export function postBy(other: MailWay): () => void {
+  way = other;
+  return () => {
+    way = bySmtp;
+  };
+}
 
 /**
  * Sends a mail through SMTP. The idempotency key goes along as `X-Idempotency-Key`, and the Message-ID is made from it,
@@ -43,30 +62,44 @@ export async function sendMail(
       permanent: true,
     });
   }
+  using limit = timeLimit(clock, timeoutMs);
+  const digest = createHash('sha256').update(idempotencyKey).digest('hex').slice(0, 32);
+  const mail = {
+    from: config.from,
+    to,
+    subject: subject.replace(/\p{Cc}+/gu, ' '),
+    text,
+    messageId: `<${digest}@casework.dormouse>`,
+    idempotencyKey,
+  };
+  try {
+    await way(config.url, mail, signal ? AbortSignal.any([signal, limit.signal]) : limit.signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw failure(who, error, limit.signal.aborted);
+  }
+}
+
+async function bySmtp(serverUrl: string, mail: ReadyMail, signal: AbortSignal): Promise<void> {
   const { createTransport } = await import('nodemailer');
   const transport = createTransport({
-    url: config.url,
+    url: serverUrl,
     connectionTimeout: timeoutMs,
     greetingTimeout: timeoutMs,
     socketTimeout: timeoutMs,
     disableFileAccess: true,
     disableUrlAccess: true,
   });
-  using limit = timeLimit(clock, timeoutMs);
-  const digest = createHash('sha256').update(idempotencyKey).digest('hex').slice(0, 32);
   try {
     await transport.sendMail({
-      from: { name: 'Casework', address: config.from },
-      to: { name: '', address: to },
-      subject: subject.replace(/\p{Cc}+/gu, ' '),
-      text,
-      messageId: `<${digest}@casework.dormouse>`,
-      headers: { 'X-Idempotency-Key': { prepared: true, value: encodeURI(idempotencyKey) } },
-      signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
+      from: { name: 'Casework', address: mail.from },
+      to: { name: '', address: mail.to },
+      subject: mail.subject,
+      text: mail.text,
+      messageId: mail.messageId,
+      headers: { 'X-Idempotency-Key': { prepared: true, value: encodeURI(mail.idempotencyKey) } },
+      signal,
     });
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw failure(who, error, limit.signal.aborted);
   } finally {
     transport.close();
   }

@@ -23,6 +23,7 @@ export const faults = {
   'file.unavailable': { about: 'a file can be neither read nor written', chance: 0.005 },
   'clock.forward': { about: 'the date is set forward', chance: 0.001 },
   'clock.back': { about: 'the date is set back', chance: 0.001 },
+  'command.answer-lost': { about: 'a command is done, and whoever gave it does not learn so', chance: 0.03 },
   'outside.refusing': { about: 'someone outside refuses, and does nothing', chance: 0.05 },
   'outside.unreached': { about: 'someone outside cannot be reached', chance: 0.03 },
   'outside.cut-off': { about: 'someone outside does what was asked, and the connection breaks', chance: 0.05 },
@@ -43,6 +44,8 @@ export interface FaultSettings {
 }
 
 const roughness = [0.3, 1, 1, 3];
+/** Of each kind in a run: what is tried again and again would otherwise meet them for ever. */
+const mostOfAKind = 10;
 
 /** The faults of one run: whether one strikes is decided by its name and the point's alone. */
 export class Faults {
@@ -51,6 +54,7 @@ export class Faults {
   readonly #trace: Trace;
   readonly #chances: ReadonlyMap<FaultName, number>;
   readonly #allowed: ReadonlySet<Struck> | undefined;
+  readonly #counts = new Map<FaultName, number>();
   #over = false;
 
   constructor(choices: Choices, trace: Trace, { only = faultNames, allowed }: FaultSettings) {
@@ -68,7 +72,11 @@ export class Faults {
     const chance = this.#chances.get(name);
     if (chance === undefined) return false;
     const struck = `${name} @ ${point}`;
-    if (this.#allowed ? !this.#allowed.has(struck) : !this.#choices.chance(struck, chance)) return false;
+    const count = this.#counts.get(name) ?? 0;
+    if (this.#allowed) {
+      if (!this.#allowed.has(struck)) return false;
+    } else if (count >= mostOfAKind || !this.#choices.chance(struck, chance)) return false;
+    this.#counts.set(name, count + 1);
     this.struck.push(struck);
     this.#trace.add(who, `FAULT ${name}: ${faults[name].about}`);
     return true;

@@ -86,6 +86,12 @@ export function keyOfDelivery({ subscription, message }: Delivery): string {
   return deliveryKey(subscription, message.attributes);
 }
 
+/** What tells a message from others, however often it is published: the event, and which attempt of whom it is for. */
+export function identityOf({ topic, attributes }: Pick<OnTheWire, 'topic' | 'attributes'>): string {
+  const { 'ce-source': source, 'ce-id': id, 'dormouse-to': to, 'dormouse-attempt': attempt } = attributes;
+  return [topic, source, id, to, attempt].join(' ');
+}
+
 /** Subscriptions with handlers of ours that must take a message. */
 export function takersOf({ manifest }: LoadedSystem, { topic, attributes }: OnTheWire): string[] {
   const { to } = decodeMarks(attributes);

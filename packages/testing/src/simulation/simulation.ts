@@ -53,6 +53,8 @@ export interface World {
   command(name: string, request?: CommandCall): Promise<CommandAnswer>;
   /** The same once. Rejects where the host does not answer. */
   tryCommand(name: string, request?: CommandCall): Promise<CommandAnswer>;
+  /** Called when the run is over. */
+  onEnd(callback: () => void): void;
   /** A remark for the trace. */
   note(text: string): void;
 }
@@ -75,6 +77,8 @@ export interface Facts<Outside = unknown> {
   readonly documents: Documents;
   /** Log and journal, in the order of commits. */
   readonly log: readonly Entry[];
+  /** All that were stored, by key: a `FileRef` has it. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
   readonly outside: Outside;
   readonly now: number;
 }

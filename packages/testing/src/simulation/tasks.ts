@@ -41,6 +41,9 @@ export interface Task {
   drawn: number;
 }
 
+/** Runs work without what its caller carries along: an activity, for instance, is no part of what it brings about elsewhere. */
+const fresh = AsyncLocalStorage.snapshot();
+
 /** Never settles. Whoever awaits it is forgotten with it. */
 const never = new Promise<never>(() => {});
 
@@ -90,7 +93,7 @@ export class Tasks {
         this.#happened++;
         return life.alive;
       };
-      this.#current.run(task, work).then(
+      fresh(() => this.#current.run(task, work)).then(
         (value) => ended() && resolve(value),
         (error) => ended() && reject(error),
       );

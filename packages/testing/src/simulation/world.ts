@@ -68,10 +68,10 @@ export interface Violation {
 }
 
 const beginsAt = Date.UTC(2026, 0, 1);
-const mostPoints = 100_000;
+const mostPoints = 50_000;
 const horizonMs = 5 * 365 * 86_400_000;
 const downMs = [100, 5_000, 60_000, 1_800_000];
-const unavailableMs = [50, 2_000, 30_000, 900_000];
+const unavailableMs = [50, 2_000, 30_000, 300_000];
 const clockMs = [1_000, 60_000, 3_600_000, 2 * 86_400_000];
 const clientPauseMs = 2_000;
 const mostMends = 10;
@@ -109,7 +109,7 @@ class Run implements World {
   /** Until when they answer nothing. */
   readonly #outages = { store: 0, broker: 0 };
   #record: unknown;
-  readonly #realFetch = globalThis.fetch;
+  readonly #ends: (() => void)[] = [];
 
   constructor(options: RunOptions) {
     const { seed, system, simulation, traced = false, topology = 'apart' } = options;
@@ -147,6 +147,10 @@ class Run implements World {
     this.#record = simulation.outside?.(this);
     if (simulation.fetch) {
       const { fetch: answer } = simulation;
+      const { fetch: real } = globalThis;
+      this.onEnd(() => {
+        globalThis.fetch = real;
+      });
       globalThis.fetch = simulatedFetch(this.outside, (request) => answer(request, this.#record, this));
     }
     const acts = simulation.acts(this, this.#record);
@@ -184,7 +188,7 @@ class Run implements World {
   }
 
   async close(): Promise<void> {
-    globalThis.fetch = this.#realFetch;
+    for (const end of this.#ends) end();
     this.#host?.end();
     await this.#database.close();
     await this.#brokerDatabase.close();
@@ -204,6 +208,10 @@ class Run implements World {
 
   readonly tryCommand = (name: string, request: CommandCall = {}): Promise<CommandAnswer> =>
     this.#ask(name, request, this.#keyOf(name));
+
+  readonly onEnd = (callback: () => void): void => {
+    this.#ends.push(callback);
+  };
 
   readonly note = (text: string): void => {
     this.#trace.add(this.#tasks.current?.life.name ?? 'simulation', text);
@@ -247,7 +255,9 @@ class Run implements World {
         return { ok: false, refused: error };
       }
     });
-    return this.#tasks.idle(Promise.race([answered, host.gone]));
+    const answer = await this.#tasks.idle(Promise.race([answered, host.gone]));
+    if (this.#faults.strikes('command.answer-lost', point, this.#others.name)) throw new Error('the answer was lost');
+    return answer;
   }
 
   #begin(act: Act): void {
@@ -281,7 +291,7 @@ class Run implements World {
     if (life !== this.#others && life !== this.#host?.life && strikes('instance.killed')) life.end();
     if (this.#host && strikes('host.killed')) this.#restart(point);
     for (const what of ['store', 'broker'] as const) {
-      if (!strikes(`${what}.unavailable`)) continue;
+      if (this.clock.steady() < this.#outages[what] || !strikes(`${what}.unavailable`)) continue;
       this.#outages[what] = this.clock.steady() + this.chance.pick(`outage of ${what} at ${point}`, unavailableMs);
     }
     for (const [name, sign] of [
@@ -335,6 +345,7 @@ class Run implements World {
     return {
       documents: documentsOf(this.#database),
       log: logOf(this.#database),
+      files: this.#hostOptions.files,
       outside: this.#record,
       now: this.clock.now(),
     };

@@ -1,5 +1,5 @@
 import { orderOf } from '@dormouse/core';
-import { about, type History, type OnTheWire } from '../history.ts';
+import { about, type History, identityOf, type OnTheWire } from '../history.ts';
 
 /**
  * Per topic and ordering key, and per topic and workflow, messages are published in the order of their commits. What comes
@@ -9,10 +9,10 @@ export function inOrder({ witness, wire }: History): string[] {
   const committed = byKey(witness.units.flatMap(({ unit }) => unit.publish));
   const problems: string[] = [];
   for (const [key, published] of byKey(wire)) {
-    const order = new Map((committed.get(key) ?? []).map(({ attributes }, index) => [attributes['ce-id'], index]));
+    const order = new Map((committed.get(key) ?? []).map((message, index) => [identityOf(message), index]));
     let last = -1;
     for (const message of published) {
-      const place = order.get(message.attributes['ce-id']);
+      const place = order.get(identityOf(message));
       if (place === undefined) continue;
       if (place < last)
         problems.push(`${about(message)} was published after one of ${keyOf(message)} that was committed later`);
@@ -30,9 +30,9 @@ function byKey<
   },
 >(messages: readonly T[]): Map<string, T[]> {
   const seen = new Set<string>();
-  const keyed = messages.filter(({ topic, attributes, orderingKey }) => {
-    const id = `${topic} ${attributes['ce-id']} ${attributes['dormouse-to'] ?? ''} ${attributes['dormouse-attempt'] ?? ''}`;
-    return keyOf({ attributes, orderingKey }) !== undefined && !seen.has(id) && seen.add(id);
+  const keyed = messages.filter((message) => {
+    const identity = identityOf(message);
+    return keyOf(message) !== undefined && !seen.has(identity) && seen.add(identity);
   });
   return Map.groupBy(keyed, (message) => `${message.topic} ${keyOf(message)}`);
 }

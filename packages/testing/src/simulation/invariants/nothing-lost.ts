@@ -1,12 +1,12 @@
 import { decodeMarks } from '@dormouse/core';
-import { about, deliveryKey, type History, keyOfDelivery, type OnTheWire, takersOf } from '../history.ts';
+import { about, deliveryKey, type History, identityOf, keyOfDelivery, takersOf } from '../history.ts';
 
 /** Every committed message is on the wire, and everything on the wire was settled by every subscription that takes it. */
 export function nothingLost({ witness, wire, system, timers, unsent }: History): string[] {
-  const onTheWire = new Set(wire.map(identity));
+  const onTheWire = new Set(wire.map(identityOf));
   const unpublished = witness.units
     .flatMap(({ unit }) => unit.publish)
-    .filter((message) => !onTheWire.has(identity(message)))
+    .filter((message) => !onTheWire.has(identityOf(message)))
     .map((message) => `${about(message)} was committed, and never published`);
   const settled = new Set(
     witness.units.flatMap(({ delivery }) => (delivery === undefined ? [] : [keyOfDelivery(delivery)])),
@@ -21,14 +21,4 @@ export function nothingLost({ witness, wire, system, timers, unsent }: History):
   });
   const left = unsent.map(({ message }) => `${about(message)} is left in the outbox`);
   return [...unpublished, ...unsettled, ...left];
-}
-
-function identity({ topic, attributes }: Pick<OnTheWire, 'topic' | 'attributes'>): string {
-  return [
-    topic,
-    attributes['ce-source'],
-    attributes['ce-id'],
-    attributes['dormouse-to'],
-    attributes['dormouse-attempt'],
-  ].join(' ');
 }

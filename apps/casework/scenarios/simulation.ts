@@ -1,0 +1,15 @@
+import { simulation } from '@dormouse/testing';
+import { caseInvariants } from './case-invariants.ts';
+import { caseActs, tidyUp } from './simulated-clients.ts';
+import { environment, type Outside, playOutside } from './simulated-outside.ts';
+
+/** One to three cases, four months long, with everything that clients, counterparties and operators may do. */
+export default simulation<Outside>({
+  environment,
+  faultsFor: '120d',
+  outside: playOutside,
+  acts: (world) =>
+    Array.from({ length: world.chance.pick('cases', [1, 1, 2, 3]) }, (_, index) => caseActs(world, index + 1)).flat(),
+  mend: tidyUp,
+  invariants: caseInvariants,
+});
