@@ -23,12 +23,33 @@ export interface LetterInput {
   readonly paragraphs?: readonly string[];
 }
 
+let mostRemembered = 0;
+const remembered = new Map<string, Uint8Array>();
+
+/** From now on letters are printed once for the same input, as long as so many more were not printed since. Default 0. */
+export function rememberLetters(most: number): void {
+  mostRemembered = most;
+}
+
 /**
  * The letter to one counterparty as a PDF of as many A4 pages as it takes.
- * The same bytes for the same input, so that storing it twice stores it once. Loads pdfkit and the fonts that the
- * letter's characters need on first use: the first letter takes 0.2 to 0.4 s, one more in Latin script 25 ms.
+ * The same bytes for the same input, so that storing it twice stores it once.
  */
 export async function renderLetter(letter: LetterInput): Promise<Uint8Array> {
+  const key = mostRemembered === 0 ? '' : JSON.stringify(letter);
+  const known = remembered.get(key);
+  if (known) return known;
+  const printed = await print(letter);
+  if (key !== '') remembered.set(key, printed);
+  if (remembered.size > mostRemembered) remembered.delete(remembered.keys().next().value ?? '');
+  return printed;
+}
+
+/**
+ * Loads pdfkit and the fonts that the
+ * letter's characters need on first use: the first letter takes 0.2 to 0.4 s, one more in Latin script 25 ms.
+ */
+async function print(letter: LetterInput): Promise<Uint8Array> {
   // Loaded here, so that a service that imports this file wakes without them.
   const [{ default: PDFDocument }, { forgetGlyphs }, { Typesetter }] = await Promise.all([
     import('pdfkit'),

@@ -87,13 +87,13 @@ async function runAll(): Promise<number> {
   let shown = 0;
   const progress = () => {
     const perSecond = done / ((performance.now() - startedAt) / 1000);
-    const line = `${done.toLocaleString('en')} of ${runs.toLocaleString('en')} runs · ${perSecond.toFixed(0)} a second`;
+    const line = `${done.toLocaleString('en')} of ${count(runs)} · ${perSecond.toFixed(0)} a second`;
     if (isTerminal) process.stdout.write(`\r\u001b[K${line}`);
     // Each tenth of them is enough for a log.
     else if (Math.floor((done / runs) * 10) > Math.floor((shown / runs) * 10)) process.stdout.write(`${line}\n`);
     shown = done;
   };
-  process.stdout.write(`${path}: seeds ${seed} to ${seed + runs - 1}\n`);
+  process.stdout.write(`${path}: ${runs === 1 ? `seed ${seed}` : `seeds ${seed} to ${seed + runs - 1}`}\n`);
   const reports: SimulationReport[] = [];
   const failures: { readonly failed: string; readonly seed: number }[] = [];
   const children = shares().map((share) => {
@@ -136,6 +136,10 @@ function shares(): Share[] {
   });
 }
 
+function count(number: number): string {
+  return `${number.toLocaleString('en')} run${number === 1 ? '' : 's'}`;
+}
+
 function told(reports: readonly SimulationReport[], seconds: number): string {
   const sum = (of: (report: SimulationReport) => number) => reports.reduce((total, report) => total + of(report), 0);
   const years = sum(({ simulatedMs }) => simulatedMs) / (365 * 86_400_000);
@@ -145,7 +149,7 @@ function told(reports: readonly SimulationReport[], seconds: number): string {
     return `  ${name.padEnd(23)} ${times.toLocaleString('en').padStart(9)}  ${faults[name].about}`;
   });
   return [
-    `${runs.toLocaleString('en')} runs in ${seconds.toFixed(1)} s: every invariant held`,
+    `${count(runs)} in ${seconds.toFixed(1)} s: every invariant held`,
     `${years.toFixed(1)} years of virtual time, ${points.toLocaleString('en')} calls, and these faults:`,
     ...lines,
   ].join('\n');

@@ -34,7 +34,7 @@ async function work(share: Share, tell: (told: Told) => void): Promise<void> {
     tell({ report });
   } catch (error) {
     if (error instanceof SimulationFailed) tell({ failed: error.message, seed: error.failure.seed });
-    else tell({ error: (error as Error).stack ?? String(error) });
+    else tell({ error: `simulate: ${(error as Error).message}` });
   }
 }
 

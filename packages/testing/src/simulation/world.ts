@@ -1,4 +1,4 @@
-import { Database } from '@dormouse/broker';
+import type { Database } from '@dormouse/broker';
 import {
   type Actor,
   collectionOf,
@@ -13,6 +13,7 @@ import {
   sha256,
 } from '@dormouse/core';
 import { Choices } from './choices.ts';
+import { type Databases, giveBack, takeDatabases } from './database-pool.ts';
 import { type FaultSettings, Faults, type Struck } from './faults.ts';
 import { historyOf } from './history.ts';
 import { builtIn } from './invariants/built-in.ts';
@@ -97,8 +98,7 @@ class Run implements World {
   readonly #faults: Faults;
   readonly #tasks: Tasks;
   readonly #witness = new Witness();
-  readonly #database = new Database(':memory:');
-  readonly #brokerDatabase: Database;
+  readonly #databases: Databases;
   readonly #hostOptions: SimulatedHostOptions;
   /** Clients, operators, counterparties: whoever nothing can kill. */
   readonly #others = new Life('outside');
@@ -120,13 +120,14 @@ class Run implements World {
     this.#faults = new Faults(this.chance, this.#trace, options);
     this.#tasks = new Tasks(this.clock, this.chance, this.#faults, this.#trace);
     this.#tasks.onPoint = (task, point) => this.#strike(task, point);
-    this.#brokerDatabase = topology === 'shared' ? this.#database : new Database(':memory:');
-    this.#tasks.isBusy = () => !this.#database.isIdle || !this.#brokerDatabase.isIdle;
+    this.#databases = takeDatabases(system, topology);
+    const { store, broker } = this.#databases;
+    this.#tasks.isBusy = () => !store.isIdle || !broker.isIdle;
     this.outside = new OutsideCalls(this.#tasks, this.#faults, this.#others, this.#witness);
     this.#hostOptions = {
       system,
-      database: this.#database,
-      brokerDatabase: this.#brokerDatabase,
+      database: store,
+      brokerDatabase: broker,
       tasks: this.#tasks,
       clock: this.clock,
       choices: this.chance,
@@ -155,7 +156,11 @@ class Run implements World {
     }
     const acts = simulation.acts(this, this.#record);
     this.#host = new SimulatedHost(`host-${++this.#boots}`, this.#hostOptions);
-    await this.#host.provision(system);
+    if (!this.#databases.isProvisioned) {
+      await this.#host.provision(system);
+      for (const each of [this.#databases.store, this.#databases.broker]) each.keep();
+      this.#databases.isProvisioned = true;
+    }
     this.#host.start();
     for (const act of acts) if (!without.has(act.name)) this.#begin(act);
     const faultsForMs = durationMs(simulation.faultsFor ?? '1d', 'simulation: faultsFor');
@@ -190,8 +195,8 @@ class Run implements World {
   async close(): Promise<void> {
     for (const end of this.#ends) end();
     this.#host?.end();
-    await this.#database.close();
-    await this.#brokerDatabase.close();
+    const { system, topology = 'apart' } = this.#options;
+    await giveBack(this.#databases, system, topology);
   }
 
   readonly command = async (name: string, request: CommandCall = {}): Promise<CommandAnswer> => {
@@ -317,15 +322,9 @@ class Run implements World {
     const { system, simulation } = this.#options;
     const { broker, store } = this.#host!;
     const unsent = await store.unsent({});
-    const history = historyOf({
-      ...facts,
-      system,
-      broker,
-      unsent,
-      witness: this.#witness,
-      database: this.#database,
-      brokerDatabase: this.#brokerDatabase,
-    });
+    const { store: database, broker: brokerDatabase } = this.#databases;
+    const witness = this.#witness;
+    const history = historyOf({ ...facts, system, broker, unsent, witness, database, brokerDatabase });
     for (const { name, check } of builtIn) this.#report(name, await problemsOf(() => check(history)));
     for (const { name, check } of (simulation.invariants ?? []) as readonly Invariant[]) {
       this.#report(name, await problemsOf(() => check(facts)));
@@ -343,8 +342,8 @@ class Run implements World {
 
   #facts(): Facts {
     return {
-      documents: documentsOf(this.#database),
-      log: logOf(this.#database),
+      documents: documentsOf(this.#databases.store),
+      log: logOf(this.#databases.store),
       files: this.#hostOptions.files,
       outside: this.#record,
       now: this.clock.now(),
