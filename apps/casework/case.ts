@@ -34,7 +34,10 @@ export type Case = {
   };
   readonly tracking?: { readonly startedAt: string };
   /** What the client was told, and when. */
-  readonly communication?: { readonly told: Readonly<Record<string, string>> };
+  readonly communication?: {
+    readonly emailed?: Readonly<Record<string, string>>;
+    readonly texted?: Readonly<Record<string, string>>;
+  };
   readonly admin?: {
     readonly reviewedAt?: string;
     readonly notes?: readonly string[];

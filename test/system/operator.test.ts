@@ -68,45 +68,49 @@ test('an escalated case waits for a decision, which closes it with its reason in
 test('a dead letter is listed with its cause, shown with its event, and redriven to the one that failed', async () => {
   const fault = { target: 'sms', mode: 'status', status: 400 };
   await fetch(`${system.url}/sandbox/faults`, { method: 'PUT', body: JSON.stringify(fault) });
-  const id = await system.open(caseRequest({ statement: { inline: smallStatement() } }));
-  await system.reaches(id, 'closed');
-  const letter = await until('a dead letter of the case', async () => {
-    const { stdout } = await system.run(['dead-letters', '--json']);
-    const { deadLetters } = JSON.parse(stdout) as { deadLetters: { id: string; workflow: string; state: string }[] };
-    return deadLetters.find(({ workflow }) => workflow === `workflows/${id}`);
-  });
+  const [id, another] = [
+    await system.open(caseRequest({ statement: { inline: smallStatement() } })),
+    await system.open(caseRequest({ statement: { inline: smallStatement() } })),
+  ];
+  // The first text message dies, and the two of later turns wait behind it.
+  const deadOf = (workflowId: string) =>
+    until(`a dead letter of ${workflowId} that holds two`, async () => {
+      const { stdout } = await system.run(['dead-letters', '--json']);
+      const { deadLetters } = JSON.parse(stdout) as {
+        deadLetters: { id: string; workflow: string; state: string; held?: number }[];
+      };
+      return deadLetters.find(({ workflow, held }) => workflow === `workflows/${workflowId}` && held === 2);
+    });
+  const letter = await deadOf(id);
+  const other = (await deadOf(another)).id;
+  for (const each of [id, another]) await system.reaches(each, 'closed');
   expect(letter).toMatchObject({
     state: 'open',
     topic: 'notify.client',
-    subscription: 'communication.notify.client',
+    subscription: 'communication.notify.client.sms',
     attempts: 1,
   });
   const shown = await system.run(['dead-letters', 'show', letter.id]);
   expect(shown.stdout).toMatch(/cause +PermanentError: SMS gateway .* answered 400/);
   expect(shown.stdout).toMatch(/data +\{"about":/);
 
-  // All that was to be told has died; what is redriven now goes through.
-  await until('three dead letters', async () => {
-    const { stdout } = await system.run(['dead-letters', '--json']);
-    const { deadLetters } = JSON.parse(stdout) as { deadLetters: { workflow: string }[] };
-    return deadLetters.filter(({ workflow }) => workflow === `workflows/${id}`).length === 3;
-  });
   await fetch(`${system.url}/sandbox/faults`, { method: 'DELETE' });
   const before = await system.records(id);
   const redriven = await system.run(['dead-letters', 'redrive', letter.id]);
-  expect(redriven).toMatchObject({ code: 0, stdout: `${letter.id} goes back to communication.notify.client\n` });
+  expect(redriven).toMatchObject({ code: 0, stdout: `${letter.id} goes back to communication.notify.client.sms\n` });
   await until('it is resolved', async () => {
     const { state } = await system.get<{ state: string }>(`/api/dead-letters/${letter.id}`);
     return state === 'resolved';
   });
-  const after = await system.records(id);
-  expect(after.counts.sms.effects).toBe(before.counts.sms.effects + 1);
+  // What waited behind it follows.
+  const after = await until('three text messages', async () => {
+    const records = await system.records(id);
+    return records.counts.sms.effects >= before.counts.sms.effects + 3 && records;
+  });
   expect([after.counts.mail.effects, after.counts.mail.repeats]).toEqual([before.counts.mail.effects, 0]);
   const again = await system.run(['dead-letters', 'redrive', letter.id]);
   expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('is resolved; only an open one') });
 
-  const { deadLetters } = JSON.parse((await system.run(['dead-letters', '--json'])).stdout);
-  const other = deadLetters.find(({ state }: { state: string }) => state === 'open').id;
   const unexplained = await system.run(['dead-letters', 'discard', other]);
   expect(unexplained).toMatchObject({ code: 1, stderr: expect.stringContaining('needs a reason') });
   const discarded = await system.run(['dead-letters', 'discard', other, 'the client was called instead']);

@@ -89,8 +89,8 @@ test.each(seeds)(
       timers: over.includes(status) ? pendingTimers : [],
       twice: Object.entries(counts).filter(([, { effects, distinctKeys }]) => effects !== distinctKeys),
       toldTwice: subjects.filter((subject, index) => subjects.indexOf(subject) !== index),
-      untold: over.includes(status) && !communication?.told[status],
-      unfinished: rows.filter((row) => ['published', 'retrying', 'dead-lettered'].includes(row.status)),
+      untold: over.includes(status) && !(communication?.emailed?.[status] && communication.texted?.[status]),
+      unfinished: rows.filter((row) => ['published', 'held', 'retrying', 'dead-lettered'].includes(row.status)),
       // A letter that is out and unanswered when the case is withdrawn has been withdrawn.
       leftOut: letters.filter(
         ({ id, status: of }) =>

@@ -1,3 +1,4 @@
+import type { DeadLetter } from '@dormouse/core';
 import { expect, test } from 'vitest';
 import type { Fault } from '../sandbox/faults.ts';
 import { CaseStory } from './case-story.ts';
@@ -66,10 +67,10 @@ test.each<Fault['target']>(['bank', 'counterparties', 'mail', 'sms'])(
     expect(await story.status()).toBe('closed');
     expect(await story.deadLetters()).toEqual([]);
     expect(await story.operatorsWereTold()).toEqual([]);
-    expect((await story.clientWasTold()).toSorted()).toEqual([
+    expect(await story.clientWasTold()).toEqual([
       'We have opened your case',
-      'Your case is closed',
       'Your letters are on their way',
+      'Your case is closed',
     ]);
     const { counts } = await story.outside();
     for (const { effects, distinctKeys } of Object.values(counts)) expect(distinctKeys).toBe(effects);
@@ -89,10 +90,47 @@ test('the mail server is down for ten minutes: the case goes on, the client gets
   const { counts } = await story.outside();
   expect(counts.mail).toEqual({ effects: 3, distinctKeys: 3, repeats: 0 });
   expect(counts.sms).toEqual({ effects: 3, distinctKeys: 3, repeats: 0 });
-  expect((await story.case()).communication?.told).toMatchObject({
+  expect((await story.case()).communication?.emailed).toMatchObject({
     opened: expect.anything(),
     closed: expect.anything(),
   });
+});
+
+test('the mail server is down for a day: the mails of the case wait behind the first, which an operator sends again, and come in its order', async () => {
+  await using story = await CaseStory.begin();
+  await story.fault({ target: 'mail', mode: 'status', status: 451, forMs: 24 * hour });
+  await story.open({ [cafe]: 'accept' });
+  await story.advance('1d');
+  expect([await story.status(), await story.clientWasTold()]).toEqual(['closed', []]);
+  const letters = (await story.deadLetters()) as (DeadLetter & { held?: number })[];
+  const ofClient = letters.filter(({ topic }) => topic === 'notify.client');
+  expect(ofClient).toMatchObject([{ subscription: 'communication.notify.client', attempts: 25, held: 2 }]);
+  const { rows } = await story.story.trace(story.id);
+  expect(rows.filter(({ status }) => status === 'held').map(({ topic }) => topic)).toEqual([
+    'notify.client',
+    'notify.client',
+  ]);
+
+  await story.redrive(ofClient[0]!.id);
+  await story.advance('1m');
+  expect(await story.clientWasTold()).toEqual([
+    'We have opened your case',
+    'Your letters are on their way',
+    'Your case is closed',
+  ]);
+  expect((await story.outside()).counts.sms).toEqual({ effects: 3, distinctKeys: 3, repeats: 0 });
+});
+
+test('a mail that fails once is sent before those of later turns of the case', async () => {
+  await using story = await CaseStory.begin();
+  await story.fault({ target: 'mail', mode: 'status', status: 451, times: 1 });
+  await story.open({ [cafe]: 'accept' });
+  await story.advance('1m');
+  expect(await story.clientWasTold()).toEqual([
+    'We have opened your case',
+    'Your letters are on their way',
+    'Your case is closed',
+  ]);
 });
 
 test.each(['hang', 'reset', 'malformed'] as const)(

@@ -1,4 +1,4 @@
-import { on, PermanentError, service } from '@dormouse/core';
+import { on, service } from '@dormouse/core';
 import { wordingFor } from '../../agents/communication/wording.ts';
 import { clientContact, contacts, disputeCase, isoTime } from '../../case.ts';
 import { notifyAdmin } from '../../contracts/notify-admin.ts';
@@ -8,28 +8,47 @@ import { settings } from '../../settings.ts';
 import { sendMail } from './mail.ts';
 import { sendSms } from './sms.ts';
 
+/** A client reads what became of his case in the order in which it did, also after an outage. */
+const inOrder = { order: 'workflow' } as const;
+
+// Mails and text messages do not wait for each other: a subscription each.
 export default service('communication', [
-  on(notifyClient, async ({ data }, step) => {
-    const found = await step.workflow(disputeCase);
-    const told = found.data.communication?.told ?? {};
-    if (told[data.about]) return;
-    const contact = await step.document(contacts, clientContact);
-    const { name, phone } = contact.data;
-    const { subject, text, sms } = wordingFor(data.about, found.data, name);
-    const email = () =>
-      step.run('email', data.about, async (_about, context) => {
+  on(
+    notifyClient,
+    async ({ data: { about } }, step) => {
+      const found = await step.workflow(disputeCase);
+      const { emailed = {} } = found.data.communication ?? {};
+      if (emailed[about]) return;
+      const contact = await step.document(contacts, clientContact);
+      const { subject, text } = wordingFor(about, found.data, contact.data.name);
+      await step.run('email', about, async (_about, context) => {
         const config = { url: settings.smtpUrl, from: settings.mailFrom };
         await decided(sendMail(config, { to: contact.data.email, subject, text }, context));
         return 'sent';
       });
-    const shortMessage = () =>
-      step.run('sms', data.about, async (_about, context) => {
-        await decided(sendSms({ url: settings.smsUrl }, { to: phone, text: sms }, context));
+      const communication = { ...found.data.communication, emailed: { ...emailed, [about]: isoTime(step.now) } };
+      found.update({ communication });
+    },
+    inOrder,
+  ),
+
+  on(
+    notifyClient,
+    async ({ data: { about } }, step) => {
+      const found = await step.workflow(disputeCase);
+      const { texted = {} } = found.data.communication ?? {};
+      if (texted[about]) return;
+      const contact = await step.document(contacts, clientContact);
+      const { sms } = wordingFor(about, found.data, contact.data.name);
+      await step.run('sms', about, async (_about, context) => {
+        await decided(sendSms({ url: settings.smsUrl }, { to: contact.data.phone, text: sms }, context));
         return 'sent';
       });
-    await eachWay([email, shortMessage]);
-    found.update({ communication: { told: { ...told, [data.about]: isoTime(step.now) } } });
-  }),
+      const communication = { ...found.data.communication, texted: { ...texted, [about]: isoTime(step.now) } };
+      found.update({ communication });
+    },
+    { name: 'notify.client.sms', ...inOrder },
+  ),
 
   on(notifyAdmin, async ({ data }, step) => {
     await step.run('email', data.subject, async (_subject, context) => {
@@ -39,10 +58,3 @@ export default service('communication', [
     });
   }),
 ]);
-
-/** Tries every way, whatever becomes of the others. What may pass is thrown before what will not: it is worth another try. */
-async function eachWay(ways: readonly (() => Promise<unknown>)[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const way of ways) await way().catch((error) => failures.push(error));
-  if (failures.length > 0) throw failures.find((error) => !(error instanceof PermanentError)) ?? failures[0];
-}
