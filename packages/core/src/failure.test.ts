@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { DormouseError } from './errors.ts';
-import { activityPolicy, causeOf, decide, PermanentError, RetryLaterError } from './failure.ts';
+import { DormouseError, type ErrorCode } from './errors.ts';
+import { activityPolicy, causeOf, decide, fates, PermanentError, RetryLaterError } from './failure.ts';
 
 const policy = { attempts: 5, minBackoffMs: 10_000, maxBackoffMs: 60_000 };
 
@@ -49,6 +49,17 @@ test('what no retry can mend of ours is a dead letter, what may pass is retried'
   expect(decide(new DormouseError('event.invalid', 'x'), 1, policy, 0).kind).toBe('dead-letter');
   expect(decide(new DormouseError('document.missing', 'x'), 1, policy, 0).kind).toBe('retry');
   expect(decide(new DormouseError('event.newer-version', 'x'), 99, policy, 0).kind).toBe('retry');
+});
+
+test.each(Object.entries(fates))('%s: %s', (code, fate) => {
+  if (fate === 'wire' || code === 'step.retry-later') return;
+  const decided = (failures: number) => decide(new DormouseError(code as ErrorCode, 'x'), failures, policy, 0).kind;
+  const expected: Record<string, [string, string]> = {
+    'dead letter': ['dead-letter', 'dead-letter'],
+    policy: ['retry', 'dead-letter'],
+    later: ['retry', 'retry'],
+  };
+  expect([decided(1), decided(policy.attempts)]).toEqual(expected[fate]);
 });
 
 test('what was thrown need not be an error', () => {

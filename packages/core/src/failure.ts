@@ -77,21 +77,55 @@ export type Decision =
   | { readonly kind: 'retry'; readonly code: ErrorCode; readonly afterMs: number; readonly counts: boolean }
   | { readonly kind: 'dead-letter'; readonly code: ErrorCode };
 
-const permanentCodes: ReadonlySet<ErrorCode> = new Set([
-  'event.malformed',
-  'event.invalid',
-  'event.foreign',
-  'delivery.deadly',
-  'step.effect-in-activity',
-  'step.activity-input',
-  'step.activity-result',
-  'step.publish-invalid',
-  'step.closed',
-  'step.deferred',
-  'document.exists',
-  'document.ref',
-  'topic.undeclared',
-]);
+/**
+ * What follows a failure, by its code. The table of `docs/semantics.md` is this one, kept equal by a test.
+ *
+ * - `dead letter`: at once. No retry can help, or all that could was tried.
+ * - `policy`: again by the policy of the subscription, or of the activity that failed; then a dead letter.
+ * - `later`: again at a time of its own, without using up an attempt.
+ * - `wire`: nothing can be committed; the wire brings it again.
+ */
+export type Fate = 'dead letter' | 'policy' | 'later' | 'wire';
+
+export const fates: Readonly<Record<ErrorCode, Fate>> = {
+  'config.duration': 'policy',
+  'config.name': 'policy',
+  'config.duplicate': 'policy',
+  'config.unknown-topic': 'policy',
+  'config.setting': 'policy',
+  'event.malformed': 'dead letter',
+  'event.invalid': 'dead letter',
+  'event.foreign': 'dead letter',
+  'event.newer-version': 'later',
+  'event.unknown-subscription': 'wire',
+  'delivery.deadly': 'dead letter',
+  'delivery.unanswered': 'dead letter',
+  'step.permanent': 'dead letter',
+  'step.retry-later': 'later',
+  'step.deferred': 'dead letter',
+  'step.failed': 'policy',
+  'step.deadline': 'policy',
+  'step.effect-in-activity': 'dead letter',
+  'step.activity-input': 'dead letter',
+  'step.activity-result': 'dead letter',
+  'step.publish-invalid': 'dead letter',
+  'step.closed': 'dead letter',
+  'document.missing': 'policy',
+  'document.exists': 'dead letter',
+  'document.ref': 'dead letter',
+  'topic.undeclared': 'dead letter',
+  'store.conflict': 'policy',
+  'store.contended': 'later',
+  'store.unavailable': 'wire',
+  'subscription.differs': 'policy',
+  'subscription.refused': 'policy',
+  'query.invalid': 'policy',
+  'blob.missing': 'policy',
+  'blob.damaged': 'policy',
+  'command.invalid': 'policy',
+  'command.refused': 'policy',
+  'command.key-reused': 'policy',
+};
 
 const newerVersionDelayMs = 30_000;
 const contendedDelayMs = 1_000;
@@ -109,7 +143,7 @@ export function decide(error: unknown, failures: number, policy: RetryPolicy, ra
     return { kind: 'retry', code, afterMs: error.afterMs, counts: true };
   }
   const code = error instanceof DormouseError ? error.code : 'step.failed';
-  if (permanentCodes.has(code)) return { kind: 'dead-letter', code };
+  if (fates[code] === 'dead letter') return { kind: 'dead-letter', code };
   if (code === 'event.newer-version') {
     return { kind: 'retry', code, afterMs: newerVersionDelayMs, counts: false };
   }

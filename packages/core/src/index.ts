@@ -29,6 +29,8 @@ export {
   causeOf,
   type Decision,
   decide,
+  type Fate,
+  fates,
   handlerPolicy,
   PermanentError,
   RetryLaterError,
@@ -86,7 +88,7 @@ export {
   type Versioned,
   type Write,
 } from './state-store.ts';
-export type { ActivityContext, Document, PublishOptions, Step, StepPorts } from './step.ts';
+export type { ActivityContext, ActivityOptions, Document, PublishOptions, Step, StepPorts } from './step.ts';
 export { type ForeignService, type System, system } from './system.ts';
 export { auditLog, deadLetter } from './system-topics.ts';
 export { defaultTenant, everyTenant, tenantName, tenantNameRule } from './tenant.ts';

@@ -36,6 +36,13 @@ export interface ActivityContext {
   readonly clock: Clock;
 }
 
+export interface ActivityOptions {
+  /** When it runs again after a failure. Default: 25 attempts, 1s to 600s. */
+  readonly retry?: RetryOptions;
+  /** Its signal aborts after this long, and it has failed, whether it listens or not. Default: with the step's deadline. */
+  readonly timeout?: Duration;
+}
+
 /** A document as this step sees it. Changes are collected, and committed with everything else the step does. */
 export interface Document<T> {
   readonly ref: Ref;
@@ -99,7 +106,7 @@ export interface Step {
     name: string,
     input: I,
     activity: (input: I, context: ActivityContext) => Promise<R>,
-    options?: { readonly retry?: RetryOptions },
+    options?: ActivityOptions,
   ): Promise<R>;
   /** A remark for the log entry of this unit. No personal data. */
   note(text: string): void;
@@ -334,7 +341,7 @@ export class RunningStep implements Step {
     name: string,
     input: I,
     activity: (input: I, context: ActivityContext) => Promise<R>,
-    { retry = {} }: { readonly retry?: RetryOptions } = {},
+    { retry = {}, timeout }: ActivityOptions = {},
   ): Promise<R> {
     this.#effect(`run activity "${name}"`);
     const policy = retryPolicy(`activity "${name}"`, retry, activityPolicy);
@@ -361,16 +368,20 @@ export class RunningStep implements Step {
 
     const [before] = await store.get([ref]);
     if (before!.version !== null) return taken(before!);
-    const context = { idempotencyKey, signal: this.#origin.signal, clock: this.#ports.clock };
+    const { clock } = this.#ports;
+    const run = (signal: AbortSignal) =>
+      insideActivity.run(name, () => activity(input, { idempotencyKey, signal, clock }));
     let result: R | null;
     try {
-      result = (await insideActivity.run(name, () => activity(input, context))) ?? null;
+      const timeoutMs = timeout && durationMs(timeout, `activity "${name}": timeout`);
+      const { signal } = this.#origin;
+      result = (await (timeoutMs === undefined ? run(signal) : within(timeoutMs, name, signal, clock, run))) ?? null;
     } catch (error) {
       if (error instanceof Error) this.#failedActivities.set(error, policy);
       throw error;
     }
     const json = JSON.stringify(result);
-    if (json === undefined || json.length > maxResultBytes) {
+    if (json === undefined || Buffer.byteLength(json) > maxResultBytes) {
       throw new DormouseError(
         'step.activity-result',
         `activity "${name}": its result must be JSON of at most ${maxResultBytes} bytes; keep it with step.files.put and return the reference`,
@@ -578,6 +589,28 @@ interface PendingWrite {
   readonly dueAt?: number;
   readonly settledAt?: number;
   readonly logged: boolean;
+}
+
+/** What it gives later than that is lost: it comes again under the same key. */
+async function within<R>(
+  timeoutMs: number,
+  activity: string,
+  deadline: AbortSignal,
+  clock: Clock,
+  run: (signal: AbortSignal) => Promise<R>,
+): Promise<R> {
+  const timeUp = new AbortController();
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const cancel = clock.after(timeoutMs, () => {
+    const error = new Error(`activity "${activity}" gave no result within ${timeoutMs / 1000} s`);
+    timeUp.abort(error);
+    reject(error);
+  });
+  try {
+    return await Promise.race([run(AbortSignal.any([deadline, timeUp.signal])), late]);
+  } finally {
+    cancel();
+  }
 }
 
 /** @throws DormouseError `step.publish-invalid` */
