@@ -65,6 +65,45 @@ test('discarded instead, it stays on record with the reason, and a person decide
   expect(await story.case()).toMatchObject({ status: 'closed', admin: { acceptedMinor: 1250 } });
 });
 
+test('what the wire itself gave up on is a dead letter: operators are told, the case goes to a person, and redriven it goes on', async () => {
+  await using story = await CaseStory.begin();
+  const tracked = await story.story.tap('workflow.track');
+  await story.open({ [cafe]: 'silent' });
+  const [message] = await tracked();
+  // As Pub/Sub forwards a message that nobody ever settled.
+  await story.story.publish('dead.letter', {
+    data: message!.data,
+    attributes: {
+      ...message!.attributes,
+      'ce-id': 'never-settled',
+      'dormouse-to': 'tracking.workflow.track',
+      CloudPubSubDeadLetterSourceDeliveryCount: '100',
+      CloudPubSubDeadLetterSourceSubscription: 'tracking.workflow.track',
+      CloudPubSubDeadLetterSourceSubscriptionProject: 'dormouse',
+    },
+  });
+  const [letter] = await story.deadLetters();
+  expect(letter).toMatchObject({ code: 'delivery.unanswered', subscription: 'tracking.workflow.track', state: 'open' });
+  expect(await story.status()).toBe('escalated');
+  expect(await story.operatorsWereTold()).toContain(`dead letter ${letter!.id}`);
+  await story.redrive(letter!.id);
+  expect(await story.deadLetters()).toMatchObject([{ state: 'resolved' }]);
+});
+
+test('what nobody settles in a hundred deliveries goes to dead.letter, from every subscription but its own', async () => {
+  await using story = await CaseStory.begin();
+  const answer = await fetch(`${story.story.brokerUrl}/v1/projects/dormouse/subscriptions?pageSize=100`);
+  const { subscriptions } = (await answer.json()) as {
+    subscriptions: { name: string; deadLetterPolicy?: { deadLetterTopic: string; maxDeliveryAttempts: number } }[];
+  };
+  const without = subscriptions.filter(({ deadLetterPolicy }) => deadLetterPolicy === undefined);
+  expect(without.map(({ name }) => name)).toEqual(['projects/dormouse/subscriptions/admin.dead.letter']);
+  expect(subscriptions[0]!.deadLetterPolicy).toEqual({
+    deadLetterTopic: 'projects/dormouse/topics/dead.letter',
+    maxDeliveryAttempts: 100,
+  });
+});
+
 test('every event of a case brought twice by the wire changes nothing, neither at once nor after the case is over', async () => {
   await using story = await CaseStory.begin();
   const topics = [

@@ -3,7 +3,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { traceOf } from '@dormouse/console';
-import { type Handler, heldBack, PermanentError, RetryLaterError, type SubscriptionOptions } from '@dormouse/core';
+import {
+  deliveryRef,
+  forgetLines,
+  type Handler,
+  heldBack,
+  moveLines,
+  PermanentError,
+  RetryLaterError,
+  type SubscriptionOptions,
+} from '@dormouse/core';
 import { Retention } from '@dormouse/local';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
@@ -312,6 +321,90 @@ test('retention removes nothing that is held, nor what it needs to take effect o
   await wired.deliver(wired.message(1));
   await wired.deliver(wired.message(2));
   expect(await wired.seen()).toEqual([1, 2]);
+});
+
+test('what is held goes to a subscription without order as messages of its own, in their order, however many', async () => {
+  await using wired = await WiredService.with(
+    noting((n) => (n === 0 ? new PermanentError('never') : undefined)),
+    inOrder(),
+  );
+  const numbers = Array.from({ length: 120 }, (_, n) => n);
+  await wired.publish(numbers);
+  await wired.settle();
+  const { broker, store } = wired.stores;
+  const other = 'projects/test/subscriptions/other.thing.asked';
+  await broker.createSubscription({ name: other, topic: 'projects/test/topics/thing.asked' });
+  expect(await moveLines(store, taker, { name: 'other.thing.asked', isOrdered: false })).toBe(119);
+  const came = broker.deliveries.lease(broker.subscription(other), 200).map(({ message }) => message);
+  expect(came.map(({ attributes }) => attributes['ce-id'])).toEqual(numbers.slice(1).map((n) => `E${n}`));
+  expect(new Set(came.map(({ attributes }) => attributes['dormouse-to']))).toEqual(new Set(['other.thing.asked']));
+  expect(await heldBack(store, taker)).toEqual({ keys: 0, events: 0 });
+  expect((await store.find({ collection: `lines/${taker}/keys/default%2FWF-1/held` })).documents).toEqual([]);
+});
+
+test('what is moved into a line that waits already joins its end', async () => {
+  await using wired = await WiredService.with(
+    noting((n) => (n === 0 ? new PermanentError('never') : undefined)),
+    inOrder(),
+  );
+  await wired.publish([0, 1, 2]);
+  await wired.settle();
+  const { store } = wired.stores;
+  await moveLines(store, taker, { name: 'other', isOrdered: true });
+  await wired.deliver(wired.message(0));
+  await wired.publish([10, 11]);
+  // Its line went with the dead letter's: nothing holds these back here.
+  await wired.settle();
+  expect(await wired.seen()).toEqual([10, 11]);
+  await moveLines(store, 'other', { name: 'third', isOrdered: true });
+  expect([await heldBack(store, 'other'), await heldBack(store, 'third')]).toEqual([
+    { keys: 0, events: 0 },
+    { keys: 1, events: 2 },
+  ]);
+  // Another line of the same workflow, of a subscription that goes too.
+  const [line] = (await store.find({ collection: 'lines/third/keys' })).documents;
+  const held = await store.get([0, 1].map((n) => `${line!.ref}/held/${n}`));
+  const twin = line!.ref.replace('third', 'fourth');
+  await store.commit({
+    tenant: 'default',
+    reads: [],
+    writes: [
+      { ref: twin, data: line!.data },
+      ...held.map(({ ref, data }) => ({ ref: ref.replace('third', 'fourth'), data })),
+    ],
+    entries: [],
+    journal: [],
+    publish: [],
+  });
+  await moveLines(store, 'fourth', { name: 'third', isOrdered: true });
+  expect(await heldBack(store, 'third')).toEqual({ keys: 1, events: 4 });
+  await forgetLines(store, 'third');
+  expect(await heldBack(store, 'third')).toEqual({ keys: 0, events: 0 });
+});
+
+test('one that stands in a line twice, as after a move that came in the way of its repeat, takes effect once and stops nobody', async () => {
+  await using wired = await WiredService.with(
+    noting((n) => (n === 0 ? new PermanentError('never') : undefined)),
+    inOrder(),
+  );
+  await wired.publish([0, 1, 2]);
+  await wired.settle();
+  const forgotten = deliveryRef(taker, { message: wired.message(1), messageId: '' });
+  await wired.stores.store.commit({
+    tenant: 'default',
+    reads: [],
+    writes: [{ ref: forgotten, data: null }],
+    entries: [],
+    journal: [],
+    publish: [],
+  });
+  await wired.deliver(wired.message(1));
+  expect(await heldBack(wired.stores.store, taker)).toEqual({ keys: 1, events: 3 });
+  await wired.ask('discard', (await wired.deadLetters())[0]!.id);
+  await wired.publish([3]);
+  await wired.settle();
+  expect(await wired.seen()).toEqual([1, 2, 3]);
+  expect(await heldBack(wired.stores.store, taker)).toEqual({ keys: 0, events: 0 });
 });
 
 test('the trace of a workflow tells what is held', async () => {
