@@ -28,6 +28,9 @@ export function warningOf({ level, service, moment, ...facts }: LogRecord): stri
   if (moment === 'attempt.failed' && facts.decision === 'dead-letter') {
     return `${service} gave up an event of ${facts.subscription}: ${facts.cause} · npm run dormouse -- dead-letters`;
   }
+  if (moment === 'delivery.unanswered') {
+    return `nobody ever answered for an event of ${facts.subscription}, and the wire gave it up · npm run dormouse -- dead-letters`;
+  }
   if (moment === 'subscription.undeclared') {
     const remedy = `subscriptions move ${facts.subscription} NEW-NAME, or subscriptions forget ${facts.subscription}`;
     return `the system does not declare ${facts.subscription} any more; ${facts.waiting} messages wait there · npm run dormouse -- ${remedy}`;
@@ -50,6 +53,8 @@ export function developmentLine(record: LogRecord): string | undefined {
       `${service}: attempt ${facts.attempt} at ${facts.subscription} failed: ${facts.cause} · ${next}${places}`,
     );
   }
+  if (moment === 'event.deferred')
+    return paint('yellow', `${service}: ${facts.subscription} deferred: ${facts.reason}`);
   if (moment === 'service.failing') {
     return paint('red', `${service} is failing: ${facts.reason} · tried again in ${span(Number(facts.retryInMs))}`);
   }
