@@ -121,13 +121,31 @@ test.each<[string, RegExp, RegExp, string]>([
     /by the log it is not$/,
     `INSERT INTO document SELECT 'workflows/WF-forged', collection, tenant, version, created_at, due_at, data, settled_at FROM document WHERE collection = 'workflows'`,
   ],
+  [
+    'a contact that was changed',
+    /\/contacts\/client$/,
+    /^its document is not the one that the log commits to$/,
+    `UPDATE document SET data = json_set(data, '$.personal.name', 'Somebody Else') WHERE ref LIKE '%/contacts/client'`,
+  ],
+  [
+    'a contact that was deleted without being erased',
+    /\/contacts\/client$/,
+    /^its document is missing$/,
+    `DELETE FROM document WHERE ref LIKE '%/contacts/client'`,
+  ],
+  [
+    'a contact that was slipped in',
+    /\/contacts\/other$/,
+    /by the log it is not$/,
+    `INSERT INTO document SELECT replace(ref, '/client', '/other'), collection, tenant, version, created_at, due_at, data, settled_at FROM document WHERE ref LIKE '%/contacts/client'`,
+  ],
 ])('%s is found and named', async (title, chain, problem, sql) => {
   const copy = join(folder, title.replaceAll(' ', '-'));
   cpSync(data, copy, { recursive: true });
   const database = new DatabaseSync(join(copy, 'dormouse.db'));
   expect(Number(database.prepare(sql).run().changes)).toBeGreaterThan(0);
   database.close();
-  for (const args of title.includes('slipped in') ? [[], ['WF-forged']] : [[], [workflowId]]) {
+  for (const args of title === 'a case that was slipped in' ? [[], ['WF-forged']] : [[], [workflowId]]) {
     const { code, holds, broken } = await verify(copy, ...args);
     expect({ code, holds }).toEqual({ code: 1, holds: false });
     expect(broken).toEqual([

@@ -31,6 +31,8 @@ export const errorCodes = {
   'document.missing': 'A document that the handler needs does not exist. Retried by policy.',
   'document.exists': 'A document to create exists already. Dead-lettered at once.',
   'document.ref': 'A reference is not a path of pairs "collection/id". The call is refused.',
+  'personal.erased':
+    'A step needs personal data of a workflow whose personal data was erased, or would write some. Dead-lettered at once.',
   'topic.undeclared': 'A step published to a topic that the system does not declare. Dead-lettered at once.',
   'store.conflict': 'A document read by the step has moved. The step runs again on fresh reads.',
   'store.contended':

@@ -113,6 +113,7 @@ export const fates: Readonly<Record<ErrorCode, Fate>> = {
   'document.missing': 'policy',
   'document.exists': 'dead letter',
   'document.ref': 'dead letter',
+  'personal.erased': 'dead letter',
   'topic.undeclared': 'dead letter',
   'store.conflict': 'policy',
   'store.contended': 'later',

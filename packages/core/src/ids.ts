@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto';
+import { createHash, createHmac, hash } from 'node:crypto';
 import type { Random } from './clock.ts';
 
 // Crockford's base 32: no I, L, O, U, so that an id can be read out on the telephone.
@@ -36,6 +36,11 @@ export function derivedRandom(...parts: readonly (string | number)[]): Random {
 
 export function sha256(text: string | Uint8Array): string {
   return hash('sha256', text);
+}
+
+/** In hex. The key as text, for whoever keeps it so. */
+export function hmacSha256(key: string, content: string | Uint8Array): string {
+  return createHmac('sha256', key).update(content).digest('hex');
 }
 
 function letters(bytes: Uint8Array): string {

@@ -1,5 +1,6 @@
 export { type Actor, may, type Role, roles, sees, tenantOfNew } from './actor.ts';
-export type { BlobStore, FileRef } from './blob-store.ts';
+export { type BlobStore, type FileRef, fileHash, readFile, saltKeyOf } from './blob-store.ts';
+export { canonicalJson } from './canonical-json.ts';
 export { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
 export {
   type Command,
@@ -37,7 +38,7 @@ export {
   type RetryOptions,
   type RetryPolicy,
 } from './failure.ts';
-export { derivedId, randomId, sha256, workflowId } from './ids.ts';
+export { derivedId, hmacSha256, randomId, sha256, workflowId } from './ids.ts';
 export { forgetLines, type HeldBack, heldBack, heldBehind, moveLines } from './lines.ts';
 export {
   actorOf,
@@ -53,6 +54,16 @@ export type { Logger } from './logger.ts';
 export { checkName } from './name.ts';
 export { type Line, lineRef, type Order, type PoisonPolicy } from './order.ts';
 export { applyPatch, difference, type PatchOperation } from './patch.ts';
+export {
+  commitmentOf,
+  erasedMark,
+  erasedRef,
+  isCommitment,
+  isSealed,
+  opened,
+  personalActivitiesOf,
+  personalFilesOf,
+} from './personal.ts';
 export { PubsubClient, type PubsubTransport, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export { rawFilter, wireAttempts } from './raw-dead-letter.ts';
@@ -88,7 +99,15 @@ export {
   type Versioned,
   type Write,
 } from './state-store.ts';
-export type { ActivityContext, ActivityOptions, Document, PublishOptions, Step, StepPorts } from './step.ts';
+export type {
+  ActivityContext,
+  ActivityOptions,
+  Document,
+  FileOptions,
+  PublishOptions,
+  Step,
+  StepPorts,
+} from './step.ts';
 export { type ForeignService, type System, system } from './system.ts';
 export { auditLog, deadLetter } from './system-topics.ts';
 export { defaultTenant, everyTenant, tenantName, tenantNameRule } from './tenant.ts';

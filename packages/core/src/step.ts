@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { BlobStore, FileRef } from './blob-store.ts';
+import { type BlobStore, type FileRef, fileHash, readFile, saltKeyOf } from './blob-store.ts';
+import { canonicalJson } from './canonical-json.ts';
 import type { Clock, Random } from './clock.ts';
 import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import { type DeferOptions, Deferral } from './deferral.ts';
@@ -7,10 +8,20 @@ import { type Duration, durationMs } from './duration.ts';
 import { addressed, type Envelope, encodeMessage, type Message, messageProblem } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
 import { activityPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
-import { derivedId, sha256 } from './ids.ts';
+import { derivedId, hmacSha256, randomId, sha256 } from './ids.ts';
 import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log.ts';
 import { inboxRef, type Line, lineRef, Place } from './order.ts';
 import { difference } from './patch.ts';
+import {
+  commitmentOf,
+  erasedRef,
+  newSalt,
+  opened,
+  personalActivitiesOf,
+  personalFilesOf,
+  refuseErased,
+  sealed,
+} from './personal.ts';
 import type { Relay } from './relay.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { timerRef } from './timer.ts';
@@ -41,6 +52,8 @@ export interface ActivityOptions {
   readonly retry?: RetryOptions;
   /** Its signal aborts after this long, and it has failed, whether it listens or not. Default: with the step's deadline. */
   readonly timeout?: Duration;
+  /** Its input or result is personal data: what is kept of them is erased with the workflow's. Default false. */
+  readonly personal?: boolean;
 }
 
 /** A document as this step sees it. Changes are collected, and committed with everything else the step does. */
@@ -58,6 +71,7 @@ export interface Document<T> {
 
 export interface FileOptions {
   readonly contentType?: string;
+  /** Erased with the workflow's personal data; nothing in its reference tells of the content. Default false. */
   readonly personal?: boolean;
 }
 
@@ -71,7 +85,8 @@ export interface Step {
   readonly files: {
     /**
      * Stores a file under the workflow. Durable at once; named by whoever keeps the reference. Default `application/json`,
-     * and not personal. Its name is no place for personal data: it enters the log with the reference.
+     * and not personal. Its name is no place for personal data: it enters the log with the reference. A personal one is
+     * refused where the workflow's personal data was erased.
      */
     put(name: string, content: string | Uint8Array, options?: FileOptions): Promise<FileRef>;
     read(file: FileRef): Promise<Uint8Array>;
@@ -225,7 +240,8 @@ export class RunningStep implements Step {
 
   async documents<T>(of: Collection<T>, ids: readonly string[]): Promise<Document<T>[]> {
     const refs = ids.map((id) => `${this.#workflow}/${refOf(of.name, id)}`);
-    await this.#read(refs);
+    // That it is not erased is a precondition of whatever is done with it: nothing written meanwhile brings it back.
+    await this.#read(of.personal ? [...refs, erasedRef(this.#workflow)] : refs);
     return refs.map((ref) => this.#document<T>(ref, of.personal));
   }
 
@@ -341,7 +357,7 @@ export class RunningStep implements Step {
     name: string,
     input: I,
     activity: (input: I, context: ActivityContext) => Promise<R>,
-    { retry = {}, timeout }: ActivityOptions = {},
+    { retry = {}, timeout, personal = false }: ActivityOptions = {},
   ): Promise<R> {
     this.#effect(`run activity "${name}"`);
     const policy = retryPolicy(`activity "${name}"`, retry, activityPolicy);
@@ -352,12 +368,17 @@ export class RunningStep implements Step {
       );
     }
     this.#activities.add(name);
-    const { store } = this.#ports;
+    const { store, random } = this.#ports;
     const idempotencyKey = derivedId(...this.#origin.seed, 'activity', name);
-    const ref = refOf('activities', idempotencyKey);
-    const inputHash = sha256(JSON.stringify(input) ?? 'undefined');
+    const kept = personal ? personalActivitiesOf(this.#workflow) : 'activities';
+    const ref = `${kept}/${idempotencyKey}`;
+    const hashOf = (salt: string | undefined) =>
+      salt === undefined
+        ? sha256(JSON.stringify(input) ?? 'undefined')
+        : hmacSha256(salt, canonicalJson(input ?? null));
     const taken = (record: Versioned): R => {
-      if (record.data!.inputHash !== inputHash) {
+      if (record.version === null) refuseErased(this.#workflow);
+      if (record.data!.inputHash !== hashOf(record.data!.salt as string | undefined)) {
         throw new DormouseError(
           'step.activity-input',
           `activity "${name}" ran before with another input; derive its input from the event alone, or use another name`,
@@ -366,8 +387,9 @@ export class RunningStep implements Step {
       return record.data!.result as R;
     };
 
-    const [before] = await store.get([ref]);
+    const [before, ...erased] = await store.get([ref, ...(personal ? [erasedRef(this.#workflow)] : [])]);
     if (before!.version !== null) return taken(before!);
+    if (erased.some(({ data }) => data !== null)) refuseErased(this.#workflow);
     const { clock } = this.#ports;
     const run = (signal: AbortSignal) =>
       insideActivity.run(name, () => activity(input, { idempotencyKey, signal, clock }));
@@ -388,14 +410,21 @@ export class RunningStep implements Step {
       );
     }
     // It outlives the delivery that may ask for it again.
-    const { inbox } = this.#origin;
+    const { inbox, tenant } = this.#origin;
+    const salt = personal ? newSalt(random) : undefined;
     const record = {
       ref,
-      data: { name, inputHash, result: JSON.parse(json), ...(inbox !== undefined && { inbox }) },
+      data: {
+        name,
+        inputHash: hashOf(salt),
+        result: JSON.parse(json),
+        ...(salt !== undefined && { salt }),
+        ...(inbox !== undefined && { inbox }),
+      },
       settledAt: this.#ports.clock.now(),
     };
-    const { tenant } = this.#origin;
-    const reads = [{ ref, version: null }];
+    // Not after the erasing: nobody would look there again.
+    const reads = [{ ref, version: null }, ...erased];
     try {
       await store.commit({ tenant, reads, writes: [record], entries: [], journal: [], publish: [] });
     } catch (error) {
@@ -412,25 +441,41 @@ export class RunningStep implements Step {
       content: string | Uint8Array,
       { contentType = 'application/json', personal = false }: FileOptions = {},
     ): Promise<FileRef> => {
+      const { blobs, random } = this.#ports;
       const bytes = typeof content === 'string' ? Buffer.from(content) : content;
-      const hash = sha256(bytes);
-      const key = `${idOf(this.#workflow)}/${hash.slice(0, 20)}/${name}`;
-      await this.#ports.blobs.put(key, bytes, contentType);
-      return { key, name, sha256: hash, bytes: bytes.byteLength, contentType, ...(personal && { personal }) };
+      const told = { name, bytes: bytes.byteLength, contentType };
+      if (!personal) {
+        const hash = sha256(bytes);
+        const key = `${idOf(this.#workflow)}/${hash.slice(0, 20)}/${name}`;
+        await blobs.put(key, bytes, contentType);
+        return { key, ...told, sha256: hash };
+      }
+      const apart = `${personalFilesOf(this.#workflow)}${randomId(random)}`;
+      const key = `${apart}/${name}`;
+      const salt = newSalt(random);
+      await Promise.all([
+        blobs.put(saltKeyOf({ key })!, Buffer.from(salt), 'text/plain'),
+        blobs.put(key, bytes, contentType),
+      ]);
+      // Whoever erases marks first, then removes. So a file of which he did not know was written after the mark.
+      if (await this.#isErased()) {
+        await blobs.removeAll(`${apart}/`);
+        await blobs.removeAll(saltKeyOf({ key })!);
+        refuseErased(this.#workflow);
+      }
+      return { key, ...told, sha256: fileHash(bytes, salt), personal };
     },
     read: async (file: FileRef): Promise<Uint8Array> => {
       // A reference may come from an event or an input: it opens no other workflow's files, so no other tenant's.
       if (!file.key.startsWith(`${idOf(this.#workflow)}/`)) {
         throw new DormouseError('blob.missing', `"${this.#workflow}" has no file "${file.key}"`);
       }
-      const bytes = await this.#ports.blobs.get(file.key);
-      if (sha256(bytes) !== file.sha256) {
-        throw new DormouseError(
-          'blob.damaged',
-          `the file "${file.key}" is not what was written; restore it from a backup`,
-        );
+      try {
+        return await readFile(this.#ports.blobs, file);
+      } catch (error) {
+        if (file.personal && (await this.#isErased())) refuseErased(this.#workflow);
+        throw error;
       }
-      return bytes;
     },
     text: async (file: FileRef): Promise<string> => Buffer.from(await this.files.read(file)).toString(),
   };
@@ -488,18 +533,15 @@ export class RunningStep implements Step {
       durationMs: Math.round(this.#ports.clock.steady() - this.#begunAt),
     });
     const changed = new Map<Ref, EntryDraft['changes']>();
-    for (const [ref, { data, logged }] of this.#written) {
-      if (logged) changed.set(ref, difference(this.#seen.get(ref)?.data ?? null, data));
+    const writes: Write[] = [];
+    for (const [ref, { data: value, personal, logged, ...times }] of this.#written) {
+      const before = this.#seen.get(ref)?.data ?? null;
+      const data = value && personal ? sealed(value, newSalt(this.#ports.random)) : value;
+      if (personal) changed.set(ref, difference(commitmentOf(before), commitmentOf(data)));
+      else if (logged) changed.set(ref, difference(before, data));
+      writes.push({ ref, data, ...times });
     }
     if (subject && !changed.has(subject)) changed.set(subject, []);
-    const writes = [...this.#written].map(
-      ([ref, { data, dueAt, settledAt }]): Write => ({
-        ref,
-        data,
-        ...(dueAt !== undefined && { dueAt }),
-        ...(settledAt !== undefined && { settledAt }),
-      }),
-    );
     return {
       tenant,
       reads: [...this.reads, ...more.reads],
@@ -529,6 +571,14 @@ export class RunningStep implements Step {
     }
   }
 
+  /** As it is now; that it stays so is a precondition. */
+  async #isErased(): Promise<boolean> {
+    const ref = erasedRef(this.#workflow);
+    const [mark] = await this.#ports.store.get([ref]);
+    if (!this.#seen.has(ref)) this.#seen.set(ref, mark!);
+    return mark!.data !== null;
+  }
+
   /** Another tenant's document reads as absent; its version stays, as the precondition that nothing moved. */
   #own(found: Versioned): Versioned {
     return found.tenant === null || found.tenant === this.#origin.tenant ? found : { ...found, data: null };
@@ -536,14 +586,17 @@ export class RunningStep implements Step {
 
   #document<T>(ref: Ref, personal: boolean): Document<T> {
     const current = () => (this.#written.has(ref) ? this.#written.get(ref)!.data : this.#copyOf(ref));
+    const isErased = () => personal && this.#seen.get(erasedRef(this.#workflow))!.data !== null;
     const present = () => {
       const data = current();
+      if (data === null && isErased()) refuseErased(this.#workflow);
       if (data === null) throw new DormouseError('document.missing', `there is no document "${ref}"`);
       return data;
     };
     const write = (data: Record<string, unknown>) => {
       this.#effect(`write "${ref}"`);
-      this.#written.set(ref, { data: withoutUndefined(data), logged: !personal });
+      if (isErased()) refuseErased(this.#workflow);
+      this.#written.set(ref, { data: withoutUndefined(data), personal, logged: true });
     };
     return {
       ref,
@@ -567,7 +620,7 @@ export class RunningStep implements Step {
   /** What the handler gets: its own, so that the log's "before" stays what was read, whatever he does to it. */
   #copyOf(ref: Ref): Record<string, unknown> | null {
     // By way of text: structuredClone takes twice the time.
-    if (!this.#copies.has(ref)) this.#copies.set(ref, JSON.parse(JSON.stringify(this.#seen.get(ref)!.data)));
+    if (!this.#copies.has(ref)) this.#copies.set(ref, JSON.parse(JSON.stringify(opened(this.#seen.get(ref)!.data))));
     return this.#copies.get(ref)!;
   }
 
@@ -589,6 +642,8 @@ interface PendingWrite {
   readonly dueAt?: number;
   readonly settledAt?: number;
   readonly logged: boolean;
+  /** Its chain holds a commitment, no value. */
+  readonly personal?: boolean;
 }
 
 /** What it gives later than that is lost: it comes again under the same key. */

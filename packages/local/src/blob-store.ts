@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type BlobStore, DormouseError } from '@dormouse/core';
 
@@ -54,6 +54,17 @@ export class FileBlobStore implements BlobStore {
     }
   }
 
+  async removeAll(prefix: string): Promise<number> {
+    const path = this.path(prefix.replace(/\/$/, ''));
+    const found = await stat(path).catch(() => undefined);
+    if (!found) return 0;
+    const count = found.isDirectory() ? await filesIn(path) : 1;
+    await rm(path, { recursive: true, force: true });
+    const folder = await open(dirname(path), 'r');
+    await folder.sync().finally(() => folder.close());
+    return count;
+  }
+
   /** Removes what writes left that were killed before that time, epoch ms: a handful, if any. How many files went. */
   removeUnfinished(before: number): number {
     const folder = join(this.#folder, unfinished);
@@ -74,6 +85,10 @@ function diskRefused(path: string, cause: unknown): unknown {
   if (!['ENOSPC', 'EDQUOT', 'EIO', 'EROFS', 'EMFILE', 'ENFILE'].includes(code ?? '')) return cause;
   const remedy = code === 'ENOSPC' || code === 'EDQUOT' ? 'its disk is full; make space there' : 'check its disk';
   return new DormouseError('store.unavailable', `${path} cannot be written (${code}): ${remedy}`, { cause });
+}
+
+async function filesIn(folder: string): Promise<number> {
+  return (await readdir(folder, { recursive: true, withFileTypes: true })).filter((each) => each.isFile()).length;
 }
 
 async function exists(path: string): Promise<boolean> {

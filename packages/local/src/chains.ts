@@ -3,9 +3,13 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   applyPatch,
   chainHash,
+  commitmentOf,
   difference,
   type EntryDraft,
+  erasedMark,
   firstHash,
+  isCommitment,
+  isSealed,
   type Ref,
   workflowOf,
   workflows,
@@ -53,6 +57,8 @@ export function* verifiedChains(database: Tables, workflow?: Ref, exported?: Exp
   const entriesOf = database.prepare(
     'SELECT chain, seq, hash, at, body FROM entry WHERE workflow IS ? AND chain IS NOT NULL ORDER BY position',
   );
+  // `0` follows `/`.
+  const below = database.prepare('SELECT ref, data FROM document WHERE ref > ? AND ref < ?');
   const documentOf = database.prepare('SELECT data FROM document WHERE ref = ?');
   const unseen = new Map(exported?.heads);
   const rewritten = new Set<Ref>();
@@ -81,9 +87,16 @@ export function* verifiedChains(database: Tables, workflow?: Ref, exported?: Exp
         documentProblem(folded, document);
       yield { chain, entries: folded.seq, ...(problem !== undefined && { problem }) };
     }
-    // Only of a workflow itself: below it there may be personal documents, which no log holds.
     if (of !== null && chains.size === 0 && heads.size === 0) {
-      yield { chain: of, entries: 0, problem: 'its document is there, and by the log it is not' };
+      yield { chain: of, entries: 0, problem: slippedIn };
+    } else if (of !== null) {
+      // Programs of before kept no chain of personal documents: where there is no commitment yet, one may lack it.
+      const committed = [...chains.values()].some(({ document }) => isCommitment(document) || isErased(document));
+      for (const row of below.iterate(`${of}/`, `${of}0`)) {
+        const chain = row.ref as Ref;
+        if (chains.has(chain) || heads.has(chain)) continue;
+        if (committed || isSealed(JSON.parse(row.data as string))) yield { chain, entries: 0, problem: slippedIn };
+      }
     }
   }
   for (const [chain, { seq }] of unseen) {
@@ -145,9 +158,18 @@ function historyProblem(
   return `it was cut short: it ends at entry ${seq}, and had ${then.seq} at ${at}`;
 }
 
+const slippedIn = 'its document is there, and by the log it is not';
+
 function documentProblem({ document }: Folded, found: Record<string, unknown> | null): string | undefined {
   if (isDeepStrictEqual(document, found)) return undefined;
+  if (isErased(document)) return found === null ? undefined : 'its document was erased, and is there again';
+  if (isCommitment(document) && isDeepStrictEqual(document, commitmentOf(found))) return undefined;
   if (found === null) return 'its document is missing';
-  if (document === null) return 'its document is there, and by the log it is not';
+  if (document === null) return slippedIn;
+  if (isCommitment(document)) return 'its document is not the one that the log commits to';
   return `its document is not what the log gives: it differs at ${difference(document, found)[0]?.path}`;
+}
+
+function isErased(document: Record<string, unknown> | null): boolean {
+  return isDeepStrictEqual(document, erasedMark);
 }

@@ -64,7 +64,7 @@ class Desk implements AsyncDisposable {
   readonly stores = LocalStores.inMemory();
   readonly #ports = {
     store: this.stores.store,
-    blobs: { put: async () => {}, get: async () => new Uint8Array() },
+    blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
     clock: systemClock,
     random: systemRandom,
   };

@@ -47,6 +47,7 @@ class Desk implements AsyncDisposable {
     const blobs: BlobStore = {
       put: async (key, bytes) => void kept.set(key, bytes),
       get: async (key) => kept.get(key)!,
+      removeAll: async () => 0,
     };
     this.#ports = { store: this.stores.store, blobs, clock: systemClock, random: systemRandom };
     this.tokens = new Tokens(this.#ports);

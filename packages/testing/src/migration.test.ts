@@ -33,7 +33,7 @@ test.each(older)(
       ]),
       {
         store,
-        blobs: { put: async () => {}, get: async () => new Uint8Array() },
+        blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
         clock,
         random: { fraction: () => 0.5, bytes: (count) => new Uint8Array(count) },
         system: 'post',

@@ -62,7 +62,7 @@ class Bench implements AsyncDisposable {
     return createEndpoint(service('taker', [on(asked, handler)]), {
       store,
       relay: this.relay,
-      blobs: { put: async () => {}, get: async () => new Uint8Array() },
+      blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
       clock: this.clock,
       random: new SeededRandom(1),
       system: 'test',

@@ -63,6 +63,7 @@ export class WiredService implements AsyncDisposable {
     const blobs: BlobStore = {
       put: async (key, bytes) => void kept.set(key, bytes),
       get: async (key) => kept.get(key)!,
+      removeAll: async () => 0,
     };
     this.ports = {
       system: 'test',

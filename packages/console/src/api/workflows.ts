@@ -2,11 +2,14 @@ import {
   type Actor,
   type BlobStore,
   type Entry,
+  erasedRef,
   everyTenant,
   type Logger,
   may,
+  opened,
   type Ref,
   type Removed,
+  readFile,
   refOf,
   removedRef,
   type StateStore,
@@ -209,9 +212,11 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
         const { ref } = await existing(asked);
         const found = (await filesOf(store, ref)).get(name!);
         if (!found) throw new Refusal(404, `workflow "${id}" has no file "${name}"`);
-        const bytes = await blobs.get(found.key).catch(async (error) => {
-          const [removed] = await store.get([removedRef(ref)]);
+        const bytes = await readFile(blobs, found).catch(async (error) => {
+          const [removed, erased] = await store.get([removedRef(ref), erasedRef(ref)]);
           const { filesAt }: Removed = removed!.data ?? {};
+          if (erased!.data && found.personal)
+            throw new Refusal(410, `the personal data of workflow "${id}" was erased`);
           if (filesAt === undefined) throw error;
           const at = new Date(filesAt).toISOString();
           throw new Refusal(410, `the files of workflow "${id}" were removed at ${at}, when their time was over`);
@@ -243,6 +248,6 @@ export async function pageOf(
   });
   // Below a workflow, whose it is, is known.
   const mixed = tenant === everyTenant && !collection.includes('/');
-  const told = found.documents.map(({ data, tenant: owner }) => (mixed ? { ...data, tenant: owner } : data));
+  const told = found.documents.map(({ data, tenant: owner }) => (mixed ? { ...data, tenant: owner } : opened(data)));
   return { [name]: told, ...(found.cursor && { cursor: found.cursor }) };
 }

@@ -136,6 +136,12 @@ function filesOf({ tasks, faults, files }: SimulatedPortsOptions): BlobStore {
       if (!bytes) throw new DormouseError('blob.missing', `there is no file "${key}"`);
       return bytes;
     },
+    async removeAll(prefix) {
+      await reached(`removes files ${prefix}`);
+      const found = [...files.keys()].filter((key) => (prefix.endsWith('/') ? key.startsWith(prefix) : key === prefix));
+      for (const key of found) files.delete(key);
+      return found.length;
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import {
   type Entry,
   idOf,
   type Logger,
+  opened,
   runCommand,
   sha256,
 } from '@dormouse/core';
@@ -386,7 +387,7 @@ function documentsOf(database: Database): Documents {
       (row): StoredDocument => ({
         ref: row.ref as string,
         id: idOf(row.ref as string),
-        data: JSON.parse(row.data as string),
+        data: opened(JSON.parse(row.data as string)),
       }),
     );
   const byRef = new Map(all.map((document) => [document.ref, document.data]));
