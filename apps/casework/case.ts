@@ -16,7 +16,7 @@ export type Case = {
   readonly clientId: string;
   readonly createdAt: string;
   readonly updatedAt: string;
-  /** Why it was rejected, escalated or cancelled. */
+  /** Why it was escalated. Why it was rejected or cancelled is personal: `grounds`. */
   readonly reasons?: readonly string[];
   readonly request: FileRef;
   readonly intake?: { readonly validated: boolean; readonly documentsReceived: boolean; readonly approved: boolean };
@@ -54,7 +54,7 @@ export type Case = {
  */
 export type Decision = { readonly kind: 'accept' | 'close'; readonly reason: string };
 
-export const disputeCase = workflow<Case>({ idPrefix: 'WF' });
+export const disputeCase = workflow<Case>({ idPrefix: 'WF', client: ({ clientId }) => clientId });
 
 /** One letter to one counterparty, from draft to answer. */
 export type Letter = {
@@ -84,6 +84,12 @@ export const contacts = collection<{ readonly name: string; readonly email: stri
   },
 );
 export const clientContact = 'client';
+
+/** Why a case was rejected or cancelled, a document each. Personal: the words quote what the client wrote, or are his own. */
+export const grounds = collection<{ readonly outcome: 'rejected' | 'cancelled'; readonly reasons: readonly string[] }>(
+  'grounds',
+  { personal: true },
+);
 
 /**
  * Where a case goes on to. An escalated one stays so while its work goes on where it can: until a person decides, or it

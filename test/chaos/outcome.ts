@@ -33,6 +33,8 @@ export async function readOutcome(
   type Case = { status: string; reasons?: string[]; processing?: { findings: { name: string } } };
   const found = await victim.get<Case>(`/api/workflows/${id}`);
   const letters = (await victim.get<{ documents: Letter[] }>(`/api/workflows/${id}/documents/letters`)).documents;
+  type Ground = { outcome: string; reasons: string[] };
+  const { documents: grounds } = await victim.get<{ documents: Ground[] }>(`/api/workflows/${id}/documents/grounds`);
   const folded = history.documents;
   const problems = [
     ...history.problems,
@@ -50,7 +52,9 @@ export async function readOutcome(
     outcome: {
       status: found.status,
       // Every start of the sandbox has another port.
-      reasons: (found.reasons ?? []).map((reason) => reason.replace(/127\.0\.0\.1:\d+/, '127.0.0.1')),
+      reasons: [...(found.reasons ?? []), ...grounds.flatMap(({ reasons }) => reasons)].map((reason) =>
+        reason.replace(/127\.0\.0\.1:\d+/, '127.0.0.1'),
+      ),
       findings: sorted(findings),
       letters: sorted(
         letters.map(({ merchant, amountMinor, status, reminders = 0 }) => ({

@@ -1,6 +1,6 @@
 import { CommandRefused, command, refOf, workflows } from '@dormouse/core';
 import * as z from 'zod';
-import { disputeCase, isOver } from '../case.ts';
+import { disputeCase, grounds, isOver } from '../case.ts';
 import { workflowCancel } from '../contracts/workflow-cancel.ts';
 import { aboutCase, readBody } from './body.ts';
 
@@ -23,7 +23,11 @@ export const cancel = command<z.infer<typeof request> & { readonly id: string },
         `case ${found.id} is ${found.data.status}; only a case that is not over can be cancelled`,
       );
     }
-    step.publish(workflowCancel, { reason });
+    const ground = await step.document(grounds, 'cancelled');
+    const told = { outcome: 'cancelled', reasons: [reason] } as const;
+    if (ground.exists) ground.update(told);
+    else ground.create(told);
+    step.publish(workflowCancel, {});
     return { workflowId: found.id };
   },
 });

@@ -50,7 +50,7 @@ const statement = z.object({
  * schema can say (`parseCaseRequest`, which lists every problem by its path); whatever that takes fits this.
  */
 export const caseRequestSchema = z.object({
-  clientId: z.string().regex(/^[\w.~@:+-]{1,128}$/),
+  clientId: z.string().regex(/^[\w.~:-]{1,128}$/),
   client: z.object({
     name: text,
     email: text.meta({ description: 'name@host' }),

@@ -56,7 +56,11 @@ test.each<[name: string, parts: object, reasons: number]>([
 const oneSource = 'statement: must be exactly one of source, url or inline';
 
 test.each<[parts: object, problem: string]>([
-  [{ clientId: '' }, 'clientId: must be 1 to 128 letters, digits or any of _.~@:+-, got ""'],
+  [{ clientId: '' }, 'clientId: must be 1 to 128 letters, digits or any of _.~:-, got ""'],
+  [
+    { clientId: 'clara@home.example' },
+    'clientId: must be 1 to 128 letters, digits or any of _.~:-, got "clara@home.example"',
+  ],
   [{ clientId: 'a'.repeat(129) }, 'clientId: must be 1 to 128'],
   [{ clientId: '../x' }, 'clientId: must be 1 to 128'],
   [{ clientId: 'a\n' }, 'clientId: must be 1 to 128'],

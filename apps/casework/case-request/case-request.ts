@@ -26,6 +26,7 @@ export type SandboxReply = (typeof sandboxReplies)[number];
 
 /** A request to open a case: well-formed, though not necessarily one that intake accepts (`intakeReasons`). */
 export type CaseRequest = {
+  /** Stays on record for ever, so it is neither a mail address nor a phone number. */
   readonly clientId: string;
   readonly client: Client;
   readonly consent?: Consent;
@@ -76,7 +77,7 @@ export function requestForBareStatement(statement: Statement): CaseRequest {
 }
 
 function readRequest(fields: Fields, problems: Problems): CaseRequest | undefined {
-  const clientId = fields.matching('clientId', /^[\w.~@:+-]{1,128}$/, '1 to 128 letters, digits or any of _.~@:+-');
+  const clientId = fields.matching('clientId', /^[\w.~:-]{1,128}$/, '1 to 128 letters, digits or any of _.~:-');
   const client = readClient(fields.object('client'));
   const consent = fields.holds('consent') ? readConsent(fields.object('consent')) : undefined;
   const payment = fields.holds('payment') ? readPayment(fields.object('payment')) : undefined;

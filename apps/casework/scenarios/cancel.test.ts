@@ -16,7 +16,8 @@ test('cancelled while the bank is asked: no letter is written, nobody but the cl
   expect((await story.ask('cancel', reason)).status).toBe(201);
   await story.mend();
   await story.advance('1d');
-  expect(await story.case()).toMatchObject({ status: 'cancelled', reasons: ['changed my mind'] });
+  expect(await story.status()).toBe('cancelled');
+  expect(await story.grounds()).toEqual([{ outcome: 'cancelled', reasons: ['changed my mind'] }]);
   expect(await story.letters()).toEqual([]);
   expect(await story.clientWasTold()).toEqual(['We have opened your case', 'Your case is withdrawn']);
   expect((await story.outside()).counts.withdrawal.effects).toBe(0);

@@ -68,6 +68,11 @@ export class CaseStory implements AsyncDisposable {
     return documents.toSorted((one, other) => one.id.localeCompare(other.id));
   }
 
+  /** Why it was rejected or cancelled. */
+  async grounds(): Promise<unknown[]> {
+    return (await this.story.get<{ documents: unknown[] }>(`/api/workflows/${this.#id}/documents/grounds`)).documents;
+  }
+
   async letter(merchant: string): Promise<Letter> {
     return (await this.letters()).find((letter) => letter.merchant === merchant)!;
   }

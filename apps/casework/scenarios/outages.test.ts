@@ -208,8 +208,11 @@ test('a bank that is down for a day: after an hour and more a dead letter, a per
 test('an account that the bank does not know: the client is told so, not where the bank is', async () => {
   await using story = await CaseStory.begin();
   await story.open({}, { ...bankStatement, accountId: 'nobody' });
-  expect(await story.case()).toMatchObject({
-    status: 'rejected',
-    reasons: ['the bank gives no such statement (it answered 404): check account and period'],
-  });
+  expect(await story.status()).toBe('rejected');
+  expect(await story.grounds()).toEqual([
+    {
+      outcome: 'rejected',
+      reasons: ['the bank gives no such statement (it answered 404): check account and period'],
+    },
+  ]);
 });

@@ -1,6 +1,7 @@
 import { closeSync, fdatasync, fsyncSync, openSync, type PathLike, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
 import { Checkpoints } from './checkpoints.ts';
 import { DatabaseError, databaseErrorOf } from './database-error.ts';
 
@@ -54,6 +55,7 @@ export class Database {
   readonly #onFailure: (error: Error) => void;
   /** Groups that found the file locked, one after the other. */
   #lockedOut = 0;
+  #rewriting: Promise<void> | undefined;
   #queue: Pending[] = [];
   #flushing: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #unsynced: Waiting[] = [];
@@ -136,9 +138,37 @@ export class Database {
     return this.#queue.length === 0 && this.#syncing === undefined;
   }
 
+  /**
+   * Writes the file anew, on a thread of its own, so that nothing is left in it of what was deleted: pages and the room in
+   * them keep old bytes until they are used again. Meanwhile writes wait; reads go on. Needs room for the file twice more.
+   * @throws DatabaseError where the disk is full, or somebody else reads the file for longer than half a minute
+   */
+  rewrite(): Promise<void> {
+    this.#rewriting ??= this.#rewrite().finally(() => {
+      this.#rewriting = undefined;
+    });
+    return this.#rewriting;
+  }
+
+  async #rewrite(): Promise<void> {
+    // All that was deleted is committed, whoever deleted it.
+    await this.write(() => {});
+    if (this.path === ':memory:') return;
+    const worker = new Worker(new URL('./rewrite-worker.ts', import.meta.url), {
+      workerData: this.path,
+      env: {},
+      execArgv: [],
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    worker.on('error', (error) => reject(this.errorOf(error)));
+    worker.on('exit', () => resolve());
+    await promise;
+  }
+
   /** Waits for what is queued, then closes the file. Later writes are refused; closing again does nothing. */
   async close(): Promise<void> {
     if (!this.#connection.isOpen) return;
+    await this.#rewriting?.catch(() => {});
     while (!this.isIdle) {
       if (this.#syncing) await this.#syncing;
       else await new Promise(setImmediate);
@@ -194,7 +224,7 @@ export class Database {
 
   /** Nothing of the group holds. Who holds the file may be done soon: then it is tried again, without waiting in SQLite, which would stall the loop. */
   #refuse(group: Pending[], error: unknown): void {
-    if (isLock(error) && this.#lockedOut < lockTries) {
+    if (isLock(error) && (this.#rewriting || this.#lockedOut < lockTries)) {
       this.#lockedOut++;
       this.#queue = [...group, ...this.#queue];
       this.#flushing = setTimeout(() => this.#flush(), lockPauseMs);

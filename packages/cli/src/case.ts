@@ -164,10 +164,14 @@ async function resultOf(
     `/api/workflows/${workflowId}`,
   );
   const letters = await client.all<{ file?: FileRef }>(`/api/workflows/${workflowId}/documents/letters`, 'documents');
+  const grounds = await client.all<{ outcome: string; reasons: string[] }>(
+    `/api/workflows/${workflowId}/documents/grounds`,
+    'documents',
+  );
   const findings = found.processing?.findings;
   return {
     status: found.status,
-    reasons: found.reasons ?? [],
+    reasons: grounds.find(({ outcome }) => outcome === found.status)?.reasons ?? found.reasons ?? [],
     findings: findings
       ? await client.get<unknown[]>(`/api/workflows/${workflowId}/files/${encodeURIComponent(findings.name)}`)
       : [],

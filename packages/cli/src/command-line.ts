@@ -37,6 +37,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   backup: async () => (await import('./backup.ts')).backup,
   restore: async () => (await import('./restore.ts')).restore,
   doctor: async () => (await import('./doctor.ts')).doctor,
+  erase: async () => (await import('./erase.ts')).erase,
   heads: async () => (await import('./heads.ts')).heads,
   verify: async () => (await import('./verify.ts')).verify,
   reset: async () => (await import('./reset.ts')).reset,

@@ -180,6 +180,7 @@ export class Host {
       topics: () => platform.topics(),
       pause: (subscription, paused) => platform.pause(subscription, paused),
       undeclared: platform.undeclared,
+      erasure: platform.erasure,
       watch: (workflow, onChange) => watch(watchers, workflow, onChange),
       // It shows the mails to clients, and what fails: beyond loopback to the house only.
       mounts: new Map<string, Mount>(

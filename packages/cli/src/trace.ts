@@ -28,6 +28,8 @@ export const trace: Command = {
       process.stdout.write(`Attempts that failed before ${stamp(journalBefore)} are no longer on record.\n`);
     }
     if (filesAt !== undefined) process.stdout.write(`Its files were removed at ${stamp(filesAt)}.\n`);
+    if (found.erasedAt !== undefined)
+      process.stdout.write(`Its personal data was erased at ${stamp(found.erasedAt)}.\n`);
     for (const row of found.rows) process.stdout.write(`${render(row, options.payloads === true)}\n`);
     for (const { name, dueAt } of found.pendingTimers) {
       process.stdout.write(`${paint('yellow', 'pending timer')} ${name}: ${stamp(dueAt)}\n`);

@@ -3,7 +3,7 @@ import { type Actor, type Role, sees, tenantOfNew } from './actor.ts';
 import { commitUnit } from './commit.ts';
 import { deferralsRef, waking } from './deferral.ts';
 import { DormouseError } from './errors.ts';
-import { derivedId, derivedRandom, randomId, sha256 } from './ids.ts';
+import { derivedId, derivedRandom, hmacSha256, randomId } from './ids.ts';
 import { type Ref, refOf } from './state-store.ts';
 import { RunningStep, type Step, type StepPorts } from './step.ts';
 import { workflowOf } from './workflow.ts';
@@ -216,7 +216,8 @@ function repeatableBy(
   }
   return {
     id: derivedId('command', 'key', tenant, key),
-    fingerprint: sha256(JSON.stringify([name, params, body])),
+    // Under the key, which is not kept: who reads it can try no guess of what the body said.
+    fingerprint: hmacSha256(key, JSON.stringify([name, params, body])),
   };
 }
 

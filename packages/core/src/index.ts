@@ -1,6 +1,7 @@
 export { type Actor, may, type Role, roles, sees, tenantOfNew } from './actor.ts';
 export { type BlobStore, type FileRef, fileHash, readFile, saltKeyOf } from './blob-store.ts';
 export { canonicalJson } from './canonical-json.ts';
+export { clientLink, workflowsOfClient } from './client.ts';
 export { type Clock, type Random, systemClock, systemRandom } from './clock.ts';
 export {
   type Command,
@@ -25,6 +26,13 @@ export {
   encodeMessage,
   type Message,
 } from './envelope.ts';
+export {
+  type ErasedWorkflow,
+  Erasure,
+  type ErasurePorts,
+  type ErasureProgress,
+  type ErasureRequest,
+} from './erasure.ts';
 export { ConflictError, DormouseError, type ErrorCode, errorCodes } from './errors.ts';
 export {
   causeOf,
@@ -38,6 +46,7 @@ export {
   type RetryOptions,
   type RetryPolicy,
 } from './failure.ts';
+export { type Folded, foldedAt, foldedChains } from './fold.ts';
 export { derivedId, hmacSha256, randomId, sha256, workflowId } from './ids.ts';
 export { forgetLines, type HeldBack, heldBack, heldBehind, moveLines } from './lines.ts';
 export {

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type BlobStore, type FileRef, fileHash, readFile, saltKeyOf } from './blob-store.ts';
 import { canonicalJson } from './canonical-json.ts';
+import { clientLink } from './client.ts';
 import type { Clock, Random } from './clock.ts';
 import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import { type DeferOptions, Deferral } from './deferral.ts';
@@ -231,7 +232,7 @@ export class RunningStep implements Step {
       );
     }
     await this.#read([ref]);
-    return this.#document<T>(ref, false);
+    return this.#document<T>(ref, { client: kind.client as PendingWrite['client'] });
   }
 
   async document<T>(of: Collection<T>, id: string): Promise<Document<T>> {
@@ -242,7 +243,7 @@ export class RunningStep implements Step {
     const refs = ids.map((id) => `${this.#workflow}/${refOf(of.name, id)}`);
     // That it is not erased is a precondition of whatever is done with it: nothing written meanwhile brings it back.
     await this.#read(of.personal ? [...refs, erasedRef(this.#workflow)] : refs);
-    return refs.map((ref) => this.#document<T>(ref, of.personal));
+    return refs.map((ref) => this.#document<T>(ref, { personal: of.personal }));
   }
 
   publish<T>(topic: Topic<T>, data: T, options: PublishOptions = {}): void {
@@ -534,12 +535,13 @@ export class RunningStep implements Step {
     });
     const changed = new Map<Ref, EntryDraft['changes']>();
     const writes: Write[] = [];
-    for (const [ref, { data: value, personal, logged, ...times }] of this.#written) {
+    for (const [ref, { data: value, personal, client, logged, ...times }] of this.#written) {
       const before = this.#seen.get(ref)?.data ?? null;
       const data = value && personal ? sealed(value, newSalt(this.#ports.random)) : value;
       if (personal) changed.set(ref, difference(commitmentOf(before), commitmentOf(data)));
       else if (logged) changed.set(ref, difference(before, data));
       writes.push({ ref, data, ...times });
+      if (client) writes.push(...moved(ref, before && client(before), data && client(data)));
     }
     if (subject && !changed.has(subject)) changed.set(subject, []);
     return {
@@ -584,9 +586,9 @@ export class RunningStep implements Step {
     return found.tenant === null || found.tenant === this.#origin.tenant ? found : { ...found, data: null };
   }
 
-  #document<T>(ref: Ref, personal: boolean): Document<T> {
+  #document<T>(ref: Ref, kind: Pick<PendingWrite, 'client' | 'personal'>): Document<T> {
     const current = () => (this.#written.has(ref) ? this.#written.get(ref)!.data : this.#copyOf(ref));
-    const isErased = () => personal && this.#seen.get(erasedRef(this.#workflow))!.data !== null;
+    const isErased = () => kind.personal && this.#seen.get(erasedRef(this.#workflow))!.data !== null;
     const present = () => {
       const data = current();
       if (data === null && isErased()) refuseErased(this.#workflow);
@@ -596,7 +598,7 @@ export class RunningStep implements Step {
     const write = (data: Record<string, unknown>) => {
       this.#effect(`write "${ref}"`);
       if (isErased()) refuseErased(this.#workflow);
-      this.#written.set(ref, { data: withoutUndefined(data), personal, logged: true });
+      this.#written.set(ref, { data: withoutUndefined(data), ...kind, logged: true });
     };
     return {
       ref,
@@ -644,6 +646,17 @@ interface PendingWrite {
   readonly logged: boolean;
   /** Its chain holds a commitment, no value. */
   readonly personal?: boolean;
+  /** Of a workflow: whose it is. */
+  readonly client?: ((data: Record<string, unknown>) => string | undefined) | undefined;
+}
+
+/** What says whose a workflow is goes with it from one client to another. */
+function moved(workflow: Ref, from: string | undefined | null, to: string | undefined | null): Write[] {
+  if ((from ?? undefined) === (to ?? undefined)) return [];
+  return [
+    ...(from ? [{ ref: clientLink(from, workflow), data: null }] : []),
+    ...(to ? [{ ref: clientLink(to, workflow), data: { workflow } }] : []),
+  ];
 }
 
 /** What it gives later than that is lost: it comes again under the same key. */

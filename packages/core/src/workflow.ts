@@ -5,6 +5,11 @@ export interface WorkflowKind<T> {
   readonly collection: string;
   /** First part of an id, as in `WF-20250129-7K3QXM`. */
   readonly idPrefix: string;
+  /**
+   * Whose it is: a stable id, by which all workflows of a client are found, and their personal data erased. It stays on record, so
+   * it must be none itself. Undefined: nobody's.
+   */
+  readonly client: ((data: T) => string | undefined) | undefined;
   readonly type?: T;
 }
 
@@ -18,8 +23,11 @@ export interface Collection<T> {
 
 export const workflows = 'workflows';
 
-export function workflow<T>(options: { readonly idPrefix: string }): WorkflowKind<T> {
-  return { collection: workflows, idPrefix: options.idPrefix };
+export function workflow<T>(options: {
+  readonly idPrefix: string;
+  readonly client?: (data: T) => string | undefined;
+}): WorkflowKind<T> {
+  return { collection: workflows, idPrefix: options.idPrefix, client: options.client };
 }
 
 export function collection<T>(name: string, options: { readonly personal?: boolean } = {}): Collection<T> {

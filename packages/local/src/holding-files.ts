@@ -16,7 +16,10 @@ export async function holdingFiles<T>(
     const lock = LockFile.take(directory.join('files.lock'));
     if (lock) return work().finally(() => lock.release());
     if (clock.steady() > until) {
-      throw new DormouseError('store.unavailable', 'a backup is being made for more than a minute; wait until it is done');
+      throw new DormouseError(
+        'store.unavailable',
+        'a backup is being made for more than a minute; wait until it is done',
+      );
     }
     await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
   }

@@ -22,6 +22,7 @@ import {
   type Clock,
   createEndpoint,
   deadLetter,
+  Erasure,
   everyTenant,
   type Logger,
   moveLines,
@@ -43,6 +44,7 @@ import { FileBlobStore } from './blob-store.ts';
 import { admission, guarded } from './broker-guard.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { settleDeadly } from './deadly.ts';
+import { holdingFiles } from './holding-files.ts';
 import { logAbout } from './host-log.ts';
 import { pushServiceAccount } from './identity.ts';
 import { InlineTarget } from './inline-target.ts';
@@ -101,6 +103,7 @@ export class LocalPlatform {
   readonly #targets: readonly (ServicePool | InlineTarget)[];
   /** What the system declared once. */
   readonly undeclared: UndeclaredSubscriptions;
+  readonly erasure: Erasure;
   readonly #broker: Broker;
   readonly #client: PubsubClient;
   readonly #services: Manifest['services'];
@@ -114,6 +117,7 @@ export class LocalPlatform {
     services: Manifest['services'],
     targets: readonly (ServicePool | InlineTarget)[],
     undeclared: UndeclaredSubscriptions,
+    erasure: Erasure,
     underWay: () => UnderWay,
     stop: () => Promise<void>,
   ) {
@@ -124,6 +128,7 @@ export class LocalPlatform {
     this.#services = services;
     this.#targets = targets;
     this.undeclared = undeclared;
+    this.erasure = erasure;
     this.#underWay = underWay;
     this.#stop = stop;
   }
@@ -301,6 +306,12 @@ export class LocalPlatform {
       manifest.services,
       [...targets.values()],
       undeclared,
+      new Erasure({
+        ...ports,
+        closedStatuses: manifest.closedStatuses ?? [],
+        holdingFiles: (work) => holdingFiles(directory, clock, work),
+        scrub: () => database.rewrite(),
+      }),
       () => ({
         deliveries: dispatcher.inFlight,
         waking: [...targets.values()].filter((target) => target.status().state === 'waking').length,

@@ -63,6 +63,7 @@ class Desk implements AsyncDisposable {
       services: () => [],
       topics: () => [],
       pause: async () => false,
+      erasure: { erase: async () => ({ workflows: [] }) },
       undeclared: { move: async () => ({ messages: 0 }), forget: async () => ({ messages: 0 }) },
       watch: (workflow: Ref) => {
         const watching = { workflow };

@@ -192,6 +192,7 @@ export class Story implements AsyncDisposable {
       topics: () => platform.topics(),
       pause: (subscription, paused) => platform.pause(subscription, paused),
       undeclared: platform.undeclared,
+      erasure: platform.erasure,
       watch: (workflow, onChange) => {
         const watcher = { workflow, onChange };
         watchers.add(watcher);

@@ -10,8 +10,14 @@ export interface Wording {
 }
 
 /** What the client reads about a turn of the case. */
-export function wordingFor(matter: Matter, found: Case, clientName: string): Wording {
-  const { id, processing, reasons = [] } = found;
+export function wordingFor(
+  matter: Matter,
+  found: Case,
+  clientName: string,
+  /** Of a rejection. */
+  reasons: readonly string[] = [],
+): Wording {
+  const { id, processing } = found;
   const sum = processing && formatMinor(processing.disputedMinor, processing.currency);
   const count = processing?.letters.length ?? 0;
   const letters = count === 1 ? 'one letter' : `${count} letters`;
@@ -24,7 +30,7 @@ export function wordingFor(matter: Matter, found: Case, clientName: string): Wor
     ],
     closed: ['Your case is closed', closing(found)],
     rejected: ['We could not take your case', `This is why:\n${why}`],
-    // The reasons are for operators: they name our inner workings.
+    // Why is for operators: it names our inner workings.
     escalated: ['A person looks after your case now', 'They go on where we could not, and will be in touch.'],
     cancelled: [
       'Your case is withdrawn',

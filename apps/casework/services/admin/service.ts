@@ -67,7 +67,7 @@ export default service('admin', [
     step.publish(notifyAdmin, { subject, text });
   }),
 
-  on(workflowCancel, async ({ data }, step) => {
+  on(workflowCancel, async (_event, step) => {
     const found = await step.workflow(disputeCase);
     if (isOver(found.data.status)) {
       step.note(`the case is ${found.data.status} already`);
@@ -80,7 +80,7 @@ export default service('admin', [
       if (letter.data.status === 'submitted' || letter.data.status === 'unanswered')
         step.publish(workflowTrack, { letterId: letter.id }, { subject: letter.ref });
     }
-    found.update({ status: 'cancelled', currentPhase: 7, reasons: [data.reason], updatedAt: isoTime(step.now) });
+    found.update({ status: 'cancelled', currentPhase: 7, updatedAt: isoTime(step.now) });
     step.publish(notifyClient, { about: 'cancelled' });
   }),
 

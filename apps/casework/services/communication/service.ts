@@ -1,6 +1,6 @@
 import { on, service } from '@dormouse/core';
 import { wordingFor } from '../../agents/communication/wording.ts';
-import { clientContact, contacts, disputeCase, isoTime } from '../../case.ts';
+import { clientContact, contacts, disputeCase, grounds, isoTime } from '../../case.ts';
 import { notifyAdmin } from '../../contracts/notify-admin.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
 import { decided } from '../../outside/decided.ts';
@@ -20,7 +20,8 @@ export default service('communication', [
       const { emailed = {} } = found.data.communication ?? {};
       if (emailed[about]) return;
       const contact = await step.document(contacts, clientContact);
-      const { subject, text } = wordingFor(about, found.data, contact.data.name);
+      const why = about === 'rejected' ? (await step.document(grounds, 'rejected')).data.reasons : [];
+      const { subject, text } = wordingFor(about, found.data, contact.data.name, why);
       await step.run('email', about, async (_about, context) => {
         const config = { url: settings.smtpUrl, from: settings.mailFrom };
         await decided(sendMail(config, { to: contact.data.email, subject, text }, context));

@@ -1,5 +1,5 @@
 import { type ActivityContext, on, service } from '@dormouse/core';
-import { disputeCase, isOver, isoTime, onward } from '../../case.ts';
+import { disputeCase, grounds, isOver, isoTime, onward } from '../../case.ts';
 import type { CaseRequest, StatementSource } from '../../case-request/case-request.ts';
 import { dataAnalyze } from '../../contracts/data-analyze.ts';
 import { dataFetch } from '../../contracts/data-fetch.ts';
@@ -30,12 +30,14 @@ export default service('data', [
           return { file: await step.files.put('statement.json', JSON.stringify(result.statement), { personal: true }) };
         },
         // The bank's outages pass. An address the client gave may never answer, and he waits to hear so.
-        'url' in request.statement ? { retry: halfAMinute } : {},
+        // What is wrong with a statement quotes it.
+        { personal: true, ...('url' in request.statement && { retry: halfAMinute }) },
       );
       const updatedAt = isoTime(step.now);
       if ('problems' in fetched) {
         const reasons = fetched.problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
-        found.update({ status: 'rejected', currentPhase: 7, reasons, updatedAt });
+        found.update({ status: 'rejected', currentPhase: 7, updatedAt });
+        (await step.document(grounds, 'rejected')).create({ outcome: 'rejected', reasons });
         step.publish(notifyClient, { about: 'rejected' });
         return;
       }

@@ -1,6 +1,6 @@
 import { on, service } from '@dormouse/core';
 import { qualify } from '../../agents/intake/qualify.ts';
-import { disputeCase, isOver, isoTime, onward } from '../../case.ts';
+import { disputeCase, grounds, isOver, isoTime, onward } from '../../case.ts';
 import type { CaseRequest } from '../../case-request/case-request.ts';
 import { dataFetch } from '../../contracts/data-fetch.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
@@ -15,7 +15,8 @@ export default service('intake', [
     const intake = { validated: true, documentsReceived: request.documents.length > 0, approved };
     const updatedAt = isoTime(step.now);
     if (!approved) {
-      found.update({ status: 'rejected', currentPhase: 7, reasons, intake, updatedAt });
+      found.update({ status: 'rejected', currentPhase: 7, intake, updatedAt });
+      (await step.document(grounds, 'rejected')).create({ outcome: 'rejected', reasons });
       step.publish(notifyClient, { about: 'rejected' });
       return;
     }

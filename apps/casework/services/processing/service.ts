@@ -86,7 +86,7 @@ export default service('processing', [
       charges: findings.filter((finding) => finding.merchant === merchant),
       totalMinor: amountMinor,
     });
-    const file = await step.files.put(letterFileName(merchant, reference), pdf, {
+    const file = await step.files.put(letterFileName(reference), pdf, {
       contentType: 'application/pdf',
       personal: true,
     });

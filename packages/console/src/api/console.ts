@@ -13,6 +13,7 @@ import {
 } from '@dormouse/core';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { type ClientPorts, clientRoutes } from './clients.ts';
 import { commandRoutes } from './commands.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { openApiOf } from './openapi.ts';
@@ -26,6 +27,7 @@ import { type WorkflowPorts, workflowRoutes } from './workflows.ts';
 export interface ConsolePorts
   extends StepPorts,
     Omit<OperationPorts, 'store'>,
+    ClientPorts,
     Pick<WorkflowPorts, 'watch' | 'stopping'> {
   readonly system: string;
   readonly log: Logger;
@@ -131,6 +133,7 @@ export function createConsole(ports: ConsolePorts): Hono<Variables> {
   const routes: Route[] = [
     ...operationRoutes(ports),
     ...workflowRoutes({ ...ports, stillGood, onRevocation }),
+    ...clientRoutes(ports),
     ...deadLetterRoutes(ports.store),
     ...tokenRoutes({ ...ports, onRevoked }),
     ...commandRoutes(ports),
@@ -206,6 +209,7 @@ function matches(route: string, path: string): boolean {
 
 const statuses: Readonly<Record<string, number>> = {
   'command.refused': 409,
+  'personal.erased': 409,
   'subscription.refused': 409,
   'command.key-reused': 422,
   'query.invalid': 400,

@@ -1,6 +1,7 @@
 import {
   actorOf,
   type Entry,
+  erasedRef,
   type Line,
   lineRef,
   type PublishedEvent,
@@ -43,6 +44,8 @@ export interface TraceRow {
 export interface Trace {
   /** What retention has removed: not shown here, and not for want of having happened. */
   readonly removed?: Removed;
+  /** When its personal data was erased. */
+  readonly erasedAt?: number;
   readonly rows: readonly TraceRow[];
   readonly pendingTimers: readonly { readonly name: string; readonly dueAt: number }[];
 }
@@ -56,7 +59,7 @@ export async function traceOf(
 ): Promise<Trace> {
   const entries = await Array.fromAsync(store.log({ workflow }));
   const timers = await timersOf(store, workflow);
-  const [found, removed] = await store.get([workflow, removedRef(workflow)]);
+  const [found, removed, erased] = await store.get([workflow, removedRef(workflow), erasedRef(workflow)]);
   const turns = await turnsOf(store, workflow, found!.tenant, topics);
   const pending = new Map(timers.map(({ name, generation, dueAt }) => [generation ?? name, dueAt]));
   const journeys = new Map<string, Entry[]>();
@@ -96,7 +99,12 @@ export async function traceOf(
   const tried = new Set(entries.map(({ entry }) => entry.cause.id));
   const waits = timers.filter(({ generation }) => generation === undefined || !tried.has(generation));
   const pendingTimers = waits.map(({ name, dueAt }) => ({ name, dueAt }));
-  return { ...(removed!.data && { removed: removed!.data as Removed }), rows, pendingTimers };
+  return {
+    ...(removed!.data && { removed: removed!.data as Removed }),
+    ...(erased!.data && { erasedAt: erased!.data.at as number }),
+    rows,
+    pendingTimers,
+  };
 }
 
 /** Of each ordered subscription where events of the workflow wait: the id of the one whose turn it is. */

@@ -155,6 +155,7 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
               .object({ journalBefore: z.number().optional(), filesAt: z.number().optional() })
               .optional()
               .meta({ description: 'what retention has removed: failed attempts before a time, the files at a time' }),
+            erasedAt: z.number().optional().meta({ description: 'when its personal data was erased' }),
             rows: z.array(traceRow),
             pendingTimers: z.array(z.object({ name: z.string(), dueAt: z.number() })),
           }),
