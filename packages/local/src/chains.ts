@@ -84,7 +84,8 @@ export function* verifiedChains(database: Tables, workflow?: Ref, exported?: Exp
         folded.problem ??
         headProblem(folded, heads.get(chain)) ??
         historyProblem(folded, then, rewritten.has(chain), exported?.at) ??
-        documentProblem(folded, document);
+        // Of a dead letter the chain tells what was done with it, not what it is.
+        (workflowOf(chain) === undefined ? undefined : documentProblem(folded, document));
       yield { chain, entries: folded.seq, ...(problem !== undefined && { problem }) };
     }
     if (of !== null && chains.size === 0 && heads.size === 0) {
