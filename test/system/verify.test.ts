@@ -12,6 +12,11 @@ import { temporaryFolder } from './temporary-folder.ts';
 const folder = temporaryFolder();
 let data: string;
 let workflowId: string;
+/** The case and a letter as they were at each entry, from the running host. */
+const was: Record<'case' | 'letter', { seq: number; hash: string; document: Record<string, unknown> }[]> = {
+  case: [],
+  letter: [],
+};
 /** Exported beside the running host, before the case was closed. */
 const early = join(folder, 'early.jsonl');
 /** Exported when all was over. */
@@ -26,6 +31,21 @@ beforeAll(async () => {
     await dormouse(['heads', 'export', early, '--data', system.data]);
     await dormouse(['subscriptions', 'resume', 'admin.workflow.complete', '--data', system.data]);
     await system.reaches(workflowId, 'closed');
+    for (const [of, args] of [
+      ['case', []],
+      ['letter', ['--document', 'letters/L01']],
+    ] as const) {
+      for (let at = 1; ; at++) {
+        const { code, stdout, stderr } = await system.run(['trace', workflowId, '--at', String(at), ...args, '--json']);
+        if (code !== 0) {
+          expect(stderr).toBe(
+            `dormouse: the log of "${of === 'case' ? workflowId : 'letters/L01'}" has no entry ${at}\n`,
+          );
+          break;
+        }
+        was[of].push(JSON.parse(stdout));
+      }
+    }
     await system.stop();
   } finally {
     system.destroy();
@@ -281,4 +301,27 @@ test('an export that was changed in any line, or is not whole, is refused with a
   const again = await dormouse(['heads', 'export', late, '--data', data]);
   expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('exists already') });
   expect(readFileSync(late, 'utf8')).toBe(lines.join(''));
+});
+
+test('trace --at N tells a case, or a document below it, as it was after each entry of its log', () => {
+  const database = new DatabaseSync(join(data, 'dormouse.db'), { readOnly: true });
+  const read = (ref: string) => ({
+    hashes: database
+      .prepare('SELECT hash FROM entry WHERE chain = ? ORDER BY seq')
+      .all(ref)
+      .map(({ hash }) => hash),
+    data: JSON.parse(String(database.prepare('SELECT data FROM document WHERE ref = ?').get(ref)!.data)),
+  });
+  for (const [of, ref] of [
+    ['case', `workflows/${workflowId}`],
+    ['letter', `workflows/${workflowId}/letters/L01`],
+  ] as const) {
+    const { hashes, data } = read(ref);
+    expect(was[of].map(({ seq, hash }) => [seq, hash])).toEqual(hashes.map((hash, index) => [index + 1, hash]));
+    expect(was[of].at(-1)!.document).toEqual(data);
+  }
+  database.close();
+  const statuses = (of: 'case' | 'letter') => [...new Set(was[of].map(({ document }) => document.status))];
+  expect(statuses('case')).toEqual(expect.arrayContaining(['received', 'processing', 'closed']));
+  expect(statuses('letter')).toEqual(expect.arrayContaining(['drafted', 'written', 'accepted']));
 });

@@ -1,5 +1,6 @@
 import type { Trace, TraceRow } from '@dormouse/console';
-import type { Command } from './command-line.ts';
+import type { Folded } from '@dormouse/core';
+import type { Command, Options } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { failureOf } from './failing-service.ts';
 import { paint, span, stamp } from './paint.ts';
@@ -13,10 +14,17 @@ export const trace: Command = {
   options: {
     ...consoleOptions,
     payloads: { type: 'boolean', description: 'show the data of each event' },
+    at: { type: 'string', value: 'N', description: 'instead: the workflow as it was after entry N of its log' },
+    document: { type: 'string', value: 'NAME/ID', description: 'with --at: a document below it, as letters/L01' },
   },
   async run([workflowId], options) {
     if (!workflowId) throw new UsageError('trace needs the id of a workflow; `dormouse cases` lists them');
     const client = await ConsoleClient.connect(options);
+    if (options.at !== undefined) {
+      process.stdout.write(await asItWas(client, workflowId, options));
+      return 0;
+    }
+    if (options.document !== undefined) throw new UsageError('--document is for use with --at N');
     const found = await client.get<Trace>(`/api/workflows/${encodeURIComponent(workflowId)}/trace`);
     if (options.json) {
       const rows = options.payloads ? found.rows : found.rows.map(({ data: _data, ...row }) => row);
@@ -37,6 +45,14 @@ export const trace: Command = {
     return 0;
   },
 };
+
+async function asItWas(client: ConsoleClient, workflowId: string, { at, document, json }: Options): Promise<string> {
+  const query = document === undefined ? '' : `?document=${encodeURIComponent(String(document))}`;
+  const path = `/api/workflows/${encodeURIComponent(workflowId)}/at/${encodeURIComponent(String(at))}${query}`;
+  const was = await client.get<Folded & { readonly ref: string }>(path);
+  if (json) return `${JSON.stringify(was)}\n`;
+  return `${was.ref} after entry ${was.seq}, ${stamp(was.at)}\n${JSON.stringify(was.document, null, 2)}\n`;
+}
 
 function render(row: TraceRow, payloads: boolean): string {
   const lines = [`${stamp(row.at)}: ${row.from} → ${row.to}`, `  Topic: ${row.topic}`, `  Status: ${status(row)}`];

@@ -4,6 +4,7 @@ import {
   type Entry,
   erasedRef,
   everyTenant,
+  foldedAt,
   type Logger,
   may,
   opened,
@@ -168,6 +169,42 @@ export function workflowRoutes(ports: WorkflowPorts): Route[] {
           ? rows
           : rows.map(({ failing: _failing, ...row }) => ({ ...row, errors: [], data: null }));
         return asked.context.json({ ...rest, rows: shown });
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/api/workflows/:id/at/:entry',
+      name: 'getWorkflowAt',
+      summary:
+        'A workflow, or a document below it, as it was after an entry of its log: the changes up to there, folded.',
+      access: 'client',
+      query: z.object({
+        document: z
+          .string()
+          .regex(/^[^/]+\/[^/]+$/, 'must be collection/id, as letters/L01')
+          .optional()
+          .meta({ description: 'one below it, as letters/L01 (default: the workflow itself)' }),
+      }),
+      answers: {
+        200: {
+          description: 'as it was; of a personal document only what the log commits to',
+          schema: z.object({
+            ref: z.string(),
+            seq: z.int(),
+            hash: z.string(),
+            at: z.number().meta({ description: 'epoch milliseconds' }),
+            document: document.nullable(),
+          }),
+        },
+      },
+      async handle(asked) {
+        const { id, entry } = asked.params;
+        const { ref: workflow } = await existing(asked);
+        const ref =
+          asked.query.document === undefined ? workflow : `${workflow}/${refOf(...asked.query.document.split('/'))}`;
+        const folded = /^[1-9]\d{0,15}$/.test(entry!) ? await foldedAt(store, workflow, ref, Number(entry)) : undefined;
+        if (!folded) throw new Refusal(404, `the log of "${asked.query.document ?? id}" has no entry ${entry}`);
+        return asked.context.json({ ref, ...folded });
       },
     }),
     route({
