@@ -162,7 +162,9 @@ export class Database {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     worker.on('error', (error) => reject(this.errorOf(error)));
     worker.on('exit', () => resolve());
-    await promise;
+    // All of it is in the write-ahead log at first: a commit here would move that into the file, on this thread.
+    this.#connection.exec('PRAGMA wal_autocheckpoint = 0');
+    await promise.finally(() => this.#connection.exec(`PRAGMA wal_autocheckpoint = ${Checkpoints.restartFrames}`));
   }
 
   /** Waits for what is queued, then closes the file. Later writes are refused; closing again does nothing. */

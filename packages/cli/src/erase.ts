@@ -12,6 +12,10 @@ export const erase: Command = {
     ...consoleOptions,
     client: { type: 'string', value: 'ID', description: 'whose' },
     force: { type: 'boolean', description: 'also of workflows that are not over: what in them needs the data dies' },
+    later: {
+      type: 'boolean',
+      description: 'do not write the database anew now: its pages keep the bytes until this is given again without',
+    },
     yes: { type: 'boolean', description: 'yes, for good' },
   },
   async run(_positionals, options) {
@@ -22,9 +26,10 @@ export const erase: Command = {
     }
     const console = await ConsoleClient.connect(options);
     const path = `/api/clients/${encodeURIComponent(id)}/erase`;
+    const asked = { force: options.force === true, later: options.later === true };
     const workflows: ErasedWorkflow[] = [];
     for (let cursor: string | undefined; ; ) {
-      const { status, body } = await console.post(path, JSON.stringify({ force: options.force === true, cursor }));
+      const { status, body } = await console.post(path, JSON.stringify({ ...asked, cursor }));
       if (status !== 200) {
         const so = workflows.length > 0 ? `after ${workflows.length} workflows: ` : '';
         throw new UsageError(`${so}${body.detail}${so && '; give the command again to go on'}`);

@@ -26,6 +26,8 @@ export interface ErasureRequest {
   readonly client: string;
   /** Also of workflows that are not over: what in them needs personal data dies. */
   readonly force: boolean;
+  /** Leaves the bytes in the store's files, until it is asked again without. */
+  readonly later: boolean;
   /** Of the answer before. */
   readonly cursor?: string | undefined;
 }
@@ -69,7 +71,7 @@ export class Erasure {
    * The next few workflows. @throws DormouseError `document.missing` where there is no such client, CommandRefused where one of its
    * workflows is not over and it is not forced, or where clients of several tenants bear that name: nothing was done
    */
-  async erase({ client, force, cursor }: ErasureRequest, actor: Actor): Promise<ErasureProgress> {
+  async erase({ client, force, later, cursor }: ErasureRequest, actor: Actor): Promise<ErasureProgress> {
     if (cursor === undefined) await this.#check(client, actor, force);
     const page = await this.#links(client, actor, workflowsAtATime, cursor);
     const done: ErasedWorkflow[] = [];
@@ -77,7 +79,7 @@ export class Erasure {
       done.push(await this.#eraseWorkflow(refOf(workflows, idOf(ref)), tenant!, actor));
     }
     if (page.cursor !== undefined) return { workflows: done, cursor: page.cursor };
-    await this.#ports.scrub();
+    if (!later) await this.#ports.scrub();
     return { workflows: done };
   }
 

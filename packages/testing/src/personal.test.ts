@@ -105,7 +105,7 @@ class Bench implements AsyncDisposable {
   }
 
   erase(request: Partial<ErasureRequest> = {}, changes: Partial<ErasurePorts> = {}): Promise<ErasureProgress> {
-    return this.erasure(changes).erase({ client: 'C-1', force: false, ...request }, admin);
+    return this.erasure(changes).erase({ client: 'C-1', force: false, later: false, ...request }, admin);
   }
 
   /** All that is on disk, as bytes: the database with its log, and the files. */
@@ -296,6 +296,16 @@ test('what is erased is gone from database, log and files, to the last byte; the
   expect(await bench.erase()).toEqual({ workflows: [{ id: 'WF-1', documents: 0, activities: 0, files: 0 }] });
 });
 
+test('the database is written anew later, where that is asked for', async () => {
+  await using bench = await Bench.open();
+  await bench.handle(leavesPlanted);
+  await bench.erase({ later: true });
+  expect(await bench.read(ada)).toBeNull();
+  expect(bench.bytes()).toContain('Planted');
+  await bench.erase();
+  expect(bench.bytes()).not.toContain('Planted');
+});
+
 test('a document that was erased and is there again, or was deleted without being erased, is found', async () => {
   await using bench = await Bench.open();
   await bench.handle(leavesPlanted);
@@ -412,7 +422,7 @@ test('of clients of the same name in two tenants only the tenant’s own is eras
     (await step.workflow(thing)).create({ n: 0, clientId: 'C-1', status: 'closed' });
   });
   await theirs(leavesPlanted);
-  const request = { client: 'C-1', force: true };
+  const request = { client: 'C-1', force: true, later: false };
   await expect(bench.erasure().erase(request, { ...admin, tenant: '*' })).rejects.toMatchObject({
     code: 'command.refused',
     message: expect.stringContaining('acme, default'),

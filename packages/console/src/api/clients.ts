@@ -9,6 +9,10 @@ export interface ClientPorts {
 
 const wanted = z.object({
   force: z.boolean().default(false).meta({ description: 'also where a workflow is not over' }),
+  later: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'deleted, but the database is not written anew: its pages keep the bytes until it is' }),
   cursor: z.string().optional().meta({ description: 'of the answer before' }),
 });
 const erased = z.object({ id: z.string(), documents: z.int(), activities: z.int(), files: z.int() });
@@ -29,8 +33,8 @@ export function clientRoutes({ erasure, log }: ClientPorts): Route[] {
           schema: z.object({ workflows: z.array(erased), cursor: z.string().optional() }),
         },
       },
-      async handle({ actor, params: { id }, body: { force, cursor }, context }) {
-        const progress = await erasure.erase({ client: id!, force, cursor }, actor);
+      async handle({ actor, params: { id }, body: { force, later, cursor }, context }) {
+        const progress = await erasure.erase({ client: id!, force, later, cursor }, actor);
         log.info('client.erased', { by: actor.name, workflows: progress.workflows.length, more: 'cursor' in progress });
         return context.json(progress);
       },
