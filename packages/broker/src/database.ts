@@ -144,10 +144,15 @@ export class Database {
    * @throws DatabaseError where the disk is full, or somebody else reads the file for longer than half a minute
    */
   rewrite(): Promise<void> {
-    this.#rewriting ??= this.#rewrite().finally(() => {
-      this.#rewriting = undefined;
-    });
-    return this.#rewriting;
+    // One that is under way may be past what was deleted since.
+    const before = this.#rewriting ?? Promise.resolve();
+    const rewriting = before.catch(() => {}).then(() => this.#rewrite());
+    const over = () => {
+      if (this.#rewriting === rewriting) this.#rewriting = undefined;
+    };
+    this.#rewriting = rewriting;
+    rewriting.then(over, over);
+    return rewriting;
   }
 
   async #rewrite(): Promise<void> {

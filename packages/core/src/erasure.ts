@@ -3,6 +3,7 @@ import { saltKeyOf } from './blob-store.ts';
 import { workflowsOfClient } from './client.ts';
 import { CommandRefused } from './command.ts';
 import { ConflictError, DormouseError } from './errors.ts';
+import { causeOf } from './failure.ts';
 import { foldedChains } from './fold.ts';
 import { randomId } from './ids.ts';
 import type { EntryDraft } from './log.ts';
@@ -79,8 +80,18 @@ export class Erasure {
       done.push(await this.#eraseWorkflow(refOf(workflows, idOf(ref)), tenant!, actor));
     }
     if (page.cursor !== undefined) return { workflows: done, cursor: page.cursor };
-    if (!later) await this.#ports.scrub();
+    if (!later) await this.#scrub();
     return { workflows: done };
+  }
+
+  async #scrub(): Promise<void> {
+    try {
+      await this.#ports.scrub();
+    } catch (error) {
+      throw new CommandRefused(
+        `all of it is deleted, but its bytes may still be in the database, which could not be written anew: ${causeOf(error)}; erase again when that is mended`,
+      );
+    }
   }
 
   #links(client: string, { tenant }: Actor, limit: number, cursor: string | undefined) {

@@ -306,6 +306,19 @@ test('the database is written anew later, where that is asked for', async () => 
   expect(bench.bytes()).not.toContain('Planted');
 });
 
+test('where the database cannot be written anew, it says that all is deleted, and that its bytes are there', async () => {
+  await using bench = await Bench.open();
+  await bench.handle(leavesPlanted);
+  const scrub = () => Promise.reject(new Error('the disk is full'));
+  await expect(bench.erase({}, { scrub })).rejects.toMatchObject({
+    code: 'command.refused',
+    message: expect.stringMatching(/^all of it is deleted, .*: the disk is full; erase again/),
+  });
+  expect(await bench.read(ada)).toBeNull();
+  await bench.erase();
+  expect(bench.bytes()).not.toContain('Planted');
+});
+
 test('a document that was erased and is there again, or was deleted without being erased, is found', async () => {
   await using bench = await Bench.open();
   await bench.handle(leavesPlanted);
