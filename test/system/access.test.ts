@@ -85,20 +85,29 @@ const bodies: Record<string, unknown> = {
 /** A request that would do something, for who may. */
 function request(
   { name, path }: Operation,
-  ids: { workflow: string; deadLetter: string; token: string },
+  ids: { workflow: string; deadLetter: string; token: string; client: string },
 ): [string, unknown] {
-  const id = { workflows: ids.workflow, 'dead-letters': ids.deadLetter, tokens: ids.token }[path.split('/')[2]!] ?? '';
+  const byKind: Record<string, string> = {
+    workflows: ids.workflow,
+    'dead-letters': ids.deadLetter,
+    tokens: ids.token,
+    clients: ids.client,
+  };
+  const id = byKind[path.split('/')[2]!] ?? '';
   const filled = path
     .replace('{id}', id)
     .replace('{collection}', 'letters')
+    .replace('{entry}', '1')
     .replace('{to}', 'tracking.workflow.track')
     .replace('{name}', path.startsWith('/api/subscriptions') ? 'intake.workflow.initiate' : 'request.json');
   expect(filled).not.toMatch(/[{}]/);
   return [filled, bodies[name] ?? { reason: 'for a reason', accept: true, decision: 'close' }];
 }
 
-const existing = () => ({ workflow: waiting, deadLetter: letter, token: acme.client!.id });
-const missing = { workflow: 'WF-20250129-7K3QXM', deadLetter: 'NONE', token: 'NONE' };
+/** Of the case that waits. */
+const client = caseRequest().clientId as string;
+const existing = () => ({ workflow: waiting, deadLetter: letter, token: acme.client!.id, client });
+const missing = { workflow: 'WF-20250129-7K3QXM', deadLetter: 'NONE', token: 'NONE', client: 'NONE' };
 
 /** All that could be told of acme. */
 function traces(text: string): string[] {
@@ -180,7 +189,8 @@ test('to another tenant’s token, what is not its own is what does not exist, o
         told
           .replaceAll(/WF-\d{8}-\w+|NONE/g, 'ID')
           .replaceAll(letter, 'ID')
-          .replaceAll(acme.client!.id, 'ID');
+          .replaceAll(acme.client!.id, 'ID')
+          .replaceAll(client, 'ID');
       expect({ ...operation, status: response.status, text: mask(text) }).toEqual({
         ...operation,
         status: 404,
@@ -239,6 +249,7 @@ test('each role may what its routes say, and no more', async () => {
     listDeadLetters: 'operator',
     createToken: 'admin',
     revokeToken: 'admin',
+    eraseClient: 'admin',
     listServices: 'house',
     listTopics: 'house',
     pauseSubscription: 'house',
