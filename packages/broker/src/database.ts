@@ -140,7 +140,8 @@ export class Database {
 
   /**
    * Writes the file anew, on a thread of its own, so that nothing is left in it of what was deleted: pages and the room in
-   * them keep old bytes until they are used again. Meanwhile writes wait; reads go on. Needs room for the file twice more.
+   * them keep old bytes until they are used again. Meanwhile writes wait; reads go on. Needs room for the file once more
+   * beside it, and once in the system's folder for temporary files.
    * @throws DatabaseError where the disk is full, or somebody else reads the file for longer than half a minute
    */
   rewrite(): Promise<void> {

@@ -539,7 +539,8 @@ export class RunningStep implements Step {
       const before = this.#seen.get(ref)?.data ?? null;
       const data = value && personal ? sealed(value, newSalt(this.#ports.random)) : value;
       if (personal) changed.set(ref, difference(commitmentOf(before), commitmentOf(data)));
-      else if (logged) changed.set(ref, difference(before, data));
+      // One of a collection that was personal once has a commitment in its chain.
+      else if (logged) changed.set(ref, difference(commitmentOf(before) ?? before, data));
       writes.push({ ref, data, ...times });
       if (client) writes.push(...moved(ref, before && client(before), data && client(data)));
     }

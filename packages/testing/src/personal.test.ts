@@ -206,6 +206,21 @@ test('that the members of a personal document lie in another order is no change'
   expect(bench.problems()).toEqual([]);
 });
 
+test('a collection may become personal, and cease to be: its chains go on', async () => {
+  await using bench = await Bench.open();
+  const plain = collection<{ name: string }>('people');
+  for (const [index, kind] of [plain, people, plain, people].entries()) {
+    await bench.handle(async (_event, step) => {
+      const person = await step.document(kind, 'ada');
+      if (person.exists) person.update({ name: `${person.data.name} ${index}` });
+      else person.create({ name: 'Ada' });
+    });
+  }
+  expect(await bench.read(ada)).toMatchObject({ personal: { name: 'Ada 1 2 3' } });
+  expect(await bench.changes(ada)).toHaveLength(4);
+  expect(bench.problems()).toEqual([]);
+});
+
 test('the reference of a personal file tells nothing of its content, and the same content twice has two', async () => {
   await using bench = await Bench.open();
   const files: FileRef[] = [];
