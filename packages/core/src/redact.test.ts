@@ -16,6 +16,15 @@ test.each([
   ['ada@localhost is unknown', 'ada'],
   ['no SMS to +12025550100', '2025550100'],
   ['no SMS to +1 (202) 555-0100.', '555'],
+  // Nothing beside it.
+  ['Bearer abcdefgh', 'abcdefgh'],
+  ['eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2lnbmF0dXJl', 'eyJ'],
+  ['whsec_AbCdEfGhIjKlMnOp', 'AbCd'],
+  ['v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDNaHaAAAA', 'K5oZ'],
+  ['smtp://user@mail', 'user'],
+  ['secret:hunter2hunter2', 'hunter2'],
+  ['ada@b', 'ada'],
+  ['+12025550100', '202'],
 ])('%j does not show %j', (text, secret) => {
   expect(text).toContain(secret);
   expect(redacted(text)).not.toContain(secret);
