@@ -36,9 +36,8 @@ const traveller = restate.object({
       if (stop < stops) ctx.objectSendClient(traveller, ctx.key).reach({ stop: stop + 1, note });
       else arrivals.arrive(ctx.key);
     },
-    stop: restate.handlers.object.shared(
-      async (ctx: restate.ObjectSharedContext): Promise<number> => (await ctx.get<Journey>('journey'))?.stop ?? 0,
-    ),
+    // Waits for its turn behind the last step, whose handler tells of its end before that is kept.
+    stop: async (ctx: restate.ObjectContext): Promise<number> => (await ctx.get<Journey>('journey'))?.stop ?? 0,
   },
 });
 
