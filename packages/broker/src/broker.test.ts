@@ -80,6 +80,25 @@ test('messages that fail over and over let those behind them back in their turn'
   expect(order).toContain('small 0');
 });
 
+test('a consumer who fails on everything is shown everything, and what failed takes turns with what was not seen', async () => {
+  const bench = await new Bench().create();
+  const texts = Array.from({ length: 300 }, (_, n) => `${n}`);
+  await bench.publish(...texts);
+  const seen = new Set<string>();
+  const again: string[] = [];
+  for (let pull = 0; pull < 60; pull++) {
+    const taken = bench.lease(10);
+    again.push(...taken.filter(({ attempt }) => attempt > 1).map(({ text }) => text));
+    for (const { text } of taken) seen.add(text);
+    const positions = taken.map(({ position }) => position);
+    await bench.broker.deliveries.nack(bench.subscription, positions);
+  }
+  expect(seen.size).toBe(300);
+  // Half of what was shown, oldest failure first.
+  expect(again.length).toBeGreaterThan(250);
+  expect(again.slice(0, 10)).toEqual(texts.slice(0, 10));
+});
+
 test('a retry that is given back is in line once, also when another comes back meanwhile', async () => {
   const bench = await new Bench().create({ retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } });
   await bench.publish('A', 'B');

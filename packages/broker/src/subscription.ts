@@ -1,7 +1,9 @@
 import type { Database } from './database.ts';
 import { Exceptions, type Scanned, type Unsettled } from './exceptions.ts';
 import { type Filter, parseFilter } from './filter.ts';
+import { type Candidate, type Lane, Lanes } from './lanes.ts';
 import { type Appended, attributesOf, type Log, type StoredMessage, storedMessage } from './log.ts';
+import { Lowest } from './lowest.ts';
 import { OrderedKeys } from './ordered-keys.ts';
 import { bounds, millisecondsOf, type SubscriptionConfig } from './subscription-config.ts';
 
@@ -21,18 +23,6 @@ export interface Lease {
   written?: Promise<void>;
   /** Acked, nacked, expired, released, or its subscription gone. */
   onEnd?: () => void;
-}
-
-/** A message that may be leased: its place, and how often it has been. */
-interface Candidate {
-  readonly position: number;
-  readonly attempts: number;
-  readonly deaths: number;
-  readonly hasRow: boolean;
-  /** What orders it, where something does. */
-  readonly key: string | undefined;
-  /** Where it is small. */
-  readonly message?: StoredMessage | undefined;
 }
 
 /** What tells whether a message of the log may be leased. */
@@ -70,15 +60,6 @@ export interface Wanted {
   readonly runs?: boolean;
 }
 
-/** The messages that take turns with those of other lanes: a tenant's. */
-interface Lane {
-  /** Looked at up to here. */
-  head: number;
-  /** There are none after this one, as far as known: looked at up to here, it has come to its end. */
-  end: number;
-  readonly candidates: Candidate[];
-}
-
 export interface SubscriptionOptions {
   readonly id: number;
   readonly topicId: number;
@@ -96,10 +77,10 @@ export interface SubscriptionOptions {
 
 /** A lane's; there are as many lanes as tenants with a backlog, and all of it is in memory. */
 const candidatesAtATime = 32;
-/** Of all lanes together, unless there are more lanes. */
-const mostCandidates = 2_048;
 /** A few milliseconds; then others have their turn. */
 const rowsAtATime = 2_048;
+/** Of one statement, where those before brought nothing: its small messages are in memory. */
+const mostRowsAStatement = 512;
 const farPast: Due = { at: -1, position: -1 };
 const pushBackoff = { minMs: 100, maxMs: 60_000 };
 
@@ -110,13 +91,11 @@ const pushBackoff = { minMs: 100, maxMs: 60_000 };
  *   position <= cursor            settled
  *   in `exceptions`               settled ahead of the cursor, waiting, or leased (there)
  *   in `leases`                   leased; where no row says so, a crash turns it back into what it was on disk
- *   candidate of its lane         may be leased, in memory only
+ *   candidate of its lane         may be leased, in memory only (`lanes.ts`)
  *   in `suspects`                 may be leased, in memory only, apart from the lanes
  *   position > its lane's head    not looked at yet
  * and everything between the cursor and the head of its lane is one of the four in the middle, or behind another of its
  * ordering key, or filtered out, or past its retention.
- *
- * Lanes take turns, one message each. A lane is in memory while it has, or may have, something to lease.
  *
  * Invariant: the cursor never passes a leased, waiting or unseen message. On start, every head = cursor.
  */
@@ -129,16 +108,15 @@ export class SubscriptionState {
   /** When somebody last asked it for messages, epoch milliseconds; undefined where nobody has since the start. */
   activeAt: number | undefined;
   readonly leases = new Map<number, Lease>();
+  /** Of the leases that keep the cursor before them. */
+  readonly #leased = new Lowest();
   readonly #log: Log;
   readonly #filter: Filter;
   readonly #exceptions: Exceptions;
   readonly #database: Database;
   readonly #retainedSince: SubscriptionOptions['retainedSince'];
   #cursor: number;
-  /** In the order of their turns. */
-  readonly #lanes = new Map<string, Lane>();
-  /** Candidates that come from a backoff. */
-  readonly #recalled = new Set<number>();
+  readonly #lanes = new Lanes();
   /** What is due up to here has been recalled: so what is out is not gone through again and again. */
   #recalledTo = farPast;
   /** The first that was due and behind another of its key, since all that was due was gone through. */
@@ -197,7 +175,7 @@ export class SubscriptionState {
 
   /** Something can be leased without another look into the log. */
   get hasCandidates(): boolean {
-    return this.#suspects.length > 0 || this.#lanes.values().some(({ candidates }) => candidates.length > 0);
+    return this.#suspects.length > 0 || this.#lanes.hasCandidates;
   }
 
   get ackDeadlineMs(): number {
@@ -220,12 +198,13 @@ export class SubscriptionState {
 
   /** Messages of this lane became durable. Where all before them was looked at, they need not be read to be leased. */
   notice(name: string, messages: readonly Appended[]): void {
-    const lane = this.#laneFrom(name, messages[0]!.position - 1);
+    const lane = this.#lanes.of(name, messages[0]!.position - 1);
     const isNext = lane.head >= lane.end;
     lane.end = Math.max(lane.end, messages.at(-1)!.position);
     if (!isNext) return;
+    const most = this.#lanes.share(candidatesAtATime);
     for (const message of messages) {
-      if (lane.candidates.length >= this.#candidatesOfEach) return;
+      if (lane.unseen.length >= most) return;
       this.#consider(lane, message, () => message.small);
       lane.head = message.position;
     }
@@ -233,12 +212,12 @@ export class SubscriptionState {
 
   /** The lanes that may have something to lease. */
   get lanes(): Iterable<string> {
-    return this.#lanes.keys();
+    return this.#lanes.names;
   }
 
   /** Nothing was found yet, and not everything was looked at: ask again in another turn of the loop. */
   get isLooking(): boolean {
-    return !this.config.paused && !this.hasCandidates && this.#lanes.values().some(({ head, end }) => head < end);
+    return !this.config.paused && !this.hasCandidates && this.#lanes.isBehind;
   }
 
   /** Whether something can be leased now. */
@@ -260,20 +239,15 @@ export class SubscriptionState {
     let bytes = 0;
     while (leases.length < max && bytes < maxBytes) {
       this.#recall(now);
-      const next = of === 'suspects' ? undefined : this.#next(looks, mayTake, max - leases.length);
-      const line = next?.[1].candidates ?? (of === 'company' ? [] : this.#suspects);
-      let candidate: Candidate | undefined = line[0];
+      const lane = of === 'suspects' ? undefined : this.#next(looks, mayTake, max - leases.length);
+      const suspect = lane || of === 'company' ? undefined : this.#suspects[0];
+      let candidate = lane ? this.#lanes.peek(lane) : suspect;
       if (!candidate) break;
-      const lane = next?.[0] ?? (candidate as Suspect).lane;
-      // Read before it is taken from the line: a read that fails loses nothing.
+      // Read before it is taken from its line: a read that fails loses nothing.
       let message = candidate.message ?? this.#log.read(candidate.position);
-      line.shift();
-      this.#recalled.delete(candidate.position);
-      if (next && this.#lanes.size > 1) {
-        // To the end of the line: the next turn is another's.
-        this.#lanes.delete(lane);
-        this.#lanes.set(lane, next[1]);
-      }
+      if (lane) this.#lanes.take(lane);
+      else this.#suspects.shift();
+      const laneName = lane?.name ?? suspect!.lane;
       while (candidate) {
         const { position, attempts, deaths, hasRow, key } = candidate;
         // Past its retention, and perhaps removed already.
@@ -282,8 +256,9 @@ export class SubscriptionState {
           if (key !== undefined) this.#advance(key);
           break;
         }
-        const lease: Lease = { message, attempt: attempts + 1, deaths, lane, expiresAt: now + durationMs, hasRow };
-        this.leases.set(position, lease);
+        const expiresAt = now + durationMs;
+        const lease: Lease = { message, attempt: attempts + 1, deaths, lane: laneName, expiresAt, hasRow };
+        this.#add(lease);
         leases.push(lease);
         if (maxBytes < Number.POSITIVE_INFINITY) bytes += bytesOf(message);
         if (key === undefined) break;
@@ -336,7 +311,7 @@ export class SubscriptionState {
     }
     const candidate = { position, attempts: attempt - 1, deaths, hasRow, key };
     if (deaths > 0) this.#suspects.unshift({ ...candidate, lane });
-    else this.#laneOf(lane).candidates.unshift(candidate);
+    else this.#lanes.giveBack(this.#laneOf(lane), candidate);
   }
 
   /** Settles a leased message. False where the lease is gone. Durable with the next `flush`. */
@@ -365,8 +340,10 @@ export class SubscriptionState {
 
   /** The write of an `ackNow` or a `nack` failed. */
   undoEnd(lease: Lease): void {
-    if (lease.ending === 'acked') this.#settled.delete(lease.message.position);
+    const { position } = lease.message;
+    if (lease.ending === 'acked') this.#settled.delete(position);
     lease.ending = undefined;
+    this.#leased.add(position);
   }
 
   /**
@@ -414,16 +391,13 @@ export class SubscriptionState {
     // What came back from a backoff has a row that says it waits.
     for (const [position, hasRow] of settled) if (hasRow) this.#exceptions.settle(position);
     const waiting = this.#exceptions.firstWaiting.get()?.position as number | null;
-    let low = Math.min(this.#log.end + 1, waiting ?? Number.POSITIVE_INFINITY);
-    for (const [position, { ending, message }] of this.leases) {
+    const leased = this.#leased.of((position) => {
+      const lease = this.leases.get(position);
       // The next of its key, which the scan has passed, is looked for when the ack is durable: until then this one keeps its place.
-      if (ending !== 'acked' || this.#keyOf(message) !== undefined) low = Math.min(low, position);
-    }
+      return lease !== undefined && (lease.ending !== 'acked' || this.#keyOf(lease.message) !== undefined);
+    });
+    let low = Math.min(this.#log.end + 1, waiting ?? Number.POSITIVE_INFINITY, leased, this.#lanes.lowest);
     for (const { position } of this.#suspects) low = Math.min(low, position);
-    for (const { head, end, candidates } of this.#lanes.values()) {
-      if (head < end) low = Math.min(low, head + 1);
-      for (const { position } of candidates) low = Math.min(low, position);
-    }
     for (const [position, hasRow] of settled) if (!hasRow && position >= low) this.#exceptions.settle(position);
     if (low - 1 > this.#cursor) {
       const cursor = low - 1;
@@ -489,13 +463,13 @@ export class SubscriptionState {
   /** What is on disk, into memory: leases that outlast the process, and where to look for the rest. */
   #load(): void {
     for (const { lane } of this.#exceptions.lanes.all(this.#cursor)) {
-      this.#laneFrom(lane as string, this.#cursor).end = this.#log.end;
+      this.#lanes.of(lane as string, this.#cursor).end = this.#log.end;
     }
     for (const row of this.#exceptions.leased.all()) {
       const { position, attempts, deaths, dueAt, lane } = row as unknown as Required<Unsettled>;
       const message = this.#log.read(position);
       if (!message) continue;
-      this.leases.set(position, { message, attempt: attempts, deaths, lane, expiresAt: dueAt!, hasRow: true });
+      this.#add({ message, attempt: attempts, deaths, lane, expiresAt: dueAt!, hasRow: true });
       const key = this.#keyOf(message);
       if (key !== undefined) this.#keys.lease(key, position);
     }
@@ -514,13 +488,18 @@ export class SubscriptionState {
   #clear(): void {
     this.#lanes.clear();
     this.#keys.clear();
-    this.#recalled.clear();
     this.#recalledTo = farPast;
     this.#blocked = undefined;
     this.#suspects.length = 0;
     this.#settled.clear();
     this.nextDueAt = Number.POSITIVE_INFINITY;
     for (const position of [...this.leases.keys()]) this.#endLease(position);
+  }
+
+  #add(lease: Lease): void {
+    const { position } = lease.message;
+    this.leases.set(position, lease);
+    this.#leased.add(position);
   }
 
   #endLease(position: number): void {
@@ -534,16 +513,9 @@ export class SubscriptionState {
     return this.config.enableMessageOrdering ? orderingKey || undefined : undefined;
   }
 
-  /** The lane whose turn it is, with a candidate. Lanes that have come to their end are forgotten. */
-  #next(looks: Looks, mayTake: (lane: string) => boolean = () => true, wanted = 1): [string, Lane] | undefined {
-    for (const next of this.#lanes) {
-      const [name, lane] = next;
-      if (!mayTake(name)) continue;
-      this.#look(name, lane, wanted, looks);
-      if (lane.candidates.length > 0) return next;
-      if (lane.head >= lane.end) this.#lanes.delete(name);
-    }
-    return undefined;
+  /** The lane whose turn it is, with a candidate. */
+  #next(looks: Looks, mayTake: (lane: string) => boolean = () => true, wanted = 1): Lane | undefined {
+    return this.#lanes.next(mayTake, (lane) => this.#look(lane, wanted, looks));
   }
 
   /** Set aside until a time. */
@@ -554,7 +526,7 @@ export class SubscriptionState {
 
   /** What has its backoff behind it becomes a candidate, so many at a time, the longest due first: what fails again goes behind. */
   #recall(now: number): void {
-    if (this.nextDueAt > now || this.#recalled.size > 0) return;
+    if (this.nextDueAt > now || this.#lanes.recalled > 0) return;
     const since = this.retainedSince;
     let isFull = false;
     for (const row of this.#exceptions.due.iterate(now, this.#recalledTo.at, this.#recalledTo.position)) {
@@ -566,9 +538,8 @@ export class SubscriptionState {
       }
       if (!isFull) this.#recalledTo = { at: dueAt, position };
       if (this.leases.has(position) || this.#settled.has(position)) continue;
-      const line: Candidate[] = deaths > 0 ? this.#suspects : this.#laneOf(lane).candidates;
       // Given back after it had been recalled.
-      if (line.some((each) => each.position === position)) continue;
+      if (deaths > 0 && this.#suspects.some((each) => each.position === position)) continue;
       const key = this.#keyOf({ orderingKey: row.key as string });
       if ((row.publishedAt as number) < since) {
         this.#settled.set(position, true);
@@ -580,11 +551,10 @@ export class SubscriptionState {
         this.#blocked ??= { at: dueAt, position: position - 1 };
         continue;
       }
-      const suspect: Suspect = { position, attempts, deaths, lane, hasRow: true, key };
-      line.push(suspect);
-      if (deaths > 0) continue;
-      this.#recalled.add(position);
-      if (this.#recalled.size === candidatesAtATime) return;
+      const candidate: Candidate = { position, attempts, deaths, hasRow: true, key };
+      if (deaths > 0) this.#suspects.push({ ...candidate, lane });
+      else this.#lanes.recall(this.#laneOf(lane), candidate);
+      if (this.#lanes.recalled === candidatesAtATime) return;
     }
     if (isFull) return;
     if (this.#blocked) this.#recalledTo = this.#blocked;
@@ -592,27 +562,27 @@ export class SubscriptionState {
     this.#refreshNextDue(now);
   }
 
-  /** Fills the candidates of a lane from its head on. */
-  #look(name: string, lane: Lane, wanted: number, looks: Looks): void {
+  /** Finds candidates of a lane from its head on, as many as are wanted where it is the only one. */
+  #look(lane: Lane, wanted: number, looks: Looks): void {
     const { end } = this.#log;
-    const atATime = this.#lanes.size > 1 ? this.#candidatesOfEach : Math.max(candidatesAtATime, wanted);
-    while (lane.candidates.length === 0 && lane.head < lane.end && looks.left > 0) {
+    const most = this.#lanes.share(candidatesAtATime, wanted);
+    let atATime = most;
+    while (lane.unseen.length === 0 && lane.head < lane.end && looks.left > 0) {
       looks.left -= atATime;
-      const rows = this.#exceptions.scan.all(name, lane.head, end, atATime) as unknown as Scanned[];
-      for (const [position, id, publishedAt, orderingKey, text, excepted, data] of rows) {
-        if (excepted || this.leases.has(position) || this.#settled.has(position)) continue;
+      const last = this.#exceptions.reach.get(lane.name, lane.head, end, atATime - 1)?.position as number | undefined;
+      const rows = this.#exceptions.scan.all(lane.name, lane.head, last ?? end) as unknown as Scanned[];
+      for (const [position, id, publishedAt, orderingKey, text, data] of rows) {
+        if (lane.unseen.length === most) return;
+        lane.head = position;
+        if (this.leases.has(position) || this.#settled.has(position)) continue;
         const attributes = attributesOf(text);
         this.#consider(lane, { position, publishedAt, attributes, orderingKey }, () =>
           data ? storedMessage(position, id, publishedAt, orderingKey, attributes, data) : undefined,
         );
       }
-      lane.head = rows.length < atATime ? end : rows.at(-1)![0];
+      lane.head = last ?? end;
+      atATime = Math.min(2 * atATime, mostRowsAStatement);
     }
-  }
-
-  /** The more lanes there are, the less memory holds of each. */
-  get #candidatesOfEach(): number {
-    return Math.min(candidatesAtATime, Math.ceil(mostCandidates / this.#lanes.size));
   }
 
   /** Looks at the next message of a lane. @param small the whole of it, where it is small */
@@ -624,7 +594,7 @@ export class SubscriptionState {
     if (publishedAt < this.retainedSince || !this.#filter(attributes)) return;
     const key = this.#keyOf({ orderingKey: orderingKey ?? null });
     if (key !== undefined && !this.#begin(key, position)) return;
-    lane.candidates.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message: small() });
+    lane.unseen.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message: small() });
   }
 
   /** Makes a key active by its first message; false where it is active already, or this is not its first. */
@@ -641,7 +611,7 @@ export class SubscriptionState {
     const lane = next && this.#lanes.get(next.lane);
     if (next && next.dueAt === null && next.position <= (lane?.head ?? Number.POSITIVE_INFINITY)) {
       this.#keys.activate(key);
-      this.#laneOf(next.lane).candidates.push({ ...next, key });
+      this.#laneOf(next.lane).unseen.push({ ...next, key });
       return;
     }
     // It waits for a time, or the scan has yet to meet it.
@@ -651,12 +621,21 @@ export class SubscriptionState {
 
   /** What may go out right behind a message that is out: not what waits for a time. */
   #nextOfRun(key: string, position: number): Candidate | undefined {
-    const next = this.#firstOf(key, position);
+    const next = this.#nextOf(key, position);
     return next && next.dueAt === null ? { ...next, key } : undefined;
   }
 
-  /** The first message of a key that is not settled. */
-  #firstOf(key: string, after = Math.max(this.#cursor, this.#keys.settledTo(key))): Unsettled | undefined {
+  /** The first message of a key that is not settled. What is before it never comes again, and is not gone through again. */
+  #firstOf(key: string): Unsettled | undefined {
+    const after = Math.max(this.#cursor, this.#keys.settledTo(key));
+    const first = this.#nextOf(key, after);
+    const settledTo = (first?.position ?? this.#log.end + 1) - 1;
+    if (settledTo > after) this.#keys.remember(key, settledTo);
+    return first;
+  }
+
+  /** The first message of a key that is not settled, after a position. */
+  #nextOf(key: string, after: number): Unsettled | undefined {
     const since = this.retainedSince;
     for (const row of this.#exceptions.ofKey.iterate(key, after, this.#log.end)) {
       const { position, lane, attempts, deaths, dueAt } = row as unknown as Unsettled;
@@ -673,14 +652,7 @@ export class SubscriptionState {
 
   /** A lane to put something back into, also one that had come to its end. */
   #laneOf(name: string): Lane {
-    return this.#laneFrom(name, this.#log.end);
-  }
-
-  /** @param lookedAt up to where, if it had come to its end */
-  #laneFrom(name: string, lookedAt: number): Lane {
-    const lane = this.#lanes.get(name) ?? { head: lookedAt, end: lookedAt, candidates: [] };
-    this.#lanes.set(name, lane);
-    return lane;
+    return this.#lanes.of(name, this.#log.end);
   }
 
   #refreshNextDue(after = -1): void {
