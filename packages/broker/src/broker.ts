@@ -465,6 +465,8 @@ export class Broker {
       config,
       log: this.#log,
       database: this.#database,
+      // Nobody leases more than a thousand a millisecond.
+      serial: this.#clock.now() * 1000,
       retainedSince: (of) => (this.#tidies ? this.#clock.now() - retentionOf(of) : Number.NEGATIVE_INFINITY),
     });
     for (const lane of subscription.lanes) this.#noticeLane(lane);

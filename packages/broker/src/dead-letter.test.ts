@@ -83,6 +83,16 @@ test('a lease that runs out counts, one that is given back unseen does not', asy
   expect(await take(bench)).toMatchObject([{ attempt: 2 }]);
 });
 
+test('a seek during the last attempt is no failure: the message comes again as that attempt', async () => {
+  const bench = await mortal();
+  await bench.publish('lucky');
+  for (let attempt = 1; attempt < 5; attempt++) await fail(bench);
+  expect(await take(bench)).toMatchObject([{ attempt: 5 }]);
+  await bench.broker.seekTime(reader, 0);
+  expect(await take(bench)).toMatchObject([{ attempt: 5 }]);
+  expect(dead(bench)).toEqual([]);
+});
+
 test('without its topic a message stays, and goes when the topic is there again', async () => {
   const bench = await mortal();
   await bench.publish('poison');

@@ -41,6 +41,7 @@ export class Exceptions {
   readonly due: StatementSync;
   readonly leased: StatementSync;
   readonly unlease: StatementSync;
+  readonly endLeases: StatementSync;
   readonly nextDue: StatementSync;
   readonly firstWaiting: StatementSync;
   readonly waitingTo: StatementSync;
@@ -106,6 +107,10 @@ export class Exceptions {
     this.unlease = database.prepare(
       `UPDATE exception SET leased = 0, due_at = ? WHERE subscription = ${id} AND due_at IS NOT NULL AND leased = 1`,
     );
+    // Neither nacked nor expired, so it counts as no attempt.
+    this.endLeases = database.prepare(
+      `UPDATE exception SET leased = 0, due_at = ?, attempts = attempts - 1 WHERE subscription = ${id} AND due_at IS NOT NULL AND leased = 1`,
+    );
     this.nextDue = database.prepare(
       `SELECT min(due_at) AS dueAt FROM exception WHERE subscription = ${id} AND due_at > ? AND leased = 0 HAVING count(*) > 0`,
     );
@@ -123,7 +128,8 @@ export class Exceptions {
     this.cursor = database.prepare(`SELECT cursor FROM subscription WHERE id = ${id}`);
     this.move = database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`);
     this.firstUnsettled = database.prepare(
-      `${lanes} SELECT min((SELECT published_at FROM message WHERE ${ofLane} ORDER BY position LIMIT 1)) AS at FROM lanes`,
+      `${lanes} SELECT min((SELECT published_at FROM message
+         WHERE ${ofLane.replace('?', `(SELECT cursor FROM subscription WHERE id = ${id})`)} ORDER BY position LIMIT 1)) AS at FROM lanes`,
     );
     this.backlog = database.prepare(
       `${lanes} SELECT count(*) AS count FROM lanes CROSS JOIN message WHERE ${ofLane} AND NOT EXISTS

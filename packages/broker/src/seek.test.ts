@@ -109,6 +109,16 @@ test('a snapshot lasts seven days less the age of its oldest message, and is ref
   ).rejects.toThrow('within the hour');
 });
 
+test('what was acked a moment before a snapshot takes nothing from how long it lasts', async () => {
+  const { bench } = await published({ messageRetentionDuration: '2678400s', expirationPolicy: {} });
+  bench.clock.pass(6 * day);
+  const leases = bench.lease();
+  await bench.publish('young');
+  for (const { position } of leases) bench.broker.deliveries.ack(bench.subscription, position);
+  const { expireTime } = await bench.broker.snapshots.create(snapshot, bench.subscription, undefined);
+  expect(Date.parse(expireTime)).toBe(bench.clock.now() + 7 * day);
+});
+
 test('a snapshot of another topic is refused and changes nothing', async () => {
   const { bench } = await published();
   const other = 'projects/p/topics/other';

@@ -17,6 +17,8 @@ export interface Lease {
   expiresAt: number;
   /** There may be a row of it. */
   hasRow: boolean;
+  /** No other lease has it; undefined where the attempt tells them apart. */
+  readonly serial?: number | undefined;
   /** What ends it is on its way to the disk. */
   ending?: 'acked' | 'nacked' | undefined;
   /** Set where the lease itself must be on disk before anyone sees the message. Rejects where the disk would not take it. */
@@ -71,6 +73,8 @@ export interface SubscriptionOptions {
   readonly seeks: number;
   readonly log: Log;
   readonly database: Database;
+  /** Above that of any lease before the start. */
+  readonly serial: number;
   /** Messages published before are gone from it; -Infinity where none is. */
   readonly retainedSince: (config: SubscriptionConfig) => number;
 }
@@ -116,6 +120,7 @@ export class SubscriptionState {
   readonly #database: Database;
   readonly #retainedSince: SubscriptionOptions['retainedSince'];
   #cursor: number;
+  #serial: number;
   readonly #lanes = new Lanes();
   /** What is due up to here has been recalled: so what is out is not gone through again and again. */
   #recalledTo = farPast;
@@ -133,7 +138,9 @@ export class SubscriptionState {
   /** Seeks on their way to the disk: what is in memory has no say any more. */
   #seeking = 0;
 
-  constructor({ id, topicId, config, cursor, begin, seeks, log, database, retainedSince }: SubscriptionOptions) {
+  constructor(options: SubscriptionOptions) {
+    const { id, topicId, config, cursor, begin, seeks, log, database, serial, retainedSince } = options;
+    this.#serial = serial;
     this.id = id;
     this.topicId = topicId;
     this.begin = begin;
@@ -257,7 +264,8 @@ export class SubscriptionState {
           break;
         }
         const expiresAt = now + durationMs;
-        const lease: Lease = { message, attempt: attempts + 1, deaths, lane: laneName, expiresAt, hasRow };
+        const attempt = attempts + 1;
+        const lease: Lease = { message, attempt, deaths, lane: laneName, expiresAt, hasRow, serial: this.#newSerial() };
         this.#add(lease);
         leases.push(lease);
         if (maxBytes < Number.POSITIVE_INFINITY) bytes += bytesOf(message);
@@ -419,7 +427,7 @@ export class SubscriptionState {
     // As the writes before it left it, which are not durable yet.
     const cursor = settled === 'same' ? Math.max(to, this.#exceptions.cursor.get()!.cursor as number) : to;
     if (settled !== 'same') this.#exceptions.unsettle.run();
-    this.#exceptions.unlease.run(now);
+    this.#exceptions.endLeases.run(now);
     if (typeof settled === 'object') for (const position of settled) this.#exceptions.settle(position);
     this.#exceptions.forget.run(cursor);
     this.#exceptions.move.run(cursor);
@@ -450,9 +458,9 @@ export class SubscriptionState {
     }
   }
 
-  /** When the first message past the cursor was published; undefined where there is none. */
+  /** When the first message past the cursor was published; undefined where there is none. Inside a write, as that leaves it. */
   firstUnsettledAt(): number | undefined {
-    return (this.#exceptions.firstUnsettled.get(this.#cursor)?.at as number | null) ?? undefined;
+    return (this.#exceptions.firstUnsettled.get()?.at as number | null) ?? undefined;
   }
 
   /** Backlog as a monitor would see it: not settled, whether leased, waiting or unseen. Counts rows; not for hot paths. */
@@ -469,7 +477,8 @@ export class SubscriptionState {
       const { position, attempts, deaths, dueAt, lane } = row as unknown as Required<Unsettled>;
       const message = this.#log.read(position);
       if (!message) continue;
-      this.#add({ message, attempt: attempts, deaths, lane, expiresAt: dueAt!, hasRow: true });
+      const serial = this.#newSerial();
+      this.#add({ message, attempt: attempts, deaths, lane, expiresAt: dueAt!, hasRow: true, serial });
       const key = this.#keyOf(message);
       if (key !== undefined) this.#keys.lease(key, position);
     }
@@ -494,6 +503,11 @@ export class SubscriptionState {
     this.#settled.clear();
     this.nextDueAt = Number.POSITIVE_INFINITY;
     for (const position of [...this.leases.keys()]) this.#endLease(position);
+  }
+
+  /** Where a lease outlasts a restart, what is on disk of it says which it is. */
+  #newSerial(): number | undefined {
+    return this.isExactlyOnce ? undefined : ++this.#serial;
   }
 
   #add(lease: Lease): void {

@@ -260,9 +260,8 @@ export class World implements AsyncDisposable {
     }
   }
 
-  /** What a seek makes of a delivery: one that was the last may have been all the message gets. */
+  /** What a seek makes of a delivery: no failure. */
   #forget(message: Message): void {
-    if (this.#config.hasDeadLetters && message.lease && message.attempt === maxAttempts) message.standing = 'maybe';
     message.lease = undefined;
     message.attempt = undefined;
   }

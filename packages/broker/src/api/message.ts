@@ -8,8 +8,8 @@ import type { Json } from '../wire/json.ts';
 export type PublishedMessage = Partial<PubsubMessage>;
 
 /** google.pubsub.v1 ReceivedMessage, without what is default: so it is written as it is. */
-export function receivedMessage(subscription: SubscriptionState, { message, attempt }: Lease): Json {
-  const { position, data, attributes, messageId, publishTime, orderingKey } = message;
+export function receivedMessage(subscription: SubscriptionState, lease: Lease): Json {
+  const { data, attributes, messageId, publishTime, orderingKey } = lease.message;
   const sent: Record<string, unknown> = { messageId, publishTime };
   if (data !== '') sent.data = data;
   for (const _key in attributes) {
@@ -17,14 +17,18 @@ export function receivedMessage(subscription: SubscriptionState, { message, atte
     break;
   }
   if (orderingKey !== undefined) sent.orderingKey = orderingKey;
-  const received: Record<string, unknown> = { ackId: ackIdOf(subscription, position, attempt), message: sent };
-  if (subscription.config.deadLetterPolicy) received.deliveryAttempt = attempt;
+  const received: Record<string, unknown> = { ackId: ackIdOf(subscription, lease), message: sent };
+  if (subscription.config.deadLetterPolicy) received.deliveryAttempt = lease.attempt;
   return received;
 }
 
-/** Opaque to clients; it names the delivery, and is good for no other subscription and for nothing after a seek. */
-function ackIdOf({ id, seeks }: SubscriptionState, position: number, attempt: number): string {
-  return Buffer.from(`ack ${id} ${seeks} ${position} ${attempt}`).toString('base64url');
+/**
+ * Opaque to clients; it names the delivery, and is good for no other subscription and for nothing after a seek. No two deliveries have
+ * the same, also of a message that came again with its key, uncounted: clients keep what they have by it.
+ */
+function ackIdOf({ id, seeks }: SubscriptionState, { message, attempt, serial }: Lease): string {
+  const unique = serial === undefined ? '' : ` ${serial.toString(36)}`;
+  return Buffer.from(`ack ${id} ${seeks} ${message.position} ${attempt}${unique}`).toString('base64url');
 }
 
 /** A delivery and the ack id that a client has for it. */
@@ -34,7 +38,7 @@ export interface NamedDelivery extends Delivery {
 
 /** What an ack id names; undefined where it is of a delivery before a seek. @throws BrokerError INVALID_ARGUMENT where it is none of this subscription */
 export function deliveryOf({ id, seeks, config }: SubscriptionState, ackId: string): NamedDelivery | undefined {
-  const named = /^ack (\d+) (\d+) (\d{1,15}) (\d+)$/.exec(Buffer.from(ackId, 'base64url').toString('latin1'));
+  const named = /^ack (\d+) (\d+) (\d{1,15}) (\d+)(?: \w+)?$/.exec(Buffer.from(ackId, 'base64url').toString('latin1'));
   if (!named || Number(named[1]) !== id) {
     const shown = ackId.length > 100 ? `${ackId.slice(0, 100)}…` : ackId;
     throw new BrokerError('INVALID_ARGUMENT', `"${shown}" is no ack id of subscription "${config.name}"`);

@@ -47,6 +47,19 @@ test('where leases are written down first, a stream brings all there is', async 
   pull.close();
 });
 
+test('what comes again behind a failure of its key has ack ids of its own', async () => {
+  const bench = await new Bench().create({ enableMessageOrdering: true });
+  const messages = ['1', '2', '3'].map((text) => ({ data: btoa(text), attributes: {}, orderingKey: 'k' }));
+  await bench.broker.publish(topic, messages);
+  const { pull, received } = open(bench);
+  await pull.receive(first);
+  await expect.poll(() => received.length).toBe(3);
+  await pull.receive({ modifyDeadlineAckIds: [received[0]!.ackId], modifyDeadlineSeconds: [0] });
+  await expect.poll(() => received.length).toBe(6);
+  expect(new Set(received.map(({ ackId }) => ackId)).size).toBe(6);
+  pull.close();
+});
+
 test('a disk that takes no leases, or no acks, ends the stream as unavailable', async () => {
   const bench = await new Bench().create({ enableExactlyOnceDelivery: true });
   await publish(bench, 1);
