@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { caseRequest, requestFile, smallStatement } from './case-request.ts';
 import { Program, samples } from './program.ts';
@@ -144,4 +145,29 @@ test('a paused subscription gets nothing, also after a restart; resumed, it gets
   await again.reaches(id, 'closed');
   const unknown = await again.run(['subscriptions', 'pause', 'processing.nothing']);
   expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('no subscription "processing.nothing"') });
+});
+
+test('a pause that an older program kept in its own way holds until it is resumed', async () => {
+  const data = join(folder, 'older');
+  const before = await RunningSystem.ofThisTest({ args: ['--no-sample'], data });
+  await before.stop();
+  const name = 'processing.data.analyze';
+  const database = new DatabaseSync(join(data, 'dormouse.db'));
+  database
+    .prepare("UPDATE subscription SET config = json_set(config, '$.pushConfig', json('{}')) WHERE name LIKE ?")
+    .run(`%/${name}`);
+  database
+    .prepare(
+      "INSERT INTO document (ref, collection, tenant, version, created_at, data) VALUES (?, 'paused-subscriptions', '*', 1, 0, ?)",
+    )
+    .run(`paused-subscriptions/${name}`, JSON.stringify({ name, pausedAt: 0 }));
+  database.close();
+  const system = await RunningSystem.ofThisTest({ args: ['--no-sample'], data });
+  expect((await system.run(['topics'])).stdout).toMatch(/processing\.data\.analyze +0, paused/);
+  const id = await system.open(caseRequest({ statement: { inline: smallStatement() } }));
+  expect((await system.run(['subscriptions', 'resume', name])).stdout).toBe(`${name} is resumed\n`);
+  await system.reaches(id, 'closed');
+  await system.stop();
+  const again = await RunningSystem.ofThisTest({ args: ['--no-sample'], data });
+  expect((await again.run(['topics'])).stdout).not.toContain('paused');
 });

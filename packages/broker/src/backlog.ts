@@ -10,8 +10,9 @@ export interface Backlog {
   readonly waiting: number;
   /** When the oldest of them was published, epoch milliseconds. */
   readonly oldestAt: number | undefined;
-  /** Where not: it is paused, or for whoever pulls. */
+  /** Where not, it is for whoever pulls. */
   readonly pushed: boolean;
+  readonly paused: boolean;
   readonly filter: string;
 }
 
@@ -28,7 +29,13 @@ export function backlogsOf(database: DatabaseSync): Backlog[] {
     .prepare('SELECT * FROM subscription ORDER BY name')
     .all()
     .map(({ id, topic, cursor, config }) => {
-      const { name, topic: topicName, filter = '', pushConfig }: SubscriptionConfig = JSON.parse(config as string);
+      const {
+        name,
+        topic: topicName,
+        filter = '',
+        pushConfig,
+        paused = false,
+      }: SubscriptionConfig = JSON.parse(config as string);
       const matches = parseFilter(filter);
       let waiting = 0;
       let oldestAt: number | undefined;
@@ -43,6 +50,7 @@ export function backlogsOf(database: DatabaseSync): Backlog[] {
         waiting,
         oldestAt,
         pushed: Boolean(pushConfig?.pushEndpoint),
+        paused,
         filter,
       };
     });

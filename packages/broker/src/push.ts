@@ -202,7 +202,7 @@ export class PushDispatcher {
   /** False where nothing waits or nothing is free. */
   #pushOne(subscription: SubscriptionState, of: LeaseOf): boolean {
     const route = this.#routes.get(subscription);
-    // Without an endpoint it is paused: its messages wait.
+    // Without an endpoint it is pulled.
     if (this.#stopped || !route) return false;
     const { shared } = route;
     const { target, sharing, held } = shared;

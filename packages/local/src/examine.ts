@@ -154,7 +154,7 @@ function* waiting(folder: string, database: DatabaseSync, now: number): Generato
   const declared = declaredSubscriptions(folder);
   const backlogs = backlogsOf(database);
   let quiet = true;
-  for (const { subscription, topic, waiting, oldestAt, pushed, filter } of backlogs) {
+  for (const { subscription, topic, waiting, oldestAt, pushed, paused, filter } of backlogs) {
     const since = oldestAt === undefined ? '' : `, the oldest since ${new Date(oldestAt).toISOString()}`;
     if (declared && !declared.has(subscription) && isOurs(subscription, filter)) {
       quiet = false;
@@ -165,11 +165,12 @@ function* waiting(folder: string, database: DatabaseSync, now: number): Generato
       );
     } else if (oldestAt !== undefined && now - oldestAt > longestWaitMs) {
       quiet = false;
-      yield warn(
-        'backlog',
-        `${subscription}: ${waiting} wait${since}${pushed ? '' : '; it is paused'}`,
-        pushed ? 'dormouse services tells whether its service fails' : `dormouse subscriptions resume ${subscription}`,
-      );
+      const [why, remedy] = paused
+        ? ['; it is paused', `dormouse subscriptions resume ${subscription}`]
+        : pushed
+          ? ['', 'dormouse services tells whether its service fails']
+          : ['; nobody pulls it', 'pull it, or delete it'];
+      yield warn('backlog', `${subscription}: ${waiting} wait${since}${why}`, remedy);
     }
   }
   if (quiet) yield ok('backlog', `${backlogs.reduce((sum, { waiting }) => sum + waiting, 0)} wait`);

@@ -29,7 +29,6 @@ import {
   PubsubClient,
   type PushPlan,
   type Random,
-  type Ref,
   rawFilter,
   refOf,
   type Service,
@@ -105,7 +104,6 @@ export class LocalPlatform {
   readonly undeclared: UndeclaredSubscriptions;
   readonly erasure: Erasure;
   readonly #broker: Broker;
-  readonly #client: PubsubClient;
   readonly #services: Manifest['services'];
   readonly #underWay: () => UnderWay;
 
@@ -113,7 +111,6 @@ export class LocalPlatform {
     ports: LocalPlatform['ports'],
     brokerPort: number,
     broker: Broker,
-    client: PubsubClient,
     services: Manifest['services'],
     targets: readonly (ServicePool | InlineTarget)[],
     undeclared: UndeclaredSubscriptions,
@@ -124,7 +121,6 @@ export class LocalPlatform {
     this.ports = ports;
     this.brokerPort = brokerPort;
     this.#broker = broker;
-    this.#client = client;
     this.#services = services;
     this.#targets = targets;
     this.undeclared = undeclared;
@@ -302,7 +298,6 @@ export class LocalPlatform {
       ports,
       brokerPort,
       broker,
-      client,
       manifest.services,
       [...targets.values()],
       undeclared,
@@ -349,7 +344,7 @@ export class LocalPlatform {
         .map((subscription) => ({
           name: short(subscription.config.name),
           backlog: subscription.backlog(),
-          paused: !subscription.config.pushConfig?.pushEndpoint,
+          paused: subscription.config.paused ?? false,
           ordered: subscription.config.enableMessageOrdering ?? false,
           undeclared: this.undeclared.has(short(subscription.config.name)),
         })),
@@ -361,20 +356,8 @@ export class LocalPlatform {
    * waits in the log. False where the system declares no such subscription.
    */
   async pause(name: string, paused: boolean): Promise<boolean> {
-    const service = this.#services.find(({ subscriptions }) => subscriptions.some((each) => each.name === name));
-    if (!service) return false;
-    const ref = pauseOf(name);
-    const { store, clock } = this.ports;
-    // Written down first: a crash between the two is made good by the next start.
-    await store.commit({
-      tenant: everyTenant,
-      reads: [],
-      writes: [{ ref, data: paused ? { name, pausedAt: clock.now() } : null }],
-      entries: [],
-      journal: [],
-      publish: [],
-    });
-    await this.#client.modifyPushConfig(name, paused ? {} : pushPlan(service.name));
+    if (!this.#services.some(({ subscriptions }) => subscriptions.some((each) => each.name === name))) return false;
+    await this.#broker.pause(subscriptionName(name), paused);
     return true;
   }
 
@@ -437,11 +420,6 @@ function isOfService(endpoint: string): boolean {
   return new URL(endpoint).hostname.endsWith(serviceDomain);
 }
 
-/** Exists while the subscription is paused. */
-function pauseOf(subscription: string): Ref {
-  return refOf('paused-subscriptions', subscription);
-}
-
 function pushPlan(service: string): PushPlan {
   const pushEndpoint = endpointOf(service);
   return { pushEndpoint, oidcToken: { serviceAccountEmail: pushServiceAccount, audience: pushEndpoint } };
@@ -476,21 +454,22 @@ async function provision(
     subscriptions.some(({ topic, dormouse }) => dormouse && topic === deadLetter.name),
   );
   for (const service of services) {
-    const paused = await store.get(service.subscriptions.map(({ name }) => pauseOf(name)));
-    for (const [index, subscription] of service.subscriptions.entries()) {
+    for (const subscription of service.subscriptions) {
       const { name, topic, order } = subscription;
       const isOrdered = order !== undefined;
       // What was held in the order it once had comes as messages now.
       if (!isOrdered) await moveLines(store, name, { name, isOrdered });
       const plan = subscriptionPlan(subscription);
-      await makeWay(broker, subscriptionName(name), plan);
+      const isPaused = await makeWay(broker, subscriptionName(name), plan);
       await client.ensureSubscription(name, {
         ...plan,
         topic,
         // What dies there has nowhere to go, and where nobody would record it, it is better brought for ever.
         ...(isNet && topic !== deadLetter.name && { deadLetter: net }),
-        pushConfig: paused[index]!.data === null ? pushPlan(service.name) : {},
+        pushConfig: pushPlan(service.name),
       });
+      if (isPaused) await broker.pause(subscriptionName(name), true);
+      await keepOlderPause(broker, store, name);
     }
   }
 }
@@ -503,17 +482,32 @@ function filterOf(subscription: string, topic: string): string {
   return topic === deadLetter.name ? `${own} OR ${rawFilter}` : own;
 }
 
-/** Order and filter cannot be changed; a subscription where nothing waits can be made anew. */
+/**
+ * Order and filter cannot be changed; a subscription where nothing waits can be made anew. Answers whether what is made anew is to be
+ * paused, as it was.
+ */
 async function makeWay(
   broker: Broker,
   name: string,
   plan: Pick<SubscriptionPlan, 'enableMessageOrdering' | 'filter'>,
-): Promise<void> {
+): Promise<boolean> {
   const existing = broker.subscriptions.find(({ config }) => config.name === name);
-  if (!existing) return;
-  const { enableMessageOrdering = false, filter } = existing.config;
-  if (enableMessageOrdering === plan.enableMessageOrdering && filter === plan.filter) return;
-  if (existing.backlog() === 0) await broker.deleteSubscription(name);
+  if (!existing) return false;
+  const { enableMessageOrdering = false, filter, paused = false } = existing.config;
+  if (enableMessageOrdering === plan.enableMessageOrdering && filter === plan.filter) return false;
+  if (existing.backlog() > 0) return false;
+  await broker.deleteSubscription(name);
+  return paused;
+}
+
+/** Older data directories keep a pause as a document, and its subscription without an endpoint. */
+async function keepOlderPause(broker: Broker, store: StateStore, subscription: string): Promise<void> {
+  const ref = refOf('paused-subscriptions', subscription);
+  const [document] = await store.get([ref]);
+  if (document!.data === null) return;
+  await broker.pause(subscriptionName(subscription), true);
+  const writes = [{ ref, data: null }];
+  await store.commit({ tenant: everyTenant, reads: [], writes, entries: [], journal: [], publish: [] });
 }
 
 function listen(

@@ -58,6 +58,7 @@ export class UndeclaredSubscriptions {
     if (this.#topicOf(to) !== shortName(old.config.topic)) {
       throw refused(`"${to}" is no subscription of this system to the topic ${shortName(old.config.topic)}`);
     }
+    await broker.pause(nameOf(from), false);
     // First what is held: it came before what waits in the log.
     let messages = await moveLines(store, from, { name: to, isOrdered: this.#declared(to)!.order !== undefined });
     for (;;) {
