@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
+import { leash } from './leash.ts';
 
 const startTimeoutMs = 60_000;
 
@@ -24,6 +25,7 @@ export class Program {
     options: { readonly env?: NodeJS.ProcessEnv; readonly uid?: number; readonly cwd: string },
   ): Promise<Program> {
     const child = spawn(command, args, { stdio: 'ignore', detached: true, ...options });
+    leash(child);
     const program = new Program(child);
     const startedAt = performance.now();
     while (!(await listens(port))) {

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { leash } from './leash.ts';
 import { PubsubRest } from './pubsub-rest.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -70,6 +71,7 @@ export class PubsubServer {
       env: { ...process.env, ...environment, NO_COLOR: '1' },
       detached: true,
     });
+    leash(child);
     const rest1 = new PubsubRest(port, 1);
     for (;;) {
       try {

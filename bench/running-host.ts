@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { leash } from './leash.ts';
 
 const root = join(import.meta.dirname, '..');
 const startTimeoutMs = 60_000;
@@ -69,7 +70,9 @@ export class RunningHost {
         PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}`,
         NO_COLOR: '1',
       },
+      detached: true,
     });
+    leash(child);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
     const deadline = performance.now() + startTimeoutMs;

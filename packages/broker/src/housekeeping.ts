@@ -60,33 +60,7 @@ export class Housekeeping {
    * of every subscription and snapshot, and the retention of all of them. Answers how many went.
    */
   prune(most: number, publishedBefore = Number.POSITIVE_INFINITY): Promise<number> {
-    const { database, log, snapshots, subscriptions, tidies, time, topics } = this.#options;
-    return database.write(() => {
-      const lastBefore = this.#lastBefore();
-      const last = publishedBefore === Number.POSITIVE_INFINITY ? log.end : log.lastBefore(publishedBefore);
-      // Over what its filter hides, which nobody acks, a cursor moves only here.
-      for (const subscription of subscriptions()) {
-        subscription.available(time());
-        if (tidies) subscription.dropWaiting(lastBefore(retentionOf(subscription.config)));
-        subscription.flush(true);
-      }
-      const bySubscriptions = this.#prunable(lastBefore);
-      const bySnapshots = snapshots.lowestCursors();
-      const retained = new Map(Array.from(topics(), ({ id, config }) => [id, config.messageRetentionDuration]));
-      let removed = 0;
-      for (const topicId of log.topicIds()) {
-        if (removed >= most) break;
-        const retentionMs = millisecondsOf(retained.get(topicId));
-        const prunable = Math.min(
-          last,
-          retentionMs === undefined ? last : lastBefore(retentionMs),
-          bySubscriptions.get(topicId) ?? last,
-          bySnapshots.get(topicId) ?? last,
-        );
-        removed += log.prune(topicId, prunable, most - removed);
-      }
-      return removed;
-    });
+    return this.#options.database.write(() => this.#remove(this.#removable(publishedBefore), most));
   }
 
   /** Lets go of all that may go now, or waits for who is at it. */
@@ -109,7 +83,7 @@ export class Housekeeping {
   async #tidy(): Promise<void> {
     try {
       await this.#removeExpired();
-      while (!this.#stopped && (await this.prune(rowsAtATime)) > 0);
+      while (!this.#stopped && (await this.#removeRound()) > 0);
     } catch {
       // The disk would not take it. Whoever publishes is told; here the next round makes it good.
     }
@@ -145,17 +119,64 @@ export class Housekeeping {
     };
   }
 
+  /** What may go as things stand, a few rows at a time. Subscriptions are asked once for all of it. Answers how many went. */
+  async #removeRound(): Promise<number> {
+    const { database } = this.#options;
+    const removable = await database.write(() => this.#removable());
+    for (let removed = 0; ; ) {
+      const more = this.#stopped ? 0 : await database.write(() => this.#remove(removable, rowsAtATime));
+      removed += more;
+      if (more < rowsAtATime) return removed;
+    }
+  }
+
+  /**
+   * Only inside a write: by the id of a topic, up to where nobody can have what is in the log. Holds from then on, since what goes back,
+   * a seek, goes back no further than this leaves.
+   */
+  #removable(publishedBefore = Number.POSITIVE_INFINITY): ReadonlyMap<number, number> {
+    const { log, snapshots, subscriptions, tidies, time, topics } = this.#options;
+    const lastBefore = this.#lastBefore();
+    const last = publishedBefore === Number.POSITIVE_INFINITY ? log.end : log.lastBefore(publishedBefore);
+    // Over what its filter hides, which nobody acks, a cursor moves only here.
+    for (const subscription of subscriptions()) {
+      if (subscription.isIdle) continue;
+      subscription.available(time());
+      if (tidies) subscription.dropWaiting(lastBefore(retentionOf(subscription.config)));
+      subscription.flush(true);
+    }
+    const bySubscriptions = this.#bySubscriptions(lastBefore);
+    const bySnapshots = snapshots.lowestCursors();
+    const retained = new Map(Array.from(topics(), ({ id, config }) => [id, config.messageRetentionDuration]));
+    const ofTopic = (topicId: number) => {
+      const retentionMs = millisecondsOf(retained.get(topicId));
+      const past = retentionMs === undefined ? last : lastBefore(retentionMs);
+      return Math.min(last, past, bySubscriptions.get(topicId) ?? last, bySnapshots.get(topicId) ?? last);
+    };
+    return new Map(log.topicIds().map((topicId) => [topicId, ofTopic(topicId)]));
+  }
+
+  /** Only inside a write. Answers how many went. */
+  #remove(removable: ReadonlyMap<number, number>, most: number): number {
+    let removed = 0;
+    for (const [topicId, last] of removable) {
+      if (removed >= most) break;
+      removed += this.#options.log.prune(topicId, last, most - removed);
+    }
+    return removed;
+  }
+
   /** By the id of a topic: up to where none of its subscriptions can have what is in the log. */
-  #prunable(lastBefore: (ageMs: number) => number): ReadonlyMap<number, number> {
+  #bySubscriptions(lastBefore: (ageMs: number) => number): ReadonlyMap<number, number> {
     const { subscriptions, tidies } = this.#options;
-    const prunable = new Map<number, number>();
+    const removable = new Map<number, number>();
     for (const { topicId, config, cursor, begin } of subscriptions()) {
       const past = lastBefore(retentionOf(config));
       const acked = config.retainAckedMessages ? Math.max(begin, Math.min(cursor, past)) : cursor;
       const last = tidies ? Math.max(acked, past) : acked;
-      prunable.set(topicId, Math.min(last, prunable.get(topicId) ?? last));
+      removable.set(topicId, Math.min(last, removable.get(topicId) ?? last));
     }
-    return prunable;
+    return removable;
   }
 
   async #noteActive({ id }: SubscriptionState, activeAt: number, written: number | undefined): Promise<void> {

@@ -256,3 +256,26 @@ test('a lease that is on disk for what was removed holds up no cursor', async ()
   await bench.broker.deliveries.ackExactly(bench.subscription, [{ position: message.position, attempt }]);
   expect(bench.subscription.cursor).toBe(2);
 });
+
+test('what is removed is asked of those who have something new, not of all', async () => {
+  const bench = await new Bench({ tidies: true }).create();
+  const [busy, other] = ['projects/p/topics/busy', 'projects/p/subscriptions/busy'];
+  await bench.broker.createTopic({ name: busy });
+  await bench.broker.createSubscription({ name: other, topic: busy });
+  const rounds = async (count: number) => {
+    for (let n = 0; n < count; n++) {
+      await bench.broker.publish(busy, [{ data: btoa('x'), attributes: {} }]);
+      const [lease] = bench.broker.deliveries.lease(bench.broker.subscription(other), 1);
+      bench.broker.deliveries.ack(bench.broker.subscription(other), lease!.message.position);
+      await bench.broker.housekeeping.tidy();
+    }
+  };
+  await rounds(2);
+  const { cursor } = bench.subscription;
+  await rounds(3);
+  // A cursor that is moved is a row that is written.
+  expect(bench.subscription.cursor).toBe(cursor);
+  expect(bench.database.prepare('SELECT count(*) AS left FROM message').get()).toEqual({ left: 0 });
+  await bench.publish('new');
+  expect(texts(bench)).toEqual(['new']);
+});

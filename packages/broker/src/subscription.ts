@@ -120,6 +120,8 @@ export class SubscriptionState {
   readonly #database: Database;
   readonly #retainedSince: SubscriptionOptions['retainedSince'];
   #cursor: number;
+  /** Of the messages of its topic none is after this one, as far as known. */
+  #known: number;
   #serial: number;
   readonly #lanes = new Lanes();
   /** What is due up to here has been recalled: so what is out is not gone through again and again. */
@@ -149,6 +151,7 @@ export class SubscriptionState {
     this.#log = log;
     this.#filter = parseFilter(config.filter ?? '');
     this.#cursor = cursor;
+    this.#known = log.end;
     this.#database = database;
     this.#retainedSince = retainedSince;
     this.#exceptions = new Exceptions(database, id, topicId);
@@ -169,6 +172,11 @@ export class SubscriptionState {
 
   get cursor(): number {
     return this.#cursor;
+  }
+
+  /** All there is, is settled. */
+  get isIdle(): boolean {
+    return this.#cursor >= this.#known && this.#seeking === 0;
   }
 
   get filter(): Filter {
@@ -208,6 +216,7 @@ export class SubscriptionState {
     const lane = this.#lanes.of(name, messages[0]!.position - 1);
     const isNext = lane.head >= lane.end;
     lane.end = Math.max(lane.end, messages.at(-1)!.position);
+    this.#known = Math.max(this.#known, lane.end);
     if (!isNext) return;
     const most = this.#lanes.share(candidatesAtATime);
     for (const message of messages) {
