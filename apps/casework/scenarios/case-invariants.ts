@@ -83,17 +83,14 @@ export const caseInvariants: readonly Invariant<Outside>[] = [
       return status === 'submitted' && !ended ? [`nobody waits for the answer to letter ${id} any more`] : [];
     }),
   ),
-  ofEachCase(
-    'compliance is reviewed before a case closes',
-    ({ data: { status, admin, reasons, processing }, letters }) => {
-      if (status !== 'closed' || admin?.decision?.kind === 'close') return [];
-      const problems = admin?.reviewedAt === undefined ? ['it closed without a review'] : [];
-      const open = letters.filter(({ status: of }) => of !== 'accepted');
-      if (!admin?.decision && open.length > 0) problems.push(`nobody decided on letters ${open.map(({ id }) => id)}`);
-      if (!admin?.decision && (!processing || reasons?.length)) problems.push('it closed with reasons against it');
-      return problems;
-    },
-  ),
+  ofEachCase('compliance is reviewed before a case closes', ({ data: { status, admin }, letters }) => {
+    if (status !== 'closed' || admin?.decision?.kind === 'close') return [];
+    const problems = admin?.reviewedAt === undefined ? ['it closed without a review'] : [];
+    const open = letters.filter(({ status: of }) => of !== 'accepted');
+    if (!admin?.decision && open.length > 0) problems.push(`nobody decided on letters ${open.map(({ id }) => id)}`);
+    if (!admin?.decision && admin?.notes?.length) problems.push('it closed over objections');
+    return problems;
+  }),
   ofEachCase('what is to be returned is what counterparties accepted', ({ data: { status, admin }, letters }) => {
     const accepted = sumOf(letters.filter((letter) => letter.status === 'accepted'));
     return status !== 'closed' || admin?.acceptedMinor === accepted

@@ -56,7 +56,10 @@ export function playOutside(world: World): Outside {
         record.capture(mailEffect({ ...mail, to: [mail.to] }, mail.idempotencyKey), mail.idempotencyKey),
       );
       if (captured === 'conflict') conflicts.push(`mail: ${mail.subject}`);
-      if (captured === 'refused') throw Object.assign(new Error('out of order'), { responseCode: 451 });
+      if (captured === 'refused') {
+        const responseCode = world.chance.pick(`refusal of ${mail.idempotencyKey}`, [451, 451, 550]);
+        throw Object.assign(new Error('refused'), { responseCode });
+      }
       if (captured === 'conflict') throw Object.assign(new Error('key in use'), { responseCode: 554 });
     }),
   );
@@ -77,7 +80,8 @@ function ask(
   const bytes = Buffer.from(body);
   const content = createHash('sha256').update(`${method} ${url}\n`).update(bytes).digest('hex');
   const key = headers['idempotency-key'] ?? headers['x-idempotency-key'];
-  const refusal = () => ({ status: 503, body: '' });
+  // For a while, or for good: then a person has to look at it.
+  const refusal = () => ({ status: world.chance.pick(`refusal of ${key ?? url}`, [503, 503, 400]), body: '' });
   return world.outside.call<Answer>(name, { key, content, signal, refusal }, () =>
     route.answer({ url, headers: { ...headers }, body: bytes }),
   );

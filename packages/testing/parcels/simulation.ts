@@ -1,3 +1,4 @@
+import type { DeadLetter } from '@dormouse/core';
 import { type Act, invariant, simulation } from '../src/index.ts';
 import type { Parcel } from './parcel.ts';
 
@@ -12,7 +13,9 @@ export default simulation<Outside>({
   faultsFor: '10d',
   outside: () => ({ collections: new Map(), scans: new Map() }),
   fetch: async (request, { collections }) => {
-    const id = new URL(request.url).pathname.split('/').at(-1)!;
+    const { hostname, pathname } = new URL(request.url);
+    if (hostname === 'stations.example') return new Response('thank you');
+    const id = pathname.split('/').at(-1)!;
     const keys = collections.get(id) ?? new Set();
     collections.set(id, keys.add(request.headers.get('idempotency-key')!));
     return new Response('the yellow van');
@@ -56,6 +59,11 @@ export default simulation<Outside>({
           : []),
       ];
     }).flat(),
+  mend: async ({ command }, { documents }) => {
+    for (const { id, data } of documents.in<DeadLetter>('dead-letters')) {
+      if (data.state === 'open') await command('redrive', { params: { id } });
+    }
+  },
   invariants: [
     invariant('every parcel is collected once', ({ outside, documents }) =>
       documents.in<Parcel>('workflows').flatMap(({ id, ref }) => {

@@ -23,6 +23,8 @@ export interface SimulateOptions {
   readonly faults?: readonly FaultName[];
   /** Whether store and broker are apart, with outbox and relay, or share their transactions. Default `apart`, the harder one. */
   readonly topology?: Topology;
+  /** Whether a failure is made as small as can be, for up to half a minute. Default true. */
+  readonly shrinks?: boolean;
   /** After each run. */
   readonly onRun?: (result: RunResult) => void;
   /** No run begins after it. */
@@ -66,7 +68,8 @@ export async function simulate({ runs = 100, seed = 1, ...options }: SimulateOpt
     }
     options.onRun?.(result);
     if (result.violations.length > 0) {
-      throw new SimulationFailed({ seed: run.seed, found: result, shrunk: await shrink(run, result) }, prepared.path);
+      const shrunk = (options.shrinks ?? true) ? await shrink(run, result) : { result, tried: 0 };
+      throw new SimulationFailed({ seed: run.seed, found: result, shrunk }, prepared.path);
     }
   }
   return { runs: done, struck, points, simulatedMs };

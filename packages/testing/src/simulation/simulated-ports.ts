@@ -95,7 +95,7 @@ function storeOf({ tasks, faults, witness, store, answers }: SimulatedPortsOptio
 /** Each process has its own, as each has its memory. Who waits for what another task sends waits. */
 function relayOf(
   store: TimerStore,
-  { tasks, faults, publisher, answers, log }: SimulatedPortsOptions,
+  { tasks, faults, publisher, witness, answers, log }: SimulatedPortsOptions,
 ): StepPorts['relay'] {
   if (!publisher) return undefined;
   const relay = new Relay(
@@ -104,6 +104,7 @@ function relayOf(
       async publish(topic, messages) {
         const point = await tasks.point(`publishes ${messages.length > 1 ? `${messages.length} to ` : ''}${topic}`);
         if (!answers('broker')) throw new Error('the broker does not answer');
+        witness.publishing(topic, messages);
         await publisher.publish(topic, messages);
         if (faults.strikes('broker.answer-lost', point, tasks.current!.life.name)) {
           throw new Error('the connection to the broker broke');

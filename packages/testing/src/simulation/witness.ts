@@ -1,4 +1,4 @@
-import type { Delivery, UnitOfWork } from '@dormouse/core';
+import { auditLog, type Delivery, type Message, type UnitOfWork } from '@dormouse/core';
 import type { Task } from './tasks.ts';
 
 /** What a unit did, as the store took it. */
@@ -23,6 +23,9 @@ export class Witness {
   /** Deliveries that the service has settled, whether or not the broker learnt of it. */
   readonly settled: Delivery[] = [];
   readonly effects: OutsideEffect[] = [];
+  /** What left before it was committed. */
+  readonly early: Message[] = [];
+  readonly #committed = new Set<string>();
   readonly #deliveries = new WeakMap<Task, Delivery>();
 
   delivering(delivery: Delivery, task: Task): void {
@@ -31,5 +34,12 @@ export class Witness {
 
   committed(unit: UnitOfWork, task: Task): void {
     this.units.push({ unit, delivery: this.#deliveries.get(task) });
+    for (const { attributes } of unit.publish) this.#committed.add(attributes['ce-id'] ?? '');
+  }
+
+  publishing(topic: string, messages: readonly Omit<Message, 'topic'>[]): void {
+    if (topic === auditLog.name) return;
+    const early = messages.filter(({ attributes }) => !this.#committed.has(attributes['ce-id'] ?? ''));
+    this.early.push(...early.map((message) => ({ ...message, topic })));
   }
 }

@@ -12,7 +12,9 @@ export function publishedIsCommitted({ witness, wire }: History): string[] {
       }),
     ]),
   );
-  return wire
+  const early = witness.early.map((message) => `${about(message)} was published before its commit`);
+  const uncommitted = wire
     .filter(({ topic, attributes }) => topic !== auditLog.name && !committed.has(attributes['ce-id']))
     .map((message) => `${about(message)} was published, and no commit has it`);
+  return [...early, ...uncommitted];
 }
