@@ -7,13 +7,13 @@ import { environment, type Outside, playOutside } from './simulated-outside.ts';
 // A letter takes as long as everything else in a run together, and is the same in many.
 rememberLetters(2_000);
 
-/** One to three cases, four months long, with everything that clients, counterparties and operators may do. */
+/** One or two cases, four months long, with everything that clients, counterparties and operators may do. */
 export default simulation<Outside>({
   environment,
   faultsFor: '120d',
   outside: playOutside,
   acts: (world) =>
-    Array.from({ length: world.chance.pick('cases', [1, 1, 2, 3]) }, (_, index) => caseActs(world, index + 1)).flat(),
+    Array.from({ length: world.chance.pick('cases', [1, 1, 1, 2]) }, (_, index) => caseActs(world, index + 1)).flat(),
   mend: tidyUp,
   invariants: caseInvariants,
 });
