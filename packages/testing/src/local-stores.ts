@@ -10,6 +10,8 @@ export interface LocalStoresOptions {
   readonly clock?: Clock;
   /** The store keeps what it publishes in its outbox. Default: broker and store share their transactions. */
   readonly apart?: boolean;
+  /** Replaces the sync of the database. */
+  readonly sync?: () => Promise<void>;
 }
 
 /** A database with broker and store in it, as a host has them. In memory, or in a folder that goes with it. */
@@ -33,12 +35,12 @@ export class LocalStores implements AsyncDisposable {
   }
 
   static inMemory(options: LocalStoresOptions = {}): LocalStores {
-    return new LocalStores(new Database(':memory:'), options);
+    return new LocalStores(new Database(':memory:', { sync: options.sync }), options);
   }
 
   static onDisk(options: LocalStoresOptions = {}): LocalStores {
     const folder = mkdtempSync(join(tmpdir(), 'dormouse-stores-'));
-    return new LocalStores(new Database(join(folder, 'test.db')), options, folder);
+    return new LocalStores(new Database(join(folder, 'test.db'), { sync: options.sync }), options, folder);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,15 @@
-import { ConflictError, type EntryDraft, type StateStore, type UnitOfWork, type Write } from '@dormouse/core';
+import {
+  ConflictError,
+  commitUnit,
+  type EntryDraft,
+  firing,
+  type StateStore,
+  type UnitOfWork,
+  type Write,
+} from '@dormouse/core';
 import { describe, expect, test } from 'vitest';
 
-/** What every state store must do. `open` gives an empty store of its own to each test. */
+/** What every state store must do. `open` gives an empty store of its own to each test; it has a topic `news`. */
 export function stateStoreSuite(name: string, open: () => Promise<StateStore & AsyncDisposable>): void {
   describe(`state store: ${name}`, () => {
     test('a document that was never written reads as absent', async () => {
@@ -84,6 +92,67 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
       };
       await Promise.all(Array.from({ length: 20 }, increment));
       expect((await store.get(['a/1']))[0]!.data).toEqual({ n: 20 });
+    });
+
+    test('units that meet only in the log of one document all get in, numbered without a gap', async () => {
+      await using store = await open();
+      const commits = Array.from({ length: 30 }, (_, n) =>
+        commitUnit({ store }, unit({ entries: [entry('workflows/WF-1', `${n}`)] })),
+      );
+      await Promise.all(commits);
+      const seqs = (await logOf(store, 'workflows/WF-1')).map((each) => each.kind === 'log' && each.seq);
+      expect(seqs).toEqual(Array.from({ length: 30 }, (_, n) => n + 1));
+    });
+
+    test('of fifty commits at once one that is refused leaves nothing, and the others are whole', async () => {
+      await using store = await open();
+      const chain = 'workflows/WF-1';
+      const commits = Array.from({ length: 50 }, (_, n) => {
+        const reads = n === 25 ? [{ ref: 'a/1', version: 'never' }] : [];
+        const writes = [write(`b/${n}`, { n }), write(`c/${n}`, { n })];
+        return commitUnit({ store }, unit({ reads, writes, entries: [entry(chain, `${n}`)] }));
+      });
+      const outcomes = await Promise.allSettled(commits);
+      expect(outcomes.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))).toEqual([25]);
+      const refs = Array.from({ length: 50 }, (_, n) => [`b/${n}`, `c/${n}`]).flat();
+      const found = (await store.get(refs)).filter(({ data }) => data === null).map(({ ref }) => ref);
+      expect(found).toEqual(['b/25', 'c/25']);
+      expect(await logOf(store, chain)).toHaveLength(49);
+    });
+
+    test('of two runs for one event, begun on the same reads, one commits; the other is told that the inbox moved', async () => {
+      await using store = await open();
+      const inbox = { ref: 'inbox/E1', version: null };
+      const run = (n: number) =>
+        unit({ reads: [inbox], writes: [write('inbox/E1', { state: 'settled' }), write('a/1', { n })] });
+      await store.commit(run(1));
+      await expect(store.commit(run(2))).rejects.toMatchObject({ moved: ['inbox/E1'], heads: [] });
+      expect((await store.get(['a/1']))[0]!.data).toEqual({ n: 1 });
+    });
+
+    test('timers are found by when they are due, the earliest first, until they have fired', async () => {
+      await using store = await open();
+      const timer = (name: string, dueAt: number): Write => {
+        const message = { topic: 'news', attributes: {}, data: '' };
+        return { ref: `timers/WF-1/named/${name}`, data: { name, generation: name, dueAt, message }, dueAt };
+      };
+      await store.commit(unit({ writes: [timer('later', 300), timer('soon', 100), timer('between', 200)] }));
+      await store.commit(unit({ writes: [timer('later', 250), write('timers/WF-1/named/between', null)] }));
+      const names = async (now: number, limit = 10) => (await store.due(now, limit)).map(({ data }) => data!.name);
+      expect(await names(99)).toEqual([]);
+      expect(await names(1_000)).toEqual(['soon', 'later']);
+      expect(await names(1_000, 1)).toEqual(['soon']);
+      const [soon] = await store.due(100, 1);
+      await store.commit(firing(soon!));
+      await expect(store.commit(firing(soon!))).rejects.toThrow(ConflictError);
+      expect(await names(1_000)).toEqual(['later']);
+    });
+
+    test('a cursor that is none is refused', async () => {
+      await using store = await open();
+      await expect(Array.fromAsync(store.log({ workflow: 'workflows/WF-1', after: 'nowhere' }))).rejects.toMatchObject({
+        code: 'query.invalid',
+      });
     });
 
     test('the log of a workflow holds the entries of its own chain and its children, numbered by chain, in order', async () => {

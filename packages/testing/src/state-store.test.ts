@@ -1,20 +1,39 @@
-import type { StateStore } from '@dormouse/core';
-import { systemClock } from '@dormouse/core';
+import { type StateStore, systemClock } from '@dormouse/core';
+import { expect, test } from 'vitest';
 import { LocalStores, overTheWire } from './local-stores.ts';
 import { outboxSuite } from './outbox-suite.ts';
 import { stateStoreSuite } from './state-store-suite.ts';
 
-function owned(stores: LocalStores): StateStore & AsyncDisposable {
+async function withNews(stores: LocalStores): Promise<LocalStores> {
+  await stores.broker.createTopic({ name: 'projects/test/topics/news' });
+  return stores;
+}
+
+async function owned(stores: LocalStores): Promise<StateStore & AsyncDisposable> {
+  await withNews(stores);
   return Object.assign(stores.store, { [Symbol.asyncDispose]: () => stores[Symbol.asyncDispose]() });
 }
 
 const apart = { apart: true };
 
-stateStoreSuite('SQLite in memory', async () => owned(LocalStores.inMemory()));
-stateStoreSuite('SQLite on disk', async () => owned(LocalStores.onDisk()));
-stateStoreSuite('SQLite over the wire of the instances', () => overTheWire(LocalStores.onDisk()));
-stateStoreSuite('SQLite apart from its broker', async () => owned(LocalStores.inMemory(apart)));
-outboxSuite('SQLite', async (clock = systemClock) => owned(LocalStores.onDisk({ ...apart, clock })));
+stateStoreSuite('SQLite in memory', () => owned(LocalStores.inMemory()));
+stateStoreSuite('SQLite on disk', () => owned(LocalStores.onDisk()));
+stateStoreSuite('SQLite over the wire of the instances', async () => overTheWire(await withNews(LocalStores.onDisk())));
+stateStoreSuite('SQLite apart from its broker', () => owned(LocalStores.inMemory(apart)));
+outboxSuite('SQLite', (clock = systemClock) => owned(LocalStores.onDisk({ ...apart, clock })));
 outboxSuite('SQLite over the wire of the instances', (clock = systemClock) =>
   overTheWire(LocalStores.onDisk({ ...apart, clock })),
 );
+
+test('a hundred commits at once wait for one sync, or for one that was under way and the next', async () => {
+  let syncs = 0;
+  const sync = async () => void syncs++;
+  await using stores = LocalStores.inMemory({ sync });
+  const commit = (n: number) => {
+    const writes = [{ ref: `a/${n}`, data: { n } }];
+    return stores.store.commit({ tenant: 'default', reads: [], writes, entries: [], journal: [], publish: [] });
+  };
+  await Promise.all(Array.from({ length: 100 }, (_, n) => commit(n)));
+  expect(syncs).toBeGreaterThan(0);
+  expect(syncs).toBeLessThanOrEqual(2);
+});
