@@ -37,6 +37,7 @@ export const errorCodes = {
   'store.conflict': 'A document read by the step has moved. The step runs again on fresh reads.',
   'store.contended':
     'A step met conflicts in every one of its re-runs. Retried after about a second; uses up no attempt.',
+  'store.limit': 'A step does more at once than its store can commit. Nothing was done. Dead-lettered at once.',
   'store.unavailable':
     'The state store did not answer, or its disk would not take a write. Nothing was done. A message is not acknowledged and comes again, no attempt used up; a request is answered 503.',
   'subscription.differs':

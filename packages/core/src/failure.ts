@@ -117,6 +117,7 @@ export const fates: Readonly<Record<ErrorCode, Fate>> = {
   'topic.undeclared': 'dead letter',
   'store.conflict': 'policy',
   'store.contended': 'later',
+  'store.limit': 'dead letter',
   'store.unavailable': 'wire',
   'subscription.differs': 'policy',
   'subscription.refused': 'policy',

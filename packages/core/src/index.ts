@@ -1,4 +1,5 @@
 export { type Actor, may, type Role, roles, sees, tenantOfNew } from './actor.ts';
+export { type AuditedEntry, auditMessage } from './audit.ts';
 export { type BlobStore, type FileRef, fileHash, readFile, saltKeyOf } from './blob-store.ts';
 export { canonicalJson } from './canonical-json.ts';
 export { clientLink, workflowsOfClient } from './client.ts';
@@ -100,6 +101,7 @@ export {
   type Query,
   type Ref,
   refOf,
+  refuseUndeclared,
   type StateStore,
   type UnitOfWork,
   type Unsent,

@@ -114,10 +114,21 @@ export interface StateStore {
   commit(unit: UnitOfWork): Promise<Committed>;
   /** Timers that are due by then, of any tenant, the earliest first. */
   due(now: number, limit: number): Promise<Versioned[]>;
-  /** What is committed and not known to be published, in the order of the commits. */
+  /** What is committed and not known to be published, that of each workflow in the order of its commits. */
   unsent(query: UnsentQuery): Promise<Unsent[]>;
   /** These are published for certain. */
   sent(ids: readonly string[]): Promise<void>;
+}
+
+/** For a store, before it writes anything: timers count too. @throws DormouseError `topic.undeclared` */
+export function refuseUndeclared({ publish, writes }: UnitOfWork, declares: (topic: string) => boolean): void {
+  const held = writes.flatMap(({ data, dueAt, dueAfterMs }) =>
+    dueAt === undefined && dueAfterMs === undefined ? [] : [data!.message as Message],
+  );
+  for (const { topic } of [...publish, ...held]) {
+    if (declares(topic)) continue;
+    throw new DormouseError('topic.undeclared', `the system declares no topic "${topic}"; add it to its \`topics\``);
+  }
 }
 
 /** @throws DormouseError `document.ref` where parts do not come in pairs or one is empty. */

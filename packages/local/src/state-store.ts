@@ -1,14 +1,12 @@
 import { type Broker, type Database, DatabaseError } from '@dormouse/broker';
 import {
-  auditLog,
+  auditMessage,
   type Committed,
   ConflictError,
   chainHash,
   collectionOf,
   DormouseError,
-  derivedId,
   type Entry,
-  encodeMessage,
   firstHash,
   type LogQuery,
   type Message,
@@ -16,6 +14,7 @@ import {
   type Page,
   type Query,
   type Ref,
+  refuseUndeclared,
   type StateStore,
   type UnitOfWork,
   type Unsent,
@@ -168,10 +167,10 @@ export class SqliteStateStore implements StateStore {
 
   /** Only inside a write of the database. @throws ConflictError */
   apply(unit: UnitOfWork): Committed {
-    const { database, audit, closedStatuses = [] } = this.#options;
+    const { database, audit, system, declares, closedStatuses = [] } = this.#options;
     const moved = unit.reads.filter(({ ref, version }) => this.#versionOf(ref) !== version).map(({ ref }) => ref);
     if (moved.length > 0) throw new ConflictError(moved);
-    this.#refuseUndeclared(unit);
+    refuseUndeclared(unit, declares);
     const now = this.#options.now();
 
     const { tenant } = unit;
@@ -204,16 +203,14 @@ export class SqliteStateStore implements StateStore {
       this.#sql.append.run(workflow ?? null, draft.chain, seq, hash, now, body);
       if (workflow) touched.add(workflow);
       if (audit)
-        projected.push(
-          this.#projection([draft.chain, seq], tenant, workflow, now, { kind: 'log', seq, hash, entry: draft }),
-        );
+        projected.push(auditMessage({ kind: 'log', seq, hash, entry: draft }, { system, tenant, workflow, at: now }));
     }
     for (const draft of unit.journal) {
       this.#sql.append.run(draft.workflow ?? null, null, null, null, now, JSON.stringify(draft));
       if (draft.workflow) touched.add(draft.workflow);
       if (audit)
         projected.push(
-          this.#projection(['journal', draft.unit], tenant, draft.workflow, now, { kind: 'journal', entry: draft }),
+          auditMessage({ kind: 'journal', entry: draft }, { system, tenant, workflow: draft.workflow, at: now }),
         );
     }
     const unsent = this.#publish([...projected, ...unit.publish], touched, now);
@@ -261,16 +258,6 @@ export class SqliteStateStore implements StateStore {
     return this.#writing(() => {
       for (const id of ids) this.#sql.clear.run(id);
     });
-  }
-
-  #refuseUndeclared({ publish, writes }: UnitOfWork): void {
-    const held = writes.flatMap(({ data, dueAt, dueAfterMs }) =>
-      dueAt === undefined && dueAfterMs === undefined ? [] : [data!.message as Message],
-    );
-    for (const { topic } of [...publish, ...held]) {
-      if (this.#options.declares(topic)) continue;
-      throw new DormouseError('topic.undeclared', `the system declares no topic "${topic}"; add it to its \`topics\``);
-    }
   }
 
   async due(now: number, limit: number): Promise<Versioned[]> {
@@ -331,29 +318,6 @@ export class SqliteStateStore implements StateStore {
   #versionOf(ref: Ref): string | null {
     const row = this.#sql.version.get(ref) as [number] | undefined;
     return row ? String(row[0]) : null;
-  }
-
-  /** @param of what makes the entry the only one: its chain and number, or its unit */
-  #projection(
-    of: readonly (string | number)[],
-    tenant: string,
-    workflow: Ref | undefined,
-    now: number,
-    entry: Record<string, unknown>,
-  ): Message {
-    const { system } = this.#options;
-    return encodeMessage({
-      id: derivedId('audit', ...of),
-      type: auditLog.name,
-      source: `//dormouse/${system}/log`,
-      subject: workflow,
-      time: now,
-      dataschema: `${auditLog.name}/${auditLog.version}`,
-      tenant,
-      causationId: undefined,
-      traceparent: undefined,
-      data: { at: now, ...entry },
-    });
   }
 }
 

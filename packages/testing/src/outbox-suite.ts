@@ -43,7 +43,10 @@ export function outboxSuite(name: string, open: (clock?: Clock) => Promise<State
 
     test('of units that are refused nothing is left', async () => {
       await using store = await open();
-      const stale = { reads: [{ ref: 'a/1', version: 'never' }] };
+      const write = { ...publishing('WF-1'), writes: [{ ref: 'a/1', data: {} }] };
+      const { versions } = await store.commit(write);
+      await store.commit(write);
+      const stale = { reads: [{ ref: 'a/1', version: versions[0]! }] };
       await expect(store.commit({ ...publishing('WF-1', 'a'), ...stale })).rejects.toThrow('moved');
       expect(await store.unsent({})).toEqual([]);
     });
@@ -64,7 +67,8 @@ export function outboxSuite(name: string, open: (clock?: Clock) => Promise<State
       const asked = async (query: Parameters<StateStore['unsent']>[0]) => (await store.unsent(query)).map(nameOf);
       expect(await asked({ workflow: 'workflows/WF-1' })).toEqual(['a', 'b', 'c']);
       expect(await asked({ workflow: 'workflows/WF-1', limit: 2 })).toEqual(['a', 'b']);
-      expect(await asked({ limit: 3 })).toEqual(['a', 'b', 'x']);
+      expect(await asked({ limit: 3 })).toHaveLength(3);
+      expect((await asked({})).filter((each) => each !== 'x')).toEqual(['a', 'b', 'c']);
       expect(await asked({ before: 1 })).toEqual([]);
     });
 

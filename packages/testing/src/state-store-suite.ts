@@ -107,8 +107,10 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
     test('of fifty commits at once one that is refused leaves nothing, and the others are whole', async () => {
       await using store = await open();
       const chain = 'workflows/WF-1';
+      const { versions } = await store.commit(unit({ writes: [write('a/1', { n: 1 })] }));
+      await store.commit(unit({ writes: [write('a/1', { n: 2 })] }));
       const commits = Array.from({ length: 50 }, (_, n) => {
-        const reads = n === 25 ? [{ ref: 'a/1', version: 'never' }] : [];
+        const reads = n === 25 ? [{ ref: 'a/1', version: versions[0]! }] : [];
         const writes = [write(`b/${n}`, { n }), write(`c/${n}`, { n })];
         return commitUnit({ store }, unit({ reads, writes, entries: [entry(chain, `${n}`)] }));
       });

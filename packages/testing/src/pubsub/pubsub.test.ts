@@ -1,8 +1,8 @@
 import { afterAll, test, vi } from 'vitest';
+import { findEmulator, skipWithout } from '../google-emulator.ts';
 import { deadLetters } from './dead-letters.ts';
 import { deadlines } from './deadlines.ts';
 import { detaching } from './detaching.ts';
-import { findEmulator } from './emulator.ts';
 import { exactlyOnceDelivery } from './exactly-once.ts';
 import { filters } from './filters.ts';
 import { names } from './names.ts';
@@ -51,10 +51,10 @@ for (const target of [brokerOverRest, brokerOverGrpc]) {
   for (const subject of subjects) subject(target);
 }
 
-const found = findEmulator();
-if ('missing' in found) test.skip(`Google’s emulator, skipped: ${found.missing}`);
+const found = findEmulator('pubsub');
+if ('missing' in found) skipWithout('Google’s emulator', found.missing, test.skip);
 else {
-  const emulator = googlesEmulator(found.jar);
+  const emulator = googlesEmulator(found);
   for (const subject of subjects) subject(emulator);
   afterAll(() => emulator[Symbol.asyncDispose]());
 }

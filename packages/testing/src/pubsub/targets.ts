@@ -1,8 +1,8 @@
 import { BrokerServer } from '../broker-server.ts';
+import { Emulator, type EmulatorProgram } from '../google-emulator.ts';
 import { MovedClock } from '../moved-clock.ts';
 import { overGrpc } from '../pubsub-grpc.ts';
 import { overRest } from '../pubsub-wire.ts';
-import { Emulator } from './emulator.ts';
 import { emulatorGaps } from './emulator-gaps.ts';
 import type { PubsubServer, Target } from './target.ts';
 
@@ -43,7 +43,7 @@ export const brokerOverGrpc: Target = {
 };
 
 /** One process for all cases: it takes seconds to start. Whoever uses it disposes of it. */
-export function googlesEmulator(jar: string): Target & AsyncDisposable {
+export function googlesEmulator(program: EmulatorProgram): Target & AsyncDisposable {
   let started: Promise<Emulator> | undefined;
   return {
     name: 'Google’s emulator',
@@ -51,7 +51,7 @@ export function googlesEmulator(jar: string): Target & AsyncDisposable {
     movesTime: false,
     gaps: emulatorGaps,
     async open() {
-      started ??= Emulator.start(jar);
+      started ??= Emulator.start(program);
       const { address } = await started;
       const wire = overGrpc(address);
       return {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { until } from '../until.ts';
+import { until } from './until.ts';
 
 /** Where the Cloud SDK may be: named by the environment, beside `gcloud`, or in the folders of its installers. */
 function sdkFolders(): string[] {
@@ -23,19 +23,46 @@ function sdkFolders(): string[] {
   return folders.filter((folder) => folder !== undefined && folder !== '') as string[];
 }
 
-/** The emulator's program, or why there is none to be run. */
-export function findEmulator(): { readonly jar: string } | { readonly missing: string } {
-  const java = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'java')));
-  for (const sdk of sdkFolders()) {
-    const lib = join(sdk, 'platform/pubsub-emulator/lib');
-    const jar = existsSync(lib) && readdirSync(lib).find((name) => /^cloud-pubsub-emulator.*\.jar$/.test(name));
-    if (jar && java) return { jar: join(lib, jar) };
-    if (jar) return { missing: `there is no java to run ${join(lib, jar)}` };
-  }
-  return { missing: 'the Cloud SDK or its pubsub-emulator is not installed here (CLOUDSDK_ROOT names its folder)' };
+interface Kind {
+  /** In the Cloud SDK's folder. */
+  readonly folder: string;
+  readonly jar: RegExp;
+  /** Before the options. */
+  readonly run: (jar: string) => readonly string[];
 }
 
-/** Google's emulator of Pub/Sub, as a process, on a free port. */
+const kinds = {
+  pubsub: {
+    folder: 'platform/pubsub-emulator/lib',
+    jar: /^cloud-pubsub-emulator.*\.jar$/,
+    run: (jar) => ['-jar', jar],
+  },
+  firestore: {
+    folder: 'platform/cloud-firestore-emulator',
+    jar: /^cloud-firestore-emulator.*\.jar$/,
+    run: (jar) => ['-Duser.language=en', '-cp', jar, 'com.google.cloud.datastore.emulator.firestore.CloudFirestore'],
+  },
+} satisfies Record<string, Kind>;
+
+/** How an emulator is started. */
+export interface EmulatorProgram {
+  readonly java: readonly string[];
+}
+
+/** The emulator's program, or why there is none to be run. */
+export function findEmulator(kind: keyof typeof kinds): EmulatorProgram | { readonly missing: string } {
+  const { folder, jar: name, run } = kinds[kind];
+  const java = (process.env.PATH ?? '').split(delimiter).some((each) => existsSync(join(each, 'java')));
+  for (const sdk of sdkFolders()) {
+    const lib = join(sdk, folder);
+    const jar = existsSync(lib) && readdirSync(lib).find((each) => name.test(each));
+    if (jar && java) return { java: run(join(lib, jar)) };
+    if (jar) return { missing: `there is no java to run ${join(lib, jar)}` };
+  }
+  return { missing: `the Cloud SDK or its ${kind} emulator is not installed here (CLOUDSDK_ROOT names its folder)` };
+}
+
+/** An emulator of Google's, as a process, on a free port. */
 export class Emulator implements Disposable {
   readonly address: string;
   readonly #process: ChildProcess;
@@ -45,10 +72,10 @@ export class Emulator implements Disposable {
     this.address = address;
   }
 
-  static async start(jar: string): Promise<Emulator> {
+  static async start({ java }: EmulatorProgram): Promise<Emulator> {
     const port = await freePort();
     // Its log is long, and nobody reads it.
-    const child = spawn('java', ['-jar', jar, '--host=127.0.0.1', `--port=${port}`], { stdio: 'ignore' });
+    const child = spawn('java', [...java, '--host=127.0.0.1', `--port=${port}`], { stdio: 'ignore' });
     const emulator = new Emulator(child, `127.0.0.1:${port}`);
     process.once('exit', () => child.kill('SIGKILL'));
     let failure: Error | undefined;
@@ -58,8 +85,9 @@ export class Emulator implements Disposable {
     await until('the answer of an emulator that was started', async () => {
       if (failure) throw failure;
       if (child.exitCode !== null) throw new Error(`the emulator ended at once, with exit code ${child.exitCode}`);
+      // Any answer will do.
       return fetch(`http://${emulator.address}/v1/projects/p/topics`).then(
-        ({ ok }) => ok,
+        () => true,
         () => false,
       );
     });
@@ -80,4 +108,10 @@ function freePort(): Promise<number> {
       server.close(() => resolve(port));
     });
   });
+}
+
+/** Where there is none its tests are skipped with the reason, unless `DORMOUSE_REQUIRE` names `emulators`. */
+export function skipWithout(name: string, missing: string, skip: (reason: string) => void): void {
+  if ((process.env.DORMOUSE_REQUIRE ?? '').split(',').includes('emulators')) throw new Error(`${name}: ${missing}`);
+  skip(`${name}, skipped: ${missing}`);
 }

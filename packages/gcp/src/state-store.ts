@@ -1,0 +1,452 @@
+import {
+  auditMessage,
+  type Clock,
+  type Committed,
+  ConflictError,
+  chainHash,
+  DormouseError,
+  type Entry,
+  type EntryDraft,
+  idOf,
+  type JournalDraft,
+  type LogQuery,
+  type Message,
+  orderOf,
+  type Page,
+  type Query,
+  type Random,
+  type Ref,
+  randomId,
+  refOf,
+  refuseUndeclared,
+  type StateStore,
+  type UnitOfWork,
+  type Unsent,
+  type UnsentQuery,
+  unsentAtATime,
+  type Versioned,
+  workflowOf,
+} from '@dormouse/core';
+import { checkLimits } from './commit-limits.ts';
+import { type Firestore, type FirestoreDocument, FirestoreError, type FirestoreWrite } from './firestore.ts';
+import { type Head, Heads } from './heads.ts';
+import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
+
+export interface FirestoreStateStoreOptions {
+  readonly firestore: Firestore;
+  readonly clock: Clock;
+  /** For the ids of messages that are about no workflow. */
+  readonly random: Random;
+  /** Name of the system, for the source of audit events. */
+  readonly system: string;
+  /** Whether the system has a topic. */
+  readonly declares: (topic: string) => boolean;
+  /** Whether the system declares `audit.log`. */
+  readonly audit: boolean;
+}
+
+const maxPageSize = 500;
+const logPageSize = 200;
+const remembered = 5_000;
+/** Longer than any subscription keeps a message, 31 days: until then a repeat may come. */
+const keptAfterSettledMs = 45 * 86_400_000;
+/** Not of a handler's making: Firestore gave up one of two commits that met, or an other tenant was faster. */
+const maxTries = 10;
+const refused: ReadonlySet<string> = new Set(['FAILED_PRECONDITION', 'ALREADY_EXISTS', 'ABORTED', 'NOT_FOUND']);
+
+/**
+ * Documents, log, journal and outbox in Firestore, at the paths that their references are.
+ *
+ * A unit is one commit with preconditions: the update time of every document read, of the heads it grows, and that what it
+ * creates is not there. No transaction, so no lock and no second round trip. Entries and outgoing messages of a workflow are
+ * numbered by its head (`heads.ts`), so the log has one order and the outbox too; commits of this process to one head take
+ * turns, others meet a conflict that names only the head.
+ */
+export class FirestoreStateStore implements StateStore {
+  readonly #options: FirestoreStateStoreOptions;
+  readonly #firestore: Firestore;
+  readonly #heads: Heads;
+  /** Of documents that were read lately: whose they are. */
+  readonly #owners = new Map<Ref, Pick<Versioned, 'version' | 'tenant'>>();
+
+  constructor(options: FirestoreStateStoreOptions) {
+    this.#options = options;
+    this.#firestore = options.firestore;
+    this.#heads = new Heads(options.firestore);
+  }
+
+  async get(refs: readonly Ref[]): Promise<Versioned[]> {
+    return answering(async () => {
+      const heads = this.#heads.unknownOf(refs);
+      const found = await this.#firestore.get([...refs, ...heads]);
+      this.#heads.learn(heads, found.slice(refs.length));
+      return refs.map((ref, index) => this.#learn(ref, found[index]));
+    });
+  }
+
+  #learn(ref: Ref, document: FirestoreDocument | undefined): Versioned {
+    const found = versioned(ref, document);
+    const { version, tenant } = found;
+    this.#owners.delete(ref);
+    this.#owners.set(ref, { version, tenant });
+    if (this.#owners.size > remembered) this.#owners.delete(this.#owners.keys().next().value!);
+    return found;
+  }
+
+  async find({ collection, tenant, limit = 50, cursor }: Query): Promise<Page> {
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new DormouseError('query.invalid', `limit must be a whole number from 1, got ${limit}`);
+    }
+    const size = Math.min(limit, maxPageSize);
+    const after = cursor === undefined ? undefined : readCursor(cursor);
+    const slash = collection.lastIndexOf('/');
+    return answering(async () => {
+      const found = await this.#firestore.query({
+        ...(slash !== -1 && { parent: collection.slice(0, slash) }),
+        collection: collection.slice(slash + 1),
+        where: tenant === undefined ? [] : [{ field: 'tenant', op: 'EQUAL', value: text(tenant) }],
+        orderBy: [
+          { field: 'createdAt', direction: 'DESCENDING' },
+          { field: '__name__', direction: 'DESCENDING' },
+        ],
+        ...(after && { startAfter: [integer(after[0]), { path: after[1] }] }),
+        limit: size + 1,
+      });
+      const documents = found.slice(0, size);
+      const last = found.length > size ? documents.at(-1) : undefined;
+      return {
+        documents: documents.map((document) => versioned(document.path, document)),
+        ...(last && { cursor: writeCursor(numberOf(last.fields.createdAt), last.path) }),
+      };
+    });
+  }
+
+  async *log({ workflow, after }: LogQuery): AsyncIterable<Entry> {
+    for (let position = positionOf(after); ; ) {
+      const page = await answering(() =>
+        this.#firestore.query({
+          parent: refOf('logs', idOf(workflow)),
+          collection: 'entries',
+          orderBy: [{ field: 'position' }],
+          startAfter: [integer(position)],
+          limit: logPageSize,
+        }),
+      );
+      for (const { fields } of page) {
+        position = numberOf(fields.position);
+        yield entryOf(fields);
+      }
+      if (page.length < logPageSize) return;
+    }
+  }
+
+  async commit(unit: UnitOfWork): Promise<Committed> {
+    refuseUndeclared(unit, this.#options.declares);
+    return answering(() => this.#heads.inTurn(headsOf(unit), () => this.#commit(unit)));
+  }
+
+  async #commit(unit: UnitOfWork): Promise<Committed> {
+    for (let tries = 1; ; tries++) {
+      const draft = await this.#draft(unit);
+      checkLimits(draft.writes);
+      try {
+        const times = await this.#firestore.commit(draft.writes);
+        draft.committed(times);
+        const older = await this.#messages(draft.older);
+        return { versions: draft.versions(times), unsent: [...older, ...draft.unsent] };
+      } catch (error) {
+        this.#heads.forget(headsOf(unit));
+        if (!(error instanceof FirestoreError) || !refused.has(error.status)) throw error;
+        await this.#tellWhatMoved(unit, draft.heads);
+        if (tries === maxTries) throw new FirestoreError('ABORTED', `refused ${tries} times, and nothing has moved`);
+      }
+    }
+  }
+
+  /** @throws ConflictError where something has */
+  async #tellWhatMoved(unit: UnitOfWork, heads: ReadonlyMap<Ref, Head>): Promise<void> {
+    const refs = unit.reads.map(({ ref }) => ref);
+    const chains = [...heads.keys()];
+    const found = await this.#firestore.get([...refs, ...chains.map((chain) => refOf('heads', chain))]);
+    const moved = unit.reads.filter(({ version }, index) => (found[index]?.updateTime ?? null) !== version);
+    if (moved.length > 0) throw new ConflictError(moved.map(({ ref }) => ref));
+    const movedHeads = chains.filter(
+      (chain, index) => found[refs.length + index]?.updateTime !== heads.get(chain)!.updateTime,
+    );
+    if (movedHeads.length > 0) throw new ConflictError([], movedHeads);
+  }
+
+  /** The unit as Firestore takes it, by the heads as they are known. */
+  async #draft(unit: UnitOfWork): Promise<Draft> {
+    const { system, audit, clock } = this.#options;
+    const now = clock.now();
+    const { tenant } = unit;
+    const read = new Map(unit.reads.map(({ ref, version }) => [ref, version]));
+    const written = new Set(unit.writes.map(({ ref }) => ref));
+    const heads = await this.#heads.of(headsOf(unit));
+    const standing = new Map<Ref, string | null>();
+    // The unit says which versions were read, and not whose they are.
+    const unknown = [...written].filter((ref) => !read.has(ref) || this.#owners.get(ref)?.version !== read.get(ref));
+    for (const [index, document] of (await this.#firestore.get(unknown)).entries()) {
+      const { version } = this.#learn(unknown[index]!, document);
+      standing.set(unknown[index]!, version);
+    }
+    for (const ref of written) {
+      const { tenant: owner } = this.#owners.get(ref)!;
+      if (owner !== null && owner !== tenant) throw taken(ref);
+    }
+    const writes: FirestoreWrite[] = [];
+    for (const [ref, version] of read) {
+      if (!written.has(ref)) writes.push({ kind: 'verify', path: ref, precondition: preconditionOf(version) });
+    }
+    const firstWrite = writes.length;
+    for (const { ref, data, dueAt, dueAfterMs, settledAt } of unit.writes) {
+      const precondition = preconditionOf(read.has(ref) ? read.get(ref)! : (standing.get(ref) ?? null));
+      if (data === null) {
+        writes.push({ kind: 'delete', path: ref, precondition });
+        continue;
+      }
+      const due = dueAfterMs === undefined ? dueAt : now + dueAfterMs;
+      writes.push({
+        kind: 'update',
+        path: ref,
+        precondition,
+        mask: ['data', 'tenant', 'dueAt', 'expireAt'],
+        fields: {
+          data: text(JSON.stringify(data)),
+          tenant: text(tenant),
+          ...(due !== undefined && { dueAt: integer(due) }),
+          ...(settledAt !== undefined && { expireAt: time(settledAt + keptAfterSettledMs) }),
+        },
+        transforms: [
+          { fieldPath: 'createdAt', minimum: integer(now) },
+          // A write that changes nothing would keep its update time, and with it the version.
+          { fieldPath: 'revision', increment: integer(1) },
+        ],
+      });
+    }
+    const lastWrite = writes.length;
+
+    const projected: Message[] = [];
+    const enter = (workflow: Ref | undefined, fields: Fields) => {
+      const head = workflow === undefined ? undefined : heads.get(workflow)!;
+      const position = head ? ++head.position : 0;
+      const at = head ? refOf('logs', idOf(workflow!), 'entries', padded(position)) : refOf('logless', this.#newId());
+      const path = at;
+      writes.push({
+        kind: 'update',
+        path,
+        precondition: { exists: false },
+        fields: { ...fields, at: integer(now), position: integer(position) },
+      });
+    };
+    for (const entry of unit.entries) {
+      const workflow = workflowOf(entry.chain);
+      const head = heads.get(entry.chain)!;
+      const body = JSON.stringify(entry);
+      head.seq++;
+      head.hash = chainHash(head.hash, head.seq, now, body);
+      const { seq, hash } = head;
+      enter(workflow, { chain: text(entry.chain), seq: integer(seq), hash: text(hash), body: text(body) });
+      if (audit) projected.push(auditMessage({ kind: 'log', seq, hash, entry }, { system, tenant, workflow, at: now }));
+    }
+    for (const entry of unit.journal) {
+      const { workflow } = entry;
+      enter(workflow, { body: text(JSON.stringify(entry)) });
+      if (audit) projected.push(auditMessage({ kind: 'journal', entry }, { system, tenant, workflow, at: now }));
+    }
+
+    const older = headsOf(unit).flatMap((chain) => heads.get(chain)!.unsent.slice(0, unsentAtATime));
+    const unsent: Unsent[] = [];
+    for (const message of [...projected, ...unit.publish]) {
+      const workflow = orderOf(message);
+      const head = workflow === undefined ? undefined : heads.get(workflow)!;
+      const id = head ? `${idOf(workflow!)}.${padded(++head.position)}` : `.${this.#newId()}`;
+      head?.unsent.push(id);
+      unsent.push({ id, message });
+      writes.push({
+        kind: 'update',
+        path: outboxPath(id),
+        precondition: { exists: false },
+        fields: { at: integer(now), message: text(JSON.stringify(message)) },
+      });
+    }
+    const firstHead = writes.length;
+    for (const [chain, head] of heads) writes.push(this.#heads.write(chain, head));
+
+    return {
+      writes,
+      heads,
+      older,
+      unsent,
+      versions: (times) => {
+        return unit.writes.map(({ data }, index) => (data === null ? null : times[firstWrite + index]!));
+      },
+      committed: (times) => {
+        if (times.length !== writes.length || lastWrite - firstWrite !== unit.writes.length) {
+          throw new FirestoreError('INTERNAL', `${times.length} results of ${writes.length} writes`);
+        }
+        this.#heads.moved(heads, times.slice(firstHead));
+      },
+    };
+  }
+
+  async due(now: number, limit: number): Promise<Versioned[]> {
+    return answering(async () => {
+      const found = await this.#firestore.query({
+        collection: 'named',
+        allDescendants: true,
+        where: [{ field: 'dueAt', op: 'LESS_THAN_OR_EQUAL', value: integer(now) }],
+        orderBy: [{ field: 'dueAt' }],
+        limit,
+      });
+      return found.map((document) => versioned(document.path, document));
+    });
+  }
+
+  async unsent({ workflow, before, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
+    return answering(async () => {
+      if (workflow !== undefined) return this.#left(workflow, before, limit);
+      const oldest = await this.#firestore.query({
+        collection: 'outbox',
+        where: before === undefined ? [] : [{ field: 'at', op: 'LESS_THAN', value: integer(before) }],
+        orderBy: [{ field: 'at' }, { field: '__name__' }],
+        limit,
+      });
+      // Clocks of processes differ: the order among messages of a workflow is its head's.
+      const left: Unsent[] = [];
+      const ofWorkflows = new Set<Ref>();
+      for (const document of oldest) {
+        const unsent = unsentOf(document);
+        const of = orderOf(unsent.message);
+        if (of === undefined) left.push(unsent);
+        else ofWorkflows.add(of);
+      }
+      for (const each of ofWorkflows) left.push(...(await this.#left(each, before, limit)));
+      return left.slice(0, limit);
+    });
+  }
+
+  async #left(workflow: Ref, before: number | undefined, limit: number): Promise<Unsent[]> {
+    this.#heads.forget([workflow]);
+    const head = (await this.#heads.of([workflow])).get(workflow)!;
+    const paths = head.unsent.slice(0, limit).map(outboxPath);
+    const found = await this.#firestore.get(paths);
+    return found.flatMap((document) => {
+      const young = before !== undefined && document && numberOf(document.fields.at) >= before;
+      return document && !young ? [unsentOf(document)] : [];
+    });
+  }
+
+  async #messages(ids: readonly string[]): Promise<Unsent[]> {
+    // One that is gone was sent and cleared by another meanwhile.
+    const found = await this.#firestore.get(ids.map(outboxPath));
+    return found.flatMap((document) => (document ? [unsentOf(document)] : []));
+  }
+
+  async sent(ids: readonly string[]): Promise<void> {
+    const byWorkflow = Map.groupBy(ids, (id) => id.slice(0, id.lastIndexOf('.')));
+    await answering(async () => {
+      await Promise.all(
+        [...byWorkflow].map(async ([id, sent]) => {
+          const deletes = sent.map((each): FirestoreWrite => ({ kind: 'delete', path: outboxPath(each) }));
+          if (id === '') await this.#firestore.commit(deletes);
+          else await this.#heads.cleared(refOf('workflows', id), sent, deletes);
+        }),
+      );
+    });
+  }
+
+  #newId(): string {
+    return randomId(this.#options.random);
+  }
+}
+
+interface Draft {
+  readonly writes: readonly FirestoreWrite[];
+  /** As they will be, with the update time they had. */
+  readonly heads: ReadonlyMap<Ref, Head>;
+  readonly older: readonly string[];
+  readonly unsent: readonly Unsent[];
+  versions(times: readonly (string | undefined)[]): (string | null)[];
+  committed(times: readonly (string | undefined)[]): void;
+}
+
+/** The chains whose heads a unit moves: of its entries, and of the workflows whose log or outbox grows. */
+function headsOf({ entries, journal, publish }: UnitOfWork): Ref[] {
+  const chains = new Set<Ref>();
+  const add = (chain: Ref | undefined) => chain !== undefined && chains.add(chain);
+  for (const { chain } of entries) {
+    add(workflowOf(chain));
+    add(chain);
+  }
+  for (const { workflow } of journal) add(workflow);
+  for (const message of publish) add(orderOf(message));
+  return [...chains].toSorted();
+}
+
+function preconditionOf(version: string | null) {
+  return version === null ? { exists: false } : { updateTime: version };
+}
+
+async function answering<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof FirestoreError)) throw error;
+    throw new DormouseError('store.unavailable', error.message, { cause: error });
+  }
+}
+
+function outboxPath(id: string): string {
+  return `outbox/${id}`;
+}
+
+function unsentOf({ path, fields }: FirestoreDocument): Unsent {
+  return { id: path.slice('outbox/'.length), message: JSON.parse(textOf(fields.message)) as Message };
+}
+
+function versioned(ref: Ref, document: FirestoreDocument | undefined): Versioned {
+  if (!document) return { ref, version: null, tenant: null, data: null };
+  const { fields, updateTime } = document;
+  return { ref, version: updateTime, tenant: textOf(fields.tenant), data: JSON.parse(textOf(fields.data)) };
+}
+
+function entryOf(fields: Fields): Entry {
+  const [cursor, at] = [String(numberOf(fields.position)), numberOf(fields.at)];
+  const body = JSON.parse(textOf(fields.body));
+  if (!fields.chain) return { cursor, at, kind: 'journal', entry: body as JournalDraft };
+  const [seq, hash] = [numberOf(fields.seq), textOf(fields.hash)];
+  return { cursor, at, kind: 'log', seq, hash, entry: body as EntryDraft };
+}
+
+/** Nothing is told of what is there, but that something is. */
+function taken(ref: Ref): DormouseError {
+  return new DormouseError('document.exists', `document "${ref}" exists already`);
+}
+
+/** So that ids sort as numbers do. */
+function padded(position: number): string {
+  return String(position).padStart(12, '0');
+}
+
+/** @throws DormouseError `query.invalid` */
+function positionOf(cursor: string | undefined): number {
+  if (cursor === undefined) return 0;
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a log`);
+}
+
+function writeCursor(createdAt: number, path: string): string {
+  return Buffer.from(JSON.stringify([createdAt, path])).toString('base64url');
+}
+
+function readCursor(cursor: string): [number, string] {
+  try {
+    const [createdAt, path] = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    if (typeof createdAt === 'number' && typeof path === 'string') return [createdAt, path];
+  } catch (cause) {
+    throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`, { cause });
+  }
+  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`);
+}
