@@ -231,8 +231,7 @@ export class FirestoreStateStore implements StateStore {
     const enter = (workflow: Ref | undefined, fields: Fields) => {
       const head = workflow === undefined ? undefined : heads.get(workflow)!;
       const position = head ? ++head.position : 0;
-      const at = head ? refOf('logs', idOf(workflow!), 'entries', padded(position)) : refOf('logless', this.#newId());
-      const path = at;
+      const path = head ? refOf('logs', idOf(workflow!), 'entries', padded(position)) : refOf('logless', this.#newId());
       writes.push({
         kind: 'update',
         path,
@@ -307,12 +306,12 @@ export class FirestoreStateStore implements StateStore {
   async unsent({ workflow, before, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
     return answering(async () => {
       if (workflow !== undefined) return this.#left(workflow, before, limit);
-      const oldest = await this.#firestore.query({
-        collection: 'outbox',
-        where: before === undefined ? [] : [{ field: 'at', op: 'LESS_THAN', value: integer(before) }],
-        orderBy: [{ field: 'at' }, { field: '__name__' }],
-        limit,
-      });
+      // What is of the future was committed by a clock that was ahead.
+      const where =
+        before === undefined ? [[]] : [at('LESS_THAN', before), at('GREATER_THAN', this.#options.clock.now())];
+      const orderBy = [{ field: 'at' }, { field: '__name__' }];
+      const pages = where.map((each) => this.#firestore.query({ collection: 'outbox', where: each, orderBy, limit }));
+      const oldest = (await Promise.all(pages)).flat();
       // Clocks of processes differ: the order among messages of a workflow is its head's.
       const left: Unsent[] = [];
       const ofWorkflows = new Set<Ref>();
@@ -332,9 +331,12 @@ export class FirestoreStateStore implements StateStore {
     const head = (await this.#heads.of([workflow])).get(workflow)!;
     const paths = head.unsent.slice(0, limit).map(outboxPath);
     const found = await this.#firestore.get(paths);
+    const now = this.#options.clock.now();
     return found.flatMap((document) => {
-      const young = before !== undefined && document && numberOf(document.fields.at) >= before;
-      return document && !young ? [unsentOf(document)] : [];
+      if (!document) return [];
+      const committedAt = numberOf(document.fields.at);
+      const isYoung = before !== undefined && committedAt >= before && committedAt <= now;
+      return isYoung ? [] : [unsentOf(document)];
     });
   }
 
@@ -396,6 +398,10 @@ async function answering<T>(work: () => Promise<T>): Promise<T> {
     if (!(error instanceof FirestoreError)) throw error;
     throw new DormouseError('store.unavailable', error.message, { cause: error });
   }
+}
+
+function at(op: string, time: number) {
+  return [{ field: 'at', op, value: integer(time) }];
 }
 
 function outboxPath(id: string): string {

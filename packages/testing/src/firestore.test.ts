@@ -1,5 +1,5 @@
 // Real: Google's Firestore emulator, one for all tests, a project for each.
-import { type StateStore, systemClock, systemRandom } from '@dormouse/core';
+import { type Clock, type StateStore, systemClock, systemRandom } from '@dormouse/core';
 import { Firestore, FirestoreStateStore } from '@dormouse/gcp';
 import { afterAll, beforeAll, test } from 'vitest';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
@@ -16,12 +16,12 @@ else {
   });
   afterAll(() => emulator[Symbol.dispose]());
 
-  const open = async (): Promise<StateStore & AsyncDisposable> => {
+  const open = async (clock: Clock = systemClock): Promise<StateStore & AsyncDisposable> => {
     const project = `test-${++projects}`;
     const firestore = new Firestore({ project, emulator: emulator.address, token: async () => 'owner' });
     const store = new FirestoreStateStore({
       firestore,
-      clock: systemClock,
+      clock,
       random: systemRandom,
       system: 'test',
       declares: (topic) => topic === 'news',
@@ -29,6 +29,6 @@ else {
     });
     return Object.assign(store, { [Symbol.asyncDispose]: async () => firestore.close() });
   };
-  stateStoreSuite('Firestore', open);
+  stateStoreSuite('Firestore', () => open());
   outboxSuite('Firestore', open);
 }
