@@ -23,10 +23,11 @@ export default service('admin', [
     const findings: Finding[] = processing ? JSON.parse(await step.files.text(processing.findings)) : [];
     const objections = complianceObjections(found.data, request, await lettersOf(found, step), findings);
     const now = isoTime(step.now);
+    // What the review before held against it counts no more; where nothing does, nor does what went wrong on the way.
+    const still = objections.length === 0 ? [] : (reasons ?? []).filter((reason) => !admin?.notes?.includes(reason));
     found.update({
       admin: { ...admin, reviewedAt: now, notes: objections },
-      // What the review before held against it counts no more.
-      ...(reasons && { reasons: reasons.filter((reason) => !admin?.notes?.includes(reason)) }),
+      ...(reasons && { reasons: still }),
       updatedAt: now,
     });
     // Of an outcome that a person accepted, the objections are on record, and answered.
