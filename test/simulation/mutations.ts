@@ -65,7 +65,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the log has nothing of what changed',
     file: 'packages/core/src/step.ts',
-    text: 'changed.set(ref, difference(this.#seen.get(ref)?.data ?? null, data))',
+    text: 'changed.set(ref, difference(commitmentOf(before) ?? before, data))',
     bug: 'changed.set(ref, [])',
     breaks: fold,
   },

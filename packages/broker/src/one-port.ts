@@ -46,7 +46,10 @@ export class OnePort {
 
   #sniff(socket: Socket): void {
     this.#sockets.add(socket);
-    const timer = setTimeout(() => socket.destroy(), this.#options.silentMs ?? silentMs);
+    // What came while the loop was held up is looked at first.
+    const late = () => setImmediate(() => isSniffing && socket.destroy());
+    const timer = setTimeout(late, this.#options.silentMs ?? silentMs);
+    let isSniffing = true;
     const forget = () => {
       clearTimeout(timer);
       this.#sockets.delete(socket);
@@ -58,6 +61,7 @@ export class OnePort {
       const isGrpc = seen.subarray(0, preface.length).equals(preface.subarray(0, seen.length));
       if (isGrpc && seen.length < preface.length) return;
       socket.off('readable', look);
+      isSniffing = false;
       clearTimeout(timer);
       if (seen.length > 0) socket.unshift(seen);
       if (isGrpc) void this.#handToGrpc(socket);

@@ -2,9 +2,12 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { http } from './node-http.ts';
 import { maxBodyBytes, type RestApi, type RestRequest } from './rest.ts';
 
+/** Longer than clients keep a connection without a request: whoever hangs up first must be the one who would use it next. */
+const keepAliveMs = 75_000;
+
 /** A server for a REST API, not listening yet. Whatever comes in, it answers or hangs up. */
 export function createRestServer(api: RestApi): Server {
-  return http.createServer((incoming, outgoing) => {
+  return http.createServer({ keepAliveTimeout: keepAliveMs }, (incoming, outgoing) => {
     incoming.on('error', () => outgoing.destroy());
     readBody(incoming, (body) => {
       if (body) void answer(api, new IncomingRequest(incoming, outgoing, body), outgoing);
