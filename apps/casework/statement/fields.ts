@@ -55,7 +55,12 @@ export class Fields {
   }
 
   matching(name: string, pattern: RegExp, expected: string): string {
-    return this.#read(name, (value) => isUnicode(value) && pattern.test(value), expected, '');
+    const value = this.#value[name];
+    if (isUnicode(value) && pattern.test(value)) return value;
+    // It may be somebody's address in the wrong place: who sent it knows it, and problems are shown and kept.
+    const got = typeof value === 'string' ? `a text of ${value.length} characters` : 'no text';
+    this.refuse(name, value === undefined ? unfit(value, expected) : `must be ${expected}, got ${got}`);
+    return '';
   }
 
   oneOf<const T extends string>(name: string, options: readonly T[]): T | undefined {
