@@ -44,8 +44,10 @@ export interface Task {
 /** Runs work without what its caller carries along: an activity, for instance, is no part of what it brings about elsewhere. */
 const fresh = AsyncLocalStorage.snapshot();
 
-/** Never settles. Whoever awaits it is forgotten with it. */
-const never = new Promise<never>(() => {});
+/** Never settles. A new one for each who awaits it, so that both are forgotten: one for all would remember all. */
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
 
 /** Real time for work between two points; what takes longer waits for something that is not simulated. */
 const computingBoundMs = 20_000;
@@ -83,7 +85,7 @@ export class Tasks {
 
   /** Runs work in a life, as a task of its own. Never settles where the life ends first. */
   start<T>(life: Life, name: string, title: string, work: () => Promise<T>): Promise<T> {
-    if (!life.alive) return never;
+    if (!life.alive) return never();
     const task: Task = { name, title, life, points: 0, waiting: 0, drawn: 0 };
     this.#running.add(task);
     this.#happened++;
@@ -108,7 +110,7 @@ export class Tasks {
     const task = this.current;
     if (!task)
       throw new Error(`"${what}" is called by nobody the simulator started; await everything a handler starts`);
-    if (!task.life.alive) return never;
+    if (!task.life.alive) return never();
     const point = `${task.name} ${++task.points} ${what}`;
     const waitMs = this.#wait(point, task, slow);
     return this.wait(task, waitMs, point).then(() => {
