@@ -287,7 +287,8 @@ class DeliveryRun {
   ): Promise<UnitOfWork | undefined> {
     const resolved = await this.#resolved(inbox);
     const next = await this.#next(place);
-    if (resolved.length === 0 && next.writes.length === 0) return undefined;
+    // What it has decided before is over, too: a retry that has come, a dead letter.
+    if (inbox.data === null && resolved.length === 0 && next.writes.length === 0) return undefined;
     const writes = [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes];
     return { tenant, reads: [inbox, timer, ...linesOfPlace(place)], writes, ...nothingElse, publish: next.publish };
   }

@@ -118,6 +118,8 @@ export class Scheduler {
       this.#log.error('timer.failed', { cause: causeOf(error), retryAfterMs });
       if (wasSetBack) this.#latest = Number.POSITIVE_INFINITY;
       this.#cancel();
+      // Whoever is set for later must not take its place.
+      this.#wakeAt = this.#clock.now() + retryAfterMs;
       this.#cancel = this.#clock.after(retryAfterMs, () => this.#awake());
     } finally {
       this.#firing--;

@@ -714,6 +714,27 @@ test('a dead letter of a timer that was cancelled since is resolved by its redri
   expect(documents.map(({ data }) => data!.state)).toEqual(['resolved']);
 });
 
+test('a retry whose timer was cancelled since ends without a run, and leaves nothing that waits for one', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async ({ data }, step) => {
+    if (data.n === 1) step.publish(asked, { n: 2 }, { after: '1h', timer: 'reminder' });
+    else if (data.n === 3) await step.cancelTimer('reminder');
+    else {
+      runs++;
+      throw new Error('broken');
+    }
+  });
+  await bench.deliver(event('E1'));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(timer!.message);
+  const retry = (await timersOf(bench.stores.store, wf)).find(({ name }) => name.startsWith('retry'));
+  await bench.deliver(event('E2', { n: 3 }));
+  await bench.deliver(retry!.message);
+  expect(runs).toBe(1);
+  const { documents } = await bench.stores.store.find({ collection: 'inbox' });
+  expect(documents.map(({ data }) => data!.state)).toEqual(['settled', 'settled', 'settled']);
+});
+
 test('the event of a timer reaches every subscription of its topic', async () => {
   const seen: string[] = [];
   await using bench = await Bench.with(async ({ data }, step) => {

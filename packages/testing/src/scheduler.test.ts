@@ -1,7 +1,7 @@
 // Real: SQLite, the broker's log.
 import { Broker, Database } from '@dormouse/broker';
 import { Relay } from '@dormouse/core';
-import { publishingTo, Scheduler, SqliteStateStore } from '@dormouse/local';
+import { publishingTo, Scheduler, SqliteStateStore, type TimerStore } from '@dormouse/local';
 import { expect, test } from 'vitest';
 import { type SchedulerBench, schedulerSuite } from './scheduler-suite.ts';
 import { SetClock } from './set-clock.ts';
@@ -21,6 +21,8 @@ class LocalBench implements SchedulerBench {
   readonly store: SqliteStateStore;
   /** While it is set, the broker refuses what the relay brings. */
   outage: Error | undefined;
+  /** While it is set, the store says nothing of what is due. */
+  silence: Error | undefined;
   readonly #form: Form;
   readonly #databases: Database[];
   readonly #broker: Broker;
@@ -48,6 +50,16 @@ class LocalBench implements SchedulerBench {
     this.#relay = form.apart ? new Relay(this.store, { publish }, quiet) : undefined;
   }
 
+  get #failing(): TimerStore {
+    return new Proxy(this.store, {
+      get: (store, name) => {
+        if (name === 'due' && this.silence) return () => Promise.reject(this.silence);
+        const value = Reflect.get(store, name, store);
+        return typeof value === 'function' ? value.bind(store) : value;
+      },
+    });
+  }
+
   static async open(form: Form = {}): Promise<LocalBench> {
     const bench = new LocalBench(form);
     await bench.#broker.createTopic({ name: topicName('news') });
@@ -58,7 +70,7 @@ class LocalBench implements SchedulerBench {
   start(): void {
     this.#schedulers = Array.from(
       { length: this.#form.schedulers ?? 1 },
-      () => new Scheduler(this.store, this.clock, quiet, this.#relay),
+      () => new Scheduler(this.#failing, this.clock, quiet, this.#relay),
     );
     this.store.onCommitted = ({ dueAt, at, unsent }) => {
       for (const scheduler of this.#schedulers) {
@@ -139,4 +151,22 @@ test('while the broker is out it is tried again, and sent once when the broker i
   bench.clock.pass(10_000);
   expect(await bench.published()).toEqual(['left behind']);
   expect(await bench.store.unsent({})).toEqual([]);
+});
+
+test('what the store did not answer is asked again soon, also where a timer is set for later meanwhile', async () => {
+  await using bench = await LocalBench.open();
+  const set = (name: string, ms: number) => {
+    const dueAt = bench.clock.now() + ms;
+    const data = { name, generation: name, dueAt, message: { topic: 'news', attributes: { name }, data: '' } };
+    return bench.store.commit({ ...left, publish: [], writes: [{ ref: `timers/WF-1/named/${name}`, data, dueAt }] });
+  };
+  await set('soon', 1_000);
+  expect(await bench.published()).toEqual([]);
+  bench.silence = new Error('UNAVAILABLE');
+  bench.clock.pass(1_000);
+  expect(await bench.published()).toEqual([]);
+  bench.silence = undefined;
+  await set('later', 86_400_000);
+  bench.clock.pass(1_000);
+  expect(await bench.published()).toEqual(['soon']);
 });
