@@ -195,12 +195,13 @@ describe('a case seen through the API', () => {
       }
       breaking.abort();
     }
+    // Before the whole: what is committed meanwhile, as that the client is told, is in the whole only.
+    const rest = await system.get<{ events: unknown[] }>(`/api/workflows/${id}/events?after=${last}`);
     const { events } = await system.get<{ events: { cursor: string }[] }>(`/api/workflows/${id}/events`);
     const cursors = events.map(({ cursor }) => cursor);
     expect(seen.length).toBeGreaterThan(10);
     expect(seen).toEqual(cursors.slice(0, seen.length));
-    const rest = await system.get<{ events: unknown[] }>(`/api/workflows/${id}/events?after=${last}`);
-    expect(rest.events).toEqual(events.slice(seen.length));
+    expect(rest.events).toEqual(events.slice(seen.length, seen.length + rest.events.length));
     const page = await system.get<{ events: unknown[]; after: string }>(`/api/workflows/${id}/events?limit=2`);
     expect(page).toEqual({ events: events.slice(0, 2), after: cursors[1] });
   });
