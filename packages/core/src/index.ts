@@ -14,6 +14,7 @@ export {
   runCommand,
 } from './command.ts';
 export { commitUnit } from './commit.ts';
+export { pageSize, readLogCursor, readPageCursor, writePageCursor } from './cursor.ts';
 export { type DeadLetter, deadLetters } from './dead-letter.ts';
 export type { DeferOptions } from './deferral.ts';
 export { type Duration, durationMs, durationSeconds } from './duration.ts';
@@ -95,6 +96,7 @@ export {
 export {
   type Committed,
   collectionOf,
+  documentTaken,
   idOf,
   type LogQuery,
   type Page,

@@ -120,6 +120,11 @@ export interface StateStore {
   sent(ids: readonly string[]): Promise<void>;
 }
 
+/** For a store, where another tenant's document is: nothing is told of it, but that something is there. */
+export function documentTaken(ref: Ref): DormouseError {
+  return new DormouseError('document.exists', `document "${ref}" exists already`);
+}
+
 /** For a store, before it writes anything: timers count too. @throws DormouseError `topic.undeclared` */
 export function refuseUndeclared({ publish, writes }: UnitOfWork, declares: (topic: string) => boolean): void {
   const held = writes.flatMap(({ data, dueAt, dueAfterMs }) =>

@@ -5,6 +5,7 @@ import {
   ConflictError,
   chainHash,
   DormouseError,
+  documentTaken,
   type Entry,
   type EntryDraft,
   idOf,
@@ -13,10 +14,13 @@ import {
   type Message,
   orderOf,
   type Page,
+  pageSize,
   type Query,
   type Random,
   type Ref,
   randomId,
+  readLogCursor,
+  readPageCursor,
   refOf,
   refuseUndeclared,
   type StateStore,
@@ -26,6 +30,7 @@ import {
   unsentAtATime,
   type Versioned,
   workflowOf,
+  writePageCursor,
 } from '@dormouse/core';
 import { checkLimits } from './commit-limits.ts';
 import { type Firestore, type FirestoreDocument, FirestoreError, type FirestoreWrite } from './firestore.ts';
@@ -45,7 +50,6 @@ export interface FirestoreStateStoreOptions {
   readonly audit: boolean;
 }
 
-const maxPageSize = 500;
 const logPageSize = 200;
 const remembered = 5_000;
 /** Longer than any subscription keeps a message, 31 days: until then a repeat may come. */
@@ -93,12 +97,9 @@ export class FirestoreStateStore implements StateStore {
     return found;
   }
 
-  async find({ collection, tenant, limit = 50, cursor }: Query): Promise<Page> {
-    if (!Number.isInteger(limit) || limit < 1) {
-      throw new DormouseError('query.invalid', `limit must be a whole number from 1, got ${limit}`);
-    }
-    const size = Math.min(limit, maxPageSize);
-    const after = cursor === undefined ? undefined : readCursor(cursor);
+  async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
+    const size = pageSize(limit);
+    const after = cursor === undefined ? undefined : readPageCursor(cursor);
     const slash = collection.lastIndexOf('/');
     return answering(async () => {
       const found = await this.#firestore.query({
@@ -116,13 +117,13 @@ export class FirestoreStateStore implements StateStore {
       const last = found.length > size ? documents.at(-1) : undefined;
       return {
         documents: documents.map((document) => versioned(document.path, document)),
-        ...(last && { cursor: writeCursor(numberOf(last.fields.createdAt), last.path) }),
+        ...(last && { cursor: writePageCursor([numberOf(last.fields.createdAt), last.path]) }),
       };
     });
   }
 
   async *log({ workflow, after }: LogQuery): AsyncIterable<Entry> {
-    for (let position = positionOf(after); ; ) {
+    for (let position = readLogCursor(after); ; ) {
       const page = await answering(() =>
         this.#firestore.query({
           parent: refOf('logs', idOf(workflow)),
@@ -193,7 +194,7 @@ export class FirestoreStateStore implements StateStore {
     }
     for (const ref of written) {
       const { tenant: owner } = this.#owners.get(ref)!;
-      if (owner !== null && owner !== tenant) throw taken(ref);
+      if (owner !== null && owner !== tenant) throw documentTaken(ref);
     }
     const writes: FirestoreWrite[] = [];
     for (const [ref, version] of read) {
@@ -225,7 +226,6 @@ export class FirestoreStateStore implements StateStore {
         ],
       });
     }
-    const lastWrite = writes.length;
 
     const projected: Message[] = [];
     const enter = (workflow: Ref | undefined, fields: Fields) => {
@@ -278,11 +278,9 @@ export class FirestoreStateStore implements StateStore {
       heads,
       older,
       unsent,
-      versions: (times) => {
-        return unit.writes.map(({ data }, index) => (data === null ? null : times[firstWrite + index]!));
-      },
+      versions: (times) => unit.writes.map(({ data }, index) => (data === null ? null : times[firstWrite + index]!)),
       committed: (times) => {
-        if (times.length !== writes.length || lastWrite - firstWrite !== unit.writes.length) {
+        if (times.length !== writes.length) {
           throw new FirestoreError('INTERNAL', `${times.length} results of ${writes.length} writes`);
         }
         this.#heads.moved(heads, times.slice(firstHead));
@@ -426,33 +424,7 @@ function entryOf(fields: Fields): Entry {
   return { cursor, at, kind: 'log', seq, hash, entry: body as EntryDraft };
 }
 
-/** Nothing is told of what is there, but that something is. */
-function taken(ref: Ref): DormouseError {
-  return new DormouseError('document.exists', `document "${ref}" exists already`);
-}
-
 /** So that ids sort as numbers do. */
 function padded(position: number): string {
   return String(position).padStart(12, '0');
-}
-
-/** @throws DormouseError `query.invalid` */
-function positionOf(cursor: string | undefined): number {
-  if (cursor === undefined) return 0;
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a log`);
-}
-
-function writeCursor(createdAt: number, path: string): string {
-  return Buffer.from(JSON.stringify([createdAt, path])).toString('base64url');
-}
-
-function readCursor(cursor: string): [number, string] {
-  try {
-    const [createdAt, path] = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-    if (typeof createdAt === 'number' && typeof path === 'string') return [createdAt, path];
-  } catch (cause) {
-    throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`, { cause });
-  }
-  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`);
 }

@@ -6,14 +6,18 @@ import {
   chainHash,
   collectionOf,
   DormouseError,
+  documentTaken,
   type Entry,
   firstHash,
   type LogQuery,
   type Message,
   orderOf,
   type Page,
+  pageSize,
   type Query,
   type Ref,
+  readLogCursor,
+  readPageCursor,
   refuseUndeclared,
   type StateStore,
   type UnitOfWork,
@@ -23,6 +27,7 @@ import {
   type Versioned,
   workflowOf,
   workflows,
+  writePageCursor,
 } from '@dormouse/core';
 
 export interface StateStoreOptions {
@@ -63,7 +68,6 @@ export interface CommitNotice {
   readonly unsent: boolean;
 }
 
-const maxPageSize = 500;
 const versionsAtATime = 100_000;
 
 interface Row {
@@ -134,12 +138,9 @@ export class SqliteStateStore implements StateStore {
     return this.#reading(() => refs.map((ref) => this.#read(ref)));
   }
 
-  async find({ collection, tenant, limit = 50, cursor }: Query): Promise<Page> {
-    const [createdAt, after] = cursor === undefined ? [Number.MAX_SAFE_INTEGER, '\uffff'] : readCursor(cursor);
-    if (!Number.isInteger(limit) || limit < 1) {
-      throw new DormouseError('query.invalid', `limit must be a whole number from 1, got ${limit}`);
-    }
-    const size = Math.min(limit, maxPageSize);
+  async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
+    const [createdAt, after] = cursor === undefined ? [Number.MAX_SAFE_INTEGER, '\uffff'] : readPageCursor(cursor);
+    const size = pageSize(limit);
     const rows = this.#reading(() =>
       tenant === undefined
         ? this.#sql.find.all(collection, createdAt, after, size + 1)
@@ -147,11 +148,11 @@ export class SqliteStateStore implements StateStore {
     ) as unknown as (Row & { created_at: number })[];
     const documents = rows.slice(0, size).map(versioned);
     const last = rows[size - 1];
-    return { documents, ...(rows.length > size && last && { cursor: writeCursor(last.created_at, last.ref) }) };
+    return { documents, ...(rows.length > size && last && { cursor: writePageCursor([last.created_at, last.ref]) }) };
   }
 
   async *log({ workflow, after }: LogQuery): AsyncIterable<Entry> {
-    for (let position = positionOf(after); ; ) {
+    for (let position = readLogCursor(after); ; ) {
       const rows = this.#reading(() => this.#sql.log.all(workflow, position, 200));
       for (const row of rows) {
         position = row.position as number;
@@ -178,7 +179,7 @@ export class SqliteStateStore implements StateStore {
     const versions = unit.writes.map(({ ref, data, settledAt, ...write }) => {
       if (data === null) {
         const { changes } = this.#sql.remove.run(ref, tenant);
-        if (changes === 0 && this.#versionOf(ref) !== null) throw taken(ref);
+        if (changes === 0 && this.#versionOf(ref) !== null) throw documentTaken(ref);
         return null;
       }
       const version = this.#nextVersion();
@@ -188,7 +189,7 @@ export class SqliteStateStore implements StateStore {
       const dueAt = write.dueAfterMs === undefined ? write.dueAt : now + write.dueAfterMs;
       if (dueAt !== undefined) earliest = Math.min(dueAt, earliest ?? dueAt);
       const row = [ref, collection, tenant, version, now, dueAt ?? null, settled, JSON.stringify(data)];
-      if (this.#sql.write.run(...row).changes === 0) throw taken(ref);
+      if (this.#sql.write.run(...row).changes === 0) throw documentTaken(ref);
       return String(version);
     });
     const touched = new Set<Ref>();
@@ -244,11 +245,11 @@ export class SqliteStateStore implements StateStore {
   }
 
   async unsent({ workflow, before = Number.MAX_SAFE_INTEGER, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
+    const now = this.#options.now();
     const read = () =>
       workflow === undefined
         ? this.#sql.unsent.all(before, now, limit)
         : this.#sql.unsentOf.all(workflow, before, now, limit);
-    const now = this.#options.now();
     // As a write: who is answered publishes it, so it must be durable.
     const rows = await this.#writing(read);
     return (rows as unknown as OutboxRow[]).map(unsentOf);
@@ -385,14 +386,6 @@ function unsentOf({ id, message }: OutboxRow): Unsent {
   return { id: String(id), message: JSON.parse(message) as Message };
 }
 
-/** @throws DormouseError `query.invalid` */
-function positionOf(cursor: string | undefined): number {
-  if (cursor === undefined) return 0;
-  const position = /^\d{1,15}$/.test(cursor) ? Number(cursor) : Number.NaN;
-  if (Number.isSafeInteger(position)) return position;
-  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a log`);
-}
-
 function versioned({ ref, version, tenant, data }: Row): Versioned {
   return { ref, version: String(version), tenant, data: JSON.parse(data) };
 }
@@ -403,29 +396,10 @@ function unavailable(error: unknown): unknown {
   return new DormouseError('store.unavailable', error.message, { cause: error });
 }
 
-/** Nothing is told of what is there, but that something is. */
-function taken(ref: Ref): DormouseError {
-  return new DormouseError('document.exists', `document "${ref}" exists already`);
-}
-
 function entryOf(row: Record<string, unknown>): Entry {
   const entry = JSON.parse(row.body as string);
   const { position, at } = row as { position: number; at: number };
   const cursor = String(position);
   if (row.chain === null) return { cursor, at, kind: 'journal', entry };
   return { cursor, at, kind: 'log', seq: row.seq as number, hash: row.hash as string, entry };
-}
-
-function writeCursor(createdAt: number, ref: string): string {
-  return Buffer.from(JSON.stringify([createdAt, ref])).toString('base64url');
-}
-
-function readCursor(cursor: string): [number, string] {
-  try {
-    const [createdAt, ref] = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-    if (typeof createdAt === 'number' && typeof ref === 'string') return [createdAt, ref];
-  } catch (cause) {
-    throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`, { cause });
-  }
-  throw new DormouseError('query.invalid', `"${cursor}" is no cursor of a page`);
 }
