@@ -5,7 +5,6 @@ import {
   type Delivery,
   decodeMarks,
   type EndpointPorts,
-  encodeMessage,
   firing,
   type Handler,
   type Message,
@@ -25,6 +24,7 @@ import { expect, test } from 'vitest';
 import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 import { ManualClock } from './manual-clock.ts';
+import { testEvent } from './test-event.ts';
 
 const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
 const told = topic('thing.told', { schema: z.object({ n: z.number() }) });
@@ -123,19 +123,7 @@ function event(
   data: unknown = { n: 1 },
   more: { dataschema?: string; tenant?: string; subject?: string } = {},
 ): Message {
-  return encodeMessage({
-    id,
-    type: asked.name,
-    source: '//test',
-    subject: wf,
-    time: 0,
-    dataschema: `${asked.name}/1`,
-    tenant: 'default',
-    causationId: undefined,
-    traceparent: undefined,
-    data,
-    ...more,
-  });
+  return testEvent({ id, type: asked.name, subject: wf, data, ...more });
 }
 
 test('all that a step does is committed together: document, log, message', async () => {

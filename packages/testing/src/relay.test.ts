@@ -5,7 +5,6 @@ import {
   createEndpoint,
   type Delivery,
   deliveryOf,
-  encodeMessage,
   type Handler,
   on,
   Relay,
@@ -20,6 +19,7 @@ import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 import { ManualClock } from './manual-clock.ts';
 import { SeededRandom } from './seeded-random.ts';
+import { testEvent } from './test-event.ts';
 
 const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
 const told = topic('thing.told', { schema: z.object({ n: z.number() }) });
@@ -88,18 +88,7 @@ class Bench implements AsyncDisposable {
 }
 
 function event(n: number): Delivery {
-  const message = encodeMessage({
-    id: `E${n}`,
-    type: asked.name,
-    source: '//test',
-    subject: wf,
-    time: 0,
-    dataschema: `${asked.name}/1`,
-    tenant: 'default',
-    causationId: undefined,
-    traceparent: undefined,
-    data: { n },
-  });
+  const message = testEvent({ id: `E${n}`, type: asked.name, subject: wf, data: { n } });
   return deliveryOf('taker.thing.asked', { ...message, messageId: String(n), publishTime: '2026-01-01T00:00:00Z' });
 }
 

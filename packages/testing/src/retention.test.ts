@@ -8,7 +8,6 @@ import {
   type DeadLetter,
   deliveryOf,
   type Endpoint,
-  encodeMessage,
   firing,
   type Handler,
   on,
@@ -30,6 +29,7 @@ import {
 import { expect, test } from 'vitest';
 import * as z from 'zod';
 import { ManualClock } from './manual-clock.ts';
+import { testEvent } from './test-event.ts';
 
 const news = topic('news', { schema: z.object({ n: z.number() }) });
 const order = topic('order', { schema: z.object({ do: z.string(), id: z.string().optional() }) });
@@ -121,18 +121,8 @@ class Bench implements AsyncDisposable {
 
   /** A message from outside. Without `id`, a new one. */
   async publish(to: typeof news | typeof order, data: unknown, id = `E${++this.#count}`): Promise<void> {
-    const message = encodeMessage({
-      id,
-      type: to.name,
-      source: '//test',
-      subject: wf,
-      time: this.clock.now(),
-      dataschema: undefined,
-      tenant: 'default',
-      causationId: undefined,
-      traceparent: undefined,
-      data,
-    });
+    const said = { id, type: to.name, subject: wf, time: this.clock.now(), dataschema: undefined, data };
+    const message = testEvent(said);
     await this.broker.publish(`projects/test/topics/${to.name}`, [message]);
   }
 

@@ -8,7 +8,6 @@ import {
   type Endpoint,
   type EndpointPorts,
   type Envelope,
-  encodeMessage,
   firing,
   type Handler,
   type Message,
@@ -24,6 +23,7 @@ import {
 import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 import { ManualClock } from './manual-clock.ts';
+import { testEvent } from './test-event.ts';
 
 export const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
 export const told = topic('thing.told', { schema: z.object({ n: z.number() }) });
@@ -127,18 +127,8 @@ export class WiredService implements AsyncDisposable {
   }
 
   message(n: number, about = 'WF-1', tenant = 'default', of: Topic<never> | typeof asked = asked): Message {
-    return encodeMessage({
-      id: `E${n}`,
-      type: of.name,
-      source: '//test',
-      subject: `workflows/${about}`,
-      time: this.clock.now(),
-      dataschema: `${of.name}/1`,
-      tenant,
-      causationId: undefined,
-      traceparent: undefined,
-      data: { n },
-    });
+    const subject = `workflows/${about}`;
+    return testEvent({ id: `E${n}`, type: of.name, subject, time: this.clock.now(), tenant, data: { n } });
   }
 
   async send(message: Message): Promise<void> {
