@@ -77,11 +77,22 @@ export {
 } from './personal.ts';
 export { PubsubClient, type PubsubTransport, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
+export { type PushClaims, pushTokenCheck } from './push-token.ts';
 export { rawFilter, wireAttempts } from './raw-dead-letter.ts';
 export { redacted, redactedFacts } from './redact.ts';
 export { orderOf, type Publisher, Relay } from './relay.ts';
 export { type Removed, removedRef } from './retention.ts';
 export type { Sandbox, SandboxModule, SandboxOptions } from './sandbox.ts';
+export {
+  fireDue,
+  strandedAfterMs,
+  type Ticked,
+  type TickPorts,
+  type TickStore,
+  tick,
+  timersAtATime,
+  type Waker,
+} from './scheduler.ts';
 export {
   type Handler,
   on,

@@ -50,6 +50,8 @@ export interface Committed {
    * the workflows it touches. None where the store publishes within its commit.
    */
   readonly unsent: readonly Unsent[];
+  /** When the earliest of the timers that the unit set is due. Absent without any, and where the store's host looks after them. */
+  readonly dueAt?: number;
 }
 
 /** A message that is committed and not known to be published. */

@@ -24,6 +24,7 @@ import {
   sealed,
 } from './personal.ts';
 import type { Relay } from './relay.ts';
+import type { Waker } from './scheduler.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 import { timerRef } from './timer.ts';
 import { checkData, type Topic } from './topic.ts';
@@ -144,6 +145,8 @@ export interface StepPorts {
   readonly random: Random;
   /** Publishes what is committed. None where the store does so within its commit. */
   readonly relay?: Pick<Relay, 'send' | 'drain'> | undefined;
+  /** Has timers and outbox looked after. None where a host that always runs does so. */
+  readonly waker?: Waker | undefined;
 }
 
 export interface StepOrigin {

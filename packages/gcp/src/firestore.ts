@@ -1,16 +1,13 @@
-import type { Agent as HttpAgent, IncomingMessage } from 'node:http';
+import type { GoogleRest } from './google-rest.ts';
 import type { Fields, Value } from './value.ts';
+
+export const firestoreUrl = 'https://firestore.googleapis.com';
 
 export interface FirestoreOptions {
   readonly project: string;
   /** Default `(default)`. */
   readonly database?: string;
-  /** `host:port` of an emulator. Default: Google's. */
-  readonly emulator?: string | undefined;
-  /** The bearer token of a request. An emulator takes `owner`. */
-  readonly token: () => Promise<string>;
-  /** How long an answer may take. Default 30 s. */
-  readonly timeoutMs?: number;
+  readonly rest: GoogleRest;
 }
 
 export interface FirestoreDocument {
@@ -56,39 +53,17 @@ export interface Query {
   readonly limit: number;
 }
 
-/** What Firestore refused, by google.rpc.Code's name; `UNAVAILABLE` also where it did not answer. */
-export class FirestoreError extends Error {
-  override readonly name = 'FirestoreError';
-  readonly status: string;
-
-  constructor(status: string, message: string, options?: ErrorOptions) {
-    super(`${status}: ${message}`, options);
-    this.status = status;
-  }
-}
-
 /**
- * Firestore's v1 API over REST: what a sleeping service must load for it is Node's own HTTP.
+ * Firestore's v1 API over REST. Also what writes may be sent again: by its preconditions a commit happens once.
  * Source: google/firestore/v1/firestore.proto.
  */
 export class Firestore {
-  readonly #options: FirestoreOptions;
-  readonly #http: typeof import('node:http') | typeof import('node:https');
-  readonly #agent: HttpAgent;
+  readonly #rest: GoogleRest;
   readonly #root: string;
-  readonly #host: string;
-  readonly #port: string | undefined;
 
-  constructor(options: FirestoreOptions) {
-    this.#options = options;
-    const { emulator, project, database = '(default)' } = options;
-    const module = emulator === undefined ? 'node:https' : 'node:http';
-    this.#http = process.getBuiltinModule(module) as typeof import('node:https');
-    this.#agent = new this.#http.Agent({ keepAlive: true, maxSockets: 64 });
+  constructor({ project, database = '(default)', rest }: FirestoreOptions) {
+    this.#rest = rest;
     this.#root = `projects/${project}/databases/${database}/documents`;
-    const [host, port] = (emulator ?? 'firestore.googleapis.com').split(':');
-    this.#host = host!;
-    this.#port = port;
   }
 
   /** In the order asked; undefined where there is none. */
@@ -131,10 +106,6 @@ export class Firestore {
     return (answer.writeResults ?? []).map(({ updateTime }) => updateTime);
   }
 
-  close(): void {
-    this.#agent.destroy();
-  }
-
   #raw(write: FirestoreWrite): unknown {
     const currentDocument = write.precondition && { currentDocument: write.precondition };
     const name = this.#name(write.path);
@@ -160,43 +131,10 @@ export class Firestore {
     return { path: this.#pathOf(name), fields, updateTime };
   }
 
-  async #call<T>(method: string, body: unknown, parent?: string): Promise<T> {
-    const token = await this.#options.token();
-    const { timeoutMs = 30_000 } = this.#options;
+  #call<T>(method: string, json: unknown, parent?: string): Promise<T> {
     // An id with a percent sign is no encoding of another: it is encoded once more for the address.
     const at = parent === undefined ? '' : `/${parent.split('/').map(encodeURIComponent).join('/')}`;
-    return new Promise<T>((resolve, reject) => {
-      const fail = (cause: Error) =>
-        reject(new FirestoreError('UNAVAILABLE', `${method} was not answered: ${cause.message}`, { cause }));
-      const outgoing = this.#http.request(
-        {
-          host: this.#host,
-          port: this.#port,
-          path: `/v1/${this.#root}${at}:${method}`,
-          method: 'POST',
-          agent: this.#agent,
-          headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-        },
-        (response: IncomingMessage) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('error', fail);
-          response.on('end', () => {
-            const text = Buffer.concat(chunks).toString();
-            try {
-              const answer = JSON.parse(text);
-              if (response.statusCode === 200) resolve(answer);
-              else reject(errorOf(response.statusCode!, answer));
-            } catch (error) {
-              fail(error as Error);
-            }
-          });
-        },
-      );
-      outgoing.setTimeout(timeoutMs, () => outgoing.destroy(new Error(`no answer for ${timeoutMs} ms`)));
-      outgoing.on('error', fail);
-      outgoing.end(JSON.stringify(body));
-    });
+    return this.#rest.json<T>({ method: 'POST', path: `/v1/${this.#root}${at}:${method}`, json });
   }
 }
 
@@ -204,9 +142,4 @@ interface Raw {
   readonly name: string;
   readonly fields?: Fields;
   readonly updateTime: string;
-}
-
-function errorOf(code: number, answer: unknown): FirestoreError {
-  const { error } = (Array.isArray(answer) ? answer[0] : answer) as { error?: { status?: string; message?: string } };
-  return new FirestoreError(error?.status ?? 'UNKNOWN', error?.message ?? `HTTP ${code}`);
 }

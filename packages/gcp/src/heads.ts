@@ -1,5 +1,6 @@
 import { firstHash, type Ref, refOf, workflowOf } from '@dormouse/core';
-import { type Firestore, type FirestoreDocument, FirestoreError, type FirestoreWrite } from './firestore.ts';
+import type { Firestore, FirestoreDocument, FirestoreWrite } from './firestore.ts';
+import { GoogleError } from './google-error.ts';
 import { integer, numberOf, text, textOf, texts, textsOf } from './value.ts';
 
 /** Where a chain ends; of a workflow also how far its log and outbox are numbered, and what of the outbox is not sent. */
@@ -89,7 +90,7 @@ export class Heads {
         this.#remember(workflow, { ...known, unsent: known.unsent.filter((id) => !gone.has(id)), updateTime: time });
       } catch (error) {
         this.forget([workflow]);
-        if (!(error instanceof FirestoreError) || error.status !== 'FAILED_PRECONDITION') throw error;
+        if (!(error instanceof GoogleError) || error.status !== 'FAILED_PRECONDITION') throw error;
         // Another process has moved it: the ids go all the same, and the head is read when it is next needed.
         await this.#firestore.commit([{ ...clear, precondition: { exists: true } }, ...writes]);
       }

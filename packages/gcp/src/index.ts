@@ -1,2 +1,17 @@
-export { Firestore, FirestoreError, type FirestoreOptions } from './firestore.ts';
+export { GcsBlobStore, type GcsBlobStoreOptions, storageUrl } from './blob-store.ts';
+export { Firestore, type FirestoreOptions, firestoreUrl } from './firestore.ts';
+export { GoogleError } from './google-error.ts';
+export { GoogleRest, type GoogleRestOptions, type TokenSource } from './google-rest.ts';
+export {
+  AccessTokens,
+  googleIssuers,
+  googleKeysUrl,
+  metadataUrl,
+  type TokenCheckOptions,
+  TokenKeys,
+  tokenCheck,
+} from './identity.ts';
+export { pubsubOver } from './pubsub-transport.ts';
+export { TaskScheduler, type TaskSchedulerOptions, type TickBody, tasksUrl } from './scheduler.ts';
 export { FirestoreStateStore, type FirestoreStateStoreOptions } from './state-store.ts';
+export { type TickAnswer, type TickOptions, type TickRequest, tickEndpoint } from './tick.ts';

@@ -4,7 +4,6 @@ import {
   type Committed,
   ConflictError,
   chainHash,
-  DormouseError,
   documentTaken,
   type Entry,
   type EntryDraft,
@@ -23,7 +22,7 @@ import {
   readPageCursor,
   refOf,
   refuseUndeclared,
-  type StateStore,
+  type TickStore,
   type UnitOfWork,
   type Unsent,
   type UnsentQuery,
@@ -33,7 +32,8 @@ import {
   writePageCursor,
 } from '@dormouse/core';
 import { checkLimits } from './commit-limits.ts';
-import { type Firestore, type FirestoreDocument, FirestoreError, type FirestoreWrite } from './firestore.ts';
+import type { Firestore, FirestoreDocument, FirestoreWrite } from './firestore.ts';
+import { answering, GoogleError } from './google-error.ts';
 import { type Head, Heads } from './heads.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
@@ -66,7 +66,7 @@ const refused: ReadonlySet<string> = new Set(['FAILED_PRECONDITION', 'ALREADY_EX
  * numbered by its head (`heads.ts`), so the log has one order and the outbox too; commits of this process to one head take
  * turns, others meet a conflict that names only the head.
  */
-export class FirestoreStateStore implements StateStore {
+export class FirestoreStateStore implements TickStore {
   readonly #options: FirestoreStateStoreOptions;
   readonly #firestore: Firestore;
   readonly #heads: Heads;
@@ -151,16 +151,40 @@ export class FirestoreStateStore implements StateStore {
       const draft = await this.#draft(unit);
       checkLimits(draft.writes);
       try {
-        const times = await this.#firestore.commit(draft.writes);
+        const times = await this.#commitOnce(draft.writes);
         draft.committed(times);
         const older = await this.#messages(draft.older);
-        return { versions: draft.versions(times), unsent: [...older, ...draft.unsent] };
+        const { dueAt } = draft;
+        return {
+          versions: draft.versions(times),
+          unsent: [...older, ...draft.unsent],
+          ...(dueAt !== undefined && { dueAt }),
+        };
       } catch (error) {
         this.#heads.forget(headsOf(unit));
-        if (!(error instanceof FirestoreError) || !refused.has(error.status)) throw error;
+        if (!(error instanceof GoogleError) || !refused.has(error.status)) throw error;
         await this.#tellWhatMoved(unit, draft.heads);
-        if (tries === maxTries) throw new FirestoreError('ABORTED', `refused ${tries} times, and nothing has moved`);
+        if (tries === maxTries) {
+          throw new GoogleError('ABORTED', `refused ${tries} times, and nothing has moved`, { code: 409 });
+        }
       }
+    }
+  }
+
+  /**
+   * A commit whose answer was lost is sent again, and refused then by what it did itself. Told by what it alone can have written: an
+   * entry, or a message. Where there is none of these its documents have moved, and whoever runs again finds what was done.
+   */
+  async #commitOnce(writes: readonly FirestoreWrite[]): Promise<(string | undefined)[]> {
+    try {
+      return await this.#firestore.commit(writes);
+    } catch (error) {
+      if (!(error instanceof GoogleError) || !error.facts.isRepeat || !refused.has(error.status)) throw error;
+      const own = writes.find((write) => /^(logs|logless|outbox)\//.test(write.path));
+      const [found] = own ? await this.#firestore.get([own.path]) : [];
+      if (!found || !isSame(own as FirestoreWrite & { kind: 'update' }, found)) throw error;
+      // All of a commit have the time of the commit.
+      return writes.map(({ kind }) => (kind === 'update' ? found.updateTime : undefined));
     }
   }
 
@@ -201,6 +225,7 @@ export class FirestoreStateStore implements StateStore {
       if (!written.has(ref)) writes.push({ kind: 'verify', path: ref, precondition: preconditionOf(version) });
     }
     const firstWrite = writes.length;
+    let earliest: number | undefined;
     for (const { ref, data, dueAt, dueAfterMs, settledAt } of unit.writes) {
       const precondition = preconditionOf(read.has(ref) ? read.get(ref)! : (standing.get(ref) ?? null));
       if (data === null) {
@@ -208,6 +233,7 @@ export class FirestoreStateStore implements StateStore {
         continue;
       }
       const due = dueAfterMs === undefined ? dueAt : now + dueAfterMs;
+      if (due !== undefined) earliest = Math.min(due, earliest ?? due);
       writes.push({
         kind: 'update',
         path: ref,
@@ -278,10 +304,11 @@ export class FirestoreStateStore implements StateStore {
       heads,
       older,
       unsent,
+      dueAt: earliest,
       versions: (times) => unit.writes.map(({ data }, index) => (data === null ? null : times[firstWrite + index]!)),
       committed: (times) => {
         if (times.length !== writes.length) {
-          throw new FirestoreError('INTERNAL', `${times.length} results of ${writes.length} writes`);
+          throw new GoogleError('INTERNAL', `${times.length} results of ${writes.length} writes`, { code: 200 });
         }
         this.#heads.moved(heads, times.slice(firstHead));
       },
@@ -290,14 +317,17 @@ export class FirestoreStateStore implements StateStore {
 
   async due(now: number, limit: number): Promise<Versioned[]> {
     return answering(async () => {
-      const found = await this.#firestore.query({
-        collection: 'named',
-        allDescendants: true,
-        where: [{ field: 'dueAt', op: 'LESS_THAN_OR_EQUAL', value: integer(now) }],
-        orderBy: [{ field: 'dueAt' }],
-        limit,
-      });
+      const where = [{ field: 'dueAt', op: 'LESS_THAN_OR_EQUAL', value: integer(now) }];
+      const found = await this.#firestore.query({ ...timers, where, limit });
       return found.map((document) => versioned(document.path, document));
+    });
+  }
+
+  async nextDueAt(after: number): Promise<number | undefined> {
+    return answering(async () => {
+      const where = [{ field: 'dueAt', op: 'GREATER_THAN', value: integer(after) }];
+      const [earliest] = await this.#firestore.query({ ...timers, where, limit: 1 });
+      return earliest && numberOf(earliest.fields.dueAt);
     });
   }
 
@@ -368,8 +398,16 @@ interface Draft {
   readonly heads: ReadonlyMap<Ref, Head>;
   readonly older: readonly string[];
   readonly unsent: readonly Unsent[];
+  readonly dueAt: number | undefined;
   versions(times: readonly (string | undefined)[]): (string | null)[];
   committed(times: readonly (string | undefined)[]): void;
+}
+
+/** Those that wait: one that has fired has no such time any more. */
+const timers = { collection: 'named', allDescendants: true, orderBy: [{ field: 'dueAt' }] } as const;
+
+function isSame({ fields: wanted }: { readonly fields: Fields }, { fields }: FirestoreDocument): boolean {
+  return Object.entries(wanted).every(([name, value]) => JSON.stringify(fields[name]) === JSON.stringify(value));
 }
 
 /** The chains whose heads a unit moves: of its entries, and of the workflows whose log or outbox grows. */
@@ -387,15 +425,6 @@ function headsOf({ entries, journal, publish }: UnitOfWork): Ref[] {
 
 function preconditionOf(version: string | null) {
   return version === null ? { exists: false } : { updateTime: version };
-}
-
-async function answering<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof FirestoreError)) throw error;
-    throw new DormouseError('store.unavailable', error.message, { cause: error });
-  }
 }
 
 function at(op: string, time: number) {

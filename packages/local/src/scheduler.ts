@@ -1,20 +1,16 @@
 import {
   type Clock,
-  ConflictError,
   causeOf,
-  commitUnit,
-  firing,
+  fireDue,
   type Logger,
   type StateStore,
   type StepPorts,
-  type Versioned,
+  strandedAfterMs,
+  timersAtATime,
 } from '@dormouse/core';
 import type { SqliteStateStore } from './state-store.ts';
 
-const batchSize = 100;
 const retryAfterMs = 1_000;
-/** What is in the outbox for so long, whoever committed it will not send any more. */
-const strandedAfterMs = 10_000;
 
 /** What a scheduler asks of a store beyond its port. */
 export type TimerStore = StateStore & Pick<SqliteStateStore, 'endBackoffs' | 'nextDueAt'>;
@@ -104,12 +100,8 @@ export class Scheduler {
     try {
       if (wasSetBack) await this.#store.endBackoffs(now);
       for (let more = true; more; ) {
-        const due = await this.#store.due(now, batchSize);
-        // Each in a unit of its own: one that cannot leave holds up no other. They share a group all the same.
-        const fired = await Promise.allSettled(due.map((timer) => this.#fireOne(timer)));
-        const failed = fired.find(({ status }) => status === 'rejected');
-        if (failed) throw (failed as PromiseRejectedResult).reason;
-        more = due.length === batchSize && !this.#stopped;
+        const looked = await fireDue({ store: this.#store, relay: this.#relay }, now);
+        more = looked === timersAtATime && !this.#stopped;
       }
       const next = this.#store.nextDueAt();
       if (next !== undefined) this.wake(next, now);
@@ -123,15 +115,6 @@ export class Scheduler {
       this.#cancel = this.#clock.after(retryAfterMs, () => this.#awake());
     } finally {
       this.#firing--;
-    }
-  }
-
-  async #fireOne(timer: Versioned): Promise<void> {
-    try {
-      await commitUnit({ store: this.#store, relay: this.#relay }, firing(timer));
-    } catch (error) {
-      // Set anew, cancelled, or fired by another.
-      if (!(error instanceof ConflictError)) throw error;
     }
   }
 

@@ -1,7 +1,7 @@
 // Real: Google's Firestore emulator, one for all tests, a project for each.
-import { type Clock, type StateStore, systemClock, systemRandom } from '@dormouse/core';
-import { Firestore, FirestoreStateStore } from '@dormouse/gcp';
+import type { Clock, StateStore } from '@dormouse/core';
 import { afterAll, beforeAll, test } from 'vitest';
+import { googleStore } from './google/google-store.ts';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
 import { outboxSuite } from './outbox-suite.ts';
 import { stateStoreSuite } from './state-store-suite.ts';
@@ -10,25 +10,13 @@ const found = findEmulator('firestore');
 if ('missing' in found) skipWithout('Firestore', found.missing, test.skip);
 else {
   let emulator: Emulator;
-  let projects = 0;
   beforeAll(async () => {
     emulator = await Emulator.start(found);
   });
   afterAll(() => emulator[Symbol.dispose]());
 
-  const open = async (clock: Clock = systemClock): Promise<StateStore & AsyncDisposable> => {
-    const project = `test-${++projects}`;
-    const firestore = new Firestore({ project, emulator: emulator.address, token: async () => 'owner' });
-    const store = new FirestoreStateStore({
-      firestore,
-      clock,
-      random: systemRandom,
-      system: 'test',
-      declares: (topic) => topic === 'news',
-      audit: false,
-    });
-    return Object.assign(store, { [Symbol.asyncDispose]: async () => firestore.close() });
-  };
+  const open = async (clock?: Clock): Promise<StateStore & AsyncDisposable> =>
+    googleStore(emulator.address, clock && { clock });
   stateStoreSuite('Firestore', () => open());
   outboxSuite('Firestore', open);
 }

@@ -1,3 +1,8 @@
+export { FaultProxy } from './fault-proxy.ts';
+export { MetadataServer } from './google/metadata-server.ts';
+export type { Fault, Mishap, OrderedFault, SeenRequest } from './google/ordered-faults.ts';
+export { StorageServer } from './google/storage-server.ts';
+export { TasksServer } from './google/tasks-server.ts';
 export { ManualClock } from './manual-clock.ts';
 export { type PubsubServer, pubsubSuite } from './pubsub-suite.ts';
 export { SeededRandom } from './seeded-random.ts';

@@ -1,0 +1,81 @@
+import { DormouseError } from '@dormouse/core';
+
+export interface GoogleErrorFacts {
+  /** Of HTTP; 0 where there was no answer. */
+  readonly code: number;
+  /** Google may have done what was asked, though it did not say so. */
+  readonly mayHaveHappened?: boolean;
+  /** The same request was sent before, and may have happened then. */
+  readonly isRepeat?: boolean;
+  /** How long Google wants to be left alone. */
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** What Google refused, by google.rpc.Code's name; `UNAVAILABLE` also where it did not answer. */
+export class GoogleError extends Error {
+  override readonly name = 'GoogleError';
+  readonly status: string;
+  readonly facts: GoogleErrorFacts;
+  readonly #detail: string;
+
+  constructor(status: string, detail: string, facts: GoogleErrorFacts, options?: ErrorOptions) {
+    super(`${status}: ${detail}`, options);
+    this.status = status;
+    this.facts = facts;
+    this.#detail = detail;
+  }
+
+  /** The same, of a request of which nobody knows whether it had happened before. */
+  asRepeat(): GoogleError {
+    return new GoogleError(this.status, this.#detail, { ...this.facts, isRepeat: true }, { cause: this.cause });
+  }
+}
+
+/** For a port: what Google does not answer, or has no leave for, is no fault of a handler's. The wire brings it again. */
+export async function answering<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof GoogleError)) throw error;
+    throw new DormouseError('store.unavailable', error.message, { cause: error });
+  }
+}
+
+/** Source: google/rpc/code.proto, its mapping to HTTP; for APIs whose errors bear no name, as Cloud Storage's. */
+const names: Readonly<Record<number, string>> = {
+  400: 'INVALID_ARGUMENT',
+  401: 'UNAUTHENTICATED',
+  403: 'PERMISSION_DENIED',
+  404: 'NOT_FOUND',
+  408: 'DEADLINE_EXCEEDED',
+  409: 'ALREADY_EXISTS',
+  412: 'FAILED_PRECONDITION',
+  429: 'RESOURCE_EXHAUSTED',
+  499: 'CANCELLED',
+  500: 'INTERNAL',
+  501: 'UNIMPLEMENTED',
+  502: 'UNAVAILABLE',
+  503: 'UNAVAILABLE',
+  504: 'DEADLINE_EXCEEDED',
+};
+
+const longestMessage = 500;
+
+/** @param body JSON of google.rpc.Status, also in a list, as a stream has it; or whatever stood between us and Google */
+export function errorOf(code: number, body: string, facts: Omit<GoogleErrorFacts, 'code'>): GoogleError {
+  const { status, message } = told(body);
+  return new GoogleError(
+    status ?? names[code] ?? 'UNKNOWN',
+    (message ?? (body.trim() || `HTTP ${code}`)).slice(0, longestMessage),
+    { ...facts, code },
+  );
+}
+
+function told(body: string): { readonly status?: string; readonly message?: string } {
+  try {
+    const answer = JSON.parse(body);
+    return (Array.isArray(answer) ? answer[0] : answer)?.error ?? {};
+  } catch {
+    return {};
+  }
+}

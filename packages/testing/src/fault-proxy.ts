@@ -1,0 +1,65 @@
+import { Agent, request as httpRequest } from 'node:http';
+import { type ApiAnswer, ApiRefusal, ApiServer } from './google/api-server.ts';
+import type { OrderedFaults, SeenRequest } from './google/ordered-faults.ts';
+
+/**
+ * Stands between a service and an emulator, over HTTP/1.1, and lets go wrong what is ordered: answered in its place, late, dropped before it
+ * got there, or done and its answer lost. Its `requests` are those of the service, so round trips can be counted.
+ */
+export class FaultProxy implements AsyncDisposable {
+  readonly #agent = new Agent({ keepAlive: true });
+  readonly #target: () => string;
+  #api!: ApiServer;
+
+  private constructor(target: () => string) {
+    this.#target = target;
+  }
+
+  /** @param target `host:port`, asked with every request: an emulator that starts again has another */
+  static async start(target: string | (() => string)): Promise<FaultProxy> {
+    const proxy = new FaultProxy(typeof target === 'string' ? () => target : target);
+    proxy.#api = await ApiServer.start((request) => proxy.#forward(request));
+    return proxy;
+  }
+
+  /** `host:port` */
+  get address(): string {
+    return this.#api.address;
+  }
+
+  get url(): string {
+    return this.#api.url;
+  }
+
+  get faults(): OrderedFaults {
+    return this.#api.faults;
+  }
+
+  get requests(): readonly string[] {
+    return this.#api.requests;
+  }
+
+  #forward({ method, path, headers, body }: SeenRequest): Promise<ApiAnswer> {
+    const [host, port] = this.#target().split(':');
+    const { connection: _, 'transfer-encoding': __, ...kept } = headers;
+    return new Promise((resolve, reject) => {
+      const options = { host, port, method, path, agent: this.#agent };
+      const outgoing = httpRequest({ ...options, headers: { ...kept, 'content-length': body.length } }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('error', reject);
+        response.on('end', () => {
+          const { connection: _, 'transfer-encoding': __, ...headers } = response.headers;
+          resolve({ status: response.statusCode!, bytes: Buffer.concat(chunks), headers });
+        });
+      });
+      outgoing.on('error', ({ message }) => reject(new ApiRefusal(502, 'UNAVAILABLE', message)));
+      outgoing.end(body);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#agent.destroy();
+    await this.#api[Symbol.asyncDispose]();
+  }
+}
