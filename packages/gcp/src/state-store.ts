@@ -22,6 +22,7 @@ import {
   readPageCursor,
   refOf,
   refuseUndeclared,
+  refuseUnlisted,
   type TickStore,
   type UnitOfWork,
   type Unsent,
@@ -98,6 +99,7 @@ export class FirestoreStateStore implements TickStore {
   }
 
   async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
+    refuseUnlisted(collection);
     const size = pageSize(limit);
     const after = cursor === undefined ? undefined : readPageCursor(cursor);
     const slash = collection.lastIndexOf('/');

@@ -277,8 +277,8 @@ function prepare(database: Database) {
     removeAttempt: database.prepare('DELETE FROM entry WHERE position = ? AND chain IS NULL'),
     troubled: database.prepare(
       `SELECT json_extract(data, '$.workflow') AS workflow FROM document
-       WHERE collection = 'dead-letters' AND json_extract(data, '$.state') IN ('open', 'redriving')`,
+       WHERE listed_in = 'dead-letters' AND json_extract(data, '$.state') IN ('open', 'redriving')`,
     ),
-    pending: database.prepare('SELECT 1 FROM document WHERE collection = ? AND due_at IS NOT NULL LIMIT 1'),
+    pending: database.prepare('SELECT 1 FROM document WHERE listed_in = ? AND due_at IS NOT NULL LIMIT 1'),
   };
 }

@@ -27,10 +27,10 @@ test('a page of a listing is found by an index, a tenant’s among its own docum
   const options = { database, declares: () => false, system: 'test', audit: false, now: systemClock.now };
   new SqliteStateStore(options);
   const plans = database.statements
-    .filter((sql) => /FROM document WHERE collection/.test(sql))
+    .filter((sql) => /FROM document WHERE listed_in/.test(sql))
     .map((sql) => database.plan(sql));
   expect(plans.map(([, look]) => look)).toEqual([
-    expect.stringContaining('COVERING INDEX document_by_collection (collection=? AND '),
-    expect.stringContaining('COVERING INDEX document_by_tenant (collection=? AND tenant=? AND '),
+    expect.stringContaining('COVERING INDEX document_by_collection (listed_in=? AND '),
+    expect.stringContaining('COVERING INDEX document_by_tenant (listed_in=? AND tenant=? AND '),
   ]);
 });

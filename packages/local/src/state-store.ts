@@ -9,6 +9,7 @@ import {
   documentTaken,
   type Entry,
   firstHash,
+  isListed,
   type LogQuery,
   type Message,
   orderOf,
@@ -19,6 +20,7 @@ import {
   readLogCursor,
   readPageCursor,
   refuseUndeclared,
+  refuseUnlisted,
   type StateStore,
   type UnitOfWork,
   type Unsent,
@@ -124,6 +126,14 @@ export class SqliteStateStore implements StateStore {
        id INTEGER PRIMARY KEY AUTOINCREMENT, workflow TEXT, at INTEGER NOT NULL, message TEXT NOT NULL
      ) STRICT;
      CREATE INDEX outbox_by_workflow ON outbox (workflow, id);`,
+    // Every step writes its inbox, and nobody lists those: the listing's indexes are of what is listed.
+    // (A generated column would do without the copy, and no index of one covers a listing.)
+    `ALTER TABLE document ADD COLUMN listed_in TEXT;
+     DROP INDEX document_by_collection;
+     DROP INDEX document_by_tenant;
+     UPDATE document SET listed_in = collection WHERE collection NOT IN ('inbox', 'activities');
+     CREATE INDEX document_by_collection ON document (listed_in, created_at) WHERE listed_in IS NOT NULL;
+     CREATE INDEX document_by_tenant ON document (listed_in, tenant, created_at) WHERE listed_in IS NOT NULL;`,
   ];
 
   constructor(options: StateStoreOptions) {
@@ -139,6 +149,7 @@ export class SqliteStateStore implements StateStore {
   }
 
   async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
+    refuseUnlisted(collection);
     const [createdAt, after] = cursor === undefined ? [Number.MAX_SAFE_INTEGER, '\uffff'] : readPageCursor(cursor);
     const size = pageSize(limit);
     const rows = this.#reading(() =>
@@ -188,7 +199,8 @@ export class SqliteStateStore implements StateStore {
       const settled = settledAt ?? (over ? now : null);
       const dueAt = write.dueAfterMs === undefined ? write.dueAt : now + write.dueAfterMs;
       if (dueAt !== undefined) earliest = Math.min(dueAt, earliest ?? dueAt);
-      const row = [ref, collection, tenant, version, now, dueAt ?? null, settled, JSON.stringify(data)];
+      const listedIn = isListed(collection) ? collection : null;
+      const row = [ref, collection, listedIn, tenant, version, now, dueAt ?? null, settled, JSON.stringify(data)];
       if (this.#sql.write.run(...row).changes === 0) throw documentTaken(ref);
       return String(version);
     });
@@ -332,11 +344,11 @@ function prepare(database: Database) {
   return {
     read: inArrays(database.prepare('SELECT version, tenant, data FROM document WHERE ref = ?')),
     version: inArrays(database.prepare('SELECT version FROM document WHERE ref = ?')),
-    find: database.prepare(page('collection = ?')),
-    findOfTenant: database.prepare(page('collection = ? AND tenant = ?')),
+    find: database.prepare(page('listed_in = ?')),
+    findOfTenant: database.prepare(page('listed_in = ? AND tenant = ?')),
     write: database.prepare(
-      `INSERT INTO document (ref, collection, tenant, version, created_at, due_at, settled_at, data)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO document (ref, collection, listed_in, tenant, version, created_at, due_at, settled_at, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (ref) DO UPDATE SET
          version = excluded.version, due_at = excluded.due_at, settled_at = excluded.settled_at, data = excluded.data
        WHERE tenant = excluded.tenant`,

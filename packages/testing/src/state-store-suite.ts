@@ -218,6 +218,16 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
       expect(pages).toBe(3);
     });
 
+    test('what grows with every step is not listed', async () => {
+      await using store = await open();
+      for (const collection of ['inbox', 'activities']) {
+        await expect(store.find({ collection })).rejects.toMatchObject({
+          code: 'query.invalid',
+          message: expect.stringContaining(`"${collection}"`),
+        });
+      }
+    });
+
     test('a tenant finds only its own', async () => {
       await using store = await open();
       for (const [tenant, id] of ['a 1', 'b 2', 'a 3', 'b 4', 'b 5', 'a 6'].map((each) => each.split(' '))) {
