@@ -10,7 +10,14 @@ const allowed: Record<string, readonly string[]> = {
   'packages/gcp': ['@dormouse/core'],
   'packages/console': ['@dormouse/core'],
   'packages/testing': ['@dormouse/core', '@dormouse/broker', '@dormouse/local', '@dormouse/gcp', '@dormouse/console'],
-  'packages/cli': ['@dormouse/core', '@dormouse/broker', '@dormouse/local', '@dormouse/console', '@dormouse/casework'],
+  'packages/cli': [
+    '@dormouse/core',
+    '@dormouse/broker',
+    '@dormouse/local',
+    '@dormouse/gcp',
+    '@dormouse/console',
+    '@dormouse/casework',
+  ],
   'apps/casework': ['@dormouse/core', '@dormouse/testing'],
   'apps/orders': ['@dormouse/core', '@dormouse/testing'],
 };

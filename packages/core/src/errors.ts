@@ -41,9 +41,10 @@ export const errorCodes = {
   'store.unavailable':
     'The state store did not answer, or its disk would not take a write. Nothing was done. A message is not acknowledged and comes again, no attempt used up; a request is answered 503.',
   'subscription.differs':
-    'A subscription exists with another order or filter than its handler needs, which Pub/Sub lets nobody change. Nothing starts.',
+    'A subscription exists with another topic, order or filter than its handler needs, which Pub/Sub lets nobody change. Nothing starts.',
   'subscription.refused': 'A subscription cannot be moved or forgotten; the message says why. Nothing more was done.',
   'query.invalid': 'A limit or cursor of a listing is none. The call is refused.',
+  'query.unindexed': 'No index that is declared serves a query: not every store could answer it. The call is refused.',
   'blob.missing': 'A file named by a document is not in the blob store. Retried by policy.',
   'blob.damaged': 'A file named by a document has another content than was written. Retried by policy.',
   'command.invalid': 'The input of a command is malformed; all problems are listed by path. Nothing was done.',

@@ -122,6 +122,7 @@ export const fates: Readonly<Record<ErrorCode, Fate>> = {
   'subscription.differs': 'policy',
   'subscription.refused': 'policy',
   'query.invalid': 'policy',
+  'query.unindexed': 'policy',
   'blob.missing': 'policy',
   'blob.damaged': 'policy',
   'command.invalid': 'policy',

@@ -51,6 +51,7 @@ export {
 export { type Folded, foldedAt, foldedChains } from './fold.ts';
 export { derivedId, hmacSha256, randomId, sha256, workflowId } from './ids.ts';
 export { forgetLines, type HeldBack, heldBack, heldBehind, moveLines } from './lines.ts';
+export { checkListing, isListed, type ListedOf, listings } from './listing.ts';
 export {
   actorOf,
   type Cause,
@@ -75,7 +76,26 @@ export {
   personalActivitiesOf,
   personalFilesOf,
 } from './personal.ts';
-export { PubsubClient, type PubsubTransport, type PushPlan, type SubscriptionPlan } from './pubsub-client.ts';
+export {
+  type DeclaredSubscription,
+  type DeclaredSystem,
+  longestRetentionMs,
+  type Plan,
+  type PlanOptions,
+  planOf,
+  type SubscriptionPlan,
+  type TopicPlan,
+} from './plan.ts';
+export {
+  applyToSubscription,
+  type Change,
+  changesTo,
+  differs,
+  type FieldChange,
+  provision,
+  subscriptionChange,
+} from './provision.ts';
+export { PubsubClient, type PubsubTransport, type PushPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export { type PushClaims, pushTokenCheck } from './push-token.ts';
 export { rawFilter, wireAttempts } from './raw-dead-letter.ts';
@@ -109,14 +129,12 @@ export {
   collectionOf,
   documentTaken,
   idOf,
-  isListed,
   type LogQuery,
   type Page,
   type Query,
   type Ref,
   refOf,
   refuseUndeclared,
-  refuseUnlisted,
   type StateStore,
   type UnitOfWork,
   type Unsent,

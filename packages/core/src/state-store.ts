@@ -74,7 +74,7 @@ export interface UnsentQuery {
 
 /** Documents of one collection, newest first. */
 export interface Query {
-  /** `workflows`, or the collection below one document: `workflows/WF-1/letters`. Any but those of `unlisted`. */
+  /** `workflows`, or the collection below one document: `workflows/WF-1/letters`. As `listings` declares. */
   readonly collection: Ref;
   /** Only what is of this tenant. Default: of all. */
   readonly tenant?: string;
@@ -103,7 +103,7 @@ export interface LogQuery {
 export interface StateStore {
   /** One round trip; answers in the order asked. */
   get(refs: readonly Ref[]): Promise<Versioned[]>;
-  /** @throws DormouseError `query.invalid` for a collection that no index lists, a limit or a cursor that is none */
+  /** @throws DormouseError `query.unindexed` for a listing that is not declared, `query.invalid` for a limit or cursor that is none */
   find(query: Query): Promise<Page>;
   /**
    * Log and journal of a workflow and of the documents below it, in the order of their commits.
@@ -121,22 +121,6 @@ export interface StateStore {
   unsent(query: UnsentQuery): Promise<Unsent[]>;
   /** These are published for certain. */
   sent(ids: readonly string[]): Promise<void>;
-}
-
-/** Grow with every step, and are asked for by their ids alone: no store keeps an index to list them by. */
-const unlisted: ReadonlySet<Ref> = new Set(['inbox', 'activities']);
-
-export function isListed(collection: Ref): boolean {
-  return !unlisted.has(collection);
-}
-
-/** For a store, before it looks. @throws DormouseError `query.invalid` */
-export function refuseUnlisted(collection: Ref): void {
-  if (isListed(collection)) return;
-  throw new DormouseError(
-    'query.invalid',
-    `no index lists the collection "${collection}"; get its documents by their references`,
-  );
 }
 
 /** For a store, where another tenant's document is: nothing is told of it, but that something is there. */

@@ -1,3 +1,5 @@
+import { DormouseError } from './errors.ts';
+import { isReserved } from './listing.ts';
 import { checkName } from './name.ts';
 
 /** A kind of long-running thing that events are about. Its documents live at `<collection>/<id>`. */
@@ -30,8 +32,12 @@ export function workflow<T>(options: {
   return { collection: workflows, idPrefix: options.idPrefix, client: options.client };
 }
 
+/** @throws DormouseError `config.name` */
 export function collection<T>(name: string, options: { readonly personal?: boolean } = {}): Collection<T> {
   checkName('collection', name);
+  if (isReserved(name)) {
+    throw new DormouseError('config.name', `collection "${name}" is called as one of Dormouse's own; use another name`);
+  }
   return { name, personal: options.personal ?? false };
 }
 

@@ -11,6 +11,19 @@ export {
   TokenKeys,
   tokenCheck,
 } from './identity.ts';
+export { type FirestoreIndexes, firestoreIndexes } from './indexes.ts';
+export type { Grant } from './permissions.ts';
+export {
+  type BucketPlan,
+  type DeclaredDeployment,
+  type FirestorePlan,
+  type GooglePlan,
+  type GooglePlanOptions,
+  googlePlanOf,
+  type QueuePlan,
+  type RunPlan,
+  type SchedulePlan,
+} from './plan.ts';
 export { pubsubOver } from './pubsub-transport.ts';
 export { TaskScheduler, type TaskSchedulerOptions, type TickBody, tasksUrl } from './scheduler.ts';
 export { FirestoreStateStore, type FirestoreStateStoreOptions } from './state-store.ts';

@@ -4,6 +4,7 @@ import {
   type Committed,
   ConflictError,
   chainHash,
+  checkListing,
   documentTaken,
   type Entry,
   type EntryDraft,
@@ -22,7 +23,6 @@ import {
   readPageCursor,
   refOf,
   refuseUndeclared,
-  refuseUnlisted,
   type TickStore,
   type UnitOfWork,
   type Unsent,
@@ -33,9 +33,10 @@ import {
   writePageCursor,
 } from '@dormouse/core';
 import { checkLimits } from './commit-limits.ts';
-import type { Firestore, FirestoreDocument, FirestoreWrite } from './firestore.ts';
+import type { Firestore, FirestoreDocument, Query as FirestoreQuery, FirestoreWrite } from './firestore.ts';
 import { answering, GoogleError } from './google-error.ts';
 import { type Head, Heads } from './heads.ts';
+import { checkIndexed } from './indexes.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
 export interface FirestoreStateStoreOptions {
@@ -99,12 +100,12 @@ export class FirestoreStateStore implements TickStore {
   }
 
   async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
-    refuseUnlisted(collection);
+    checkListing(collection, tenant);
     const size = pageSize(limit);
     const after = cursor === undefined ? undefined : readPageCursor(cursor);
     const slash = collection.lastIndexOf('/');
     return answering(async () => {
-      const found = await this.#firestore.query({
+      const found = await this.#query({
         ...(slash !== -1 && { parent: collection.slice(0, slash) }),
         collection: collection.slice(slash + 1),
         where: tenant === undefined ? [] : [{ field: 'tenant', op: 'EQUAL', value: text(tenant) }],
@@ -127,7 +128,7 @@ export class FirestoreStateStore implements TickStore {
   async *log({ workflow, after }: LogQuery): AsyncIterable<Entry> {
     for (let position = readLogCursor(after); ; ) {
       const page = await answering(() =>
-        this.#firestore.query({
+        this.#query({
           parent: refOf('logs', idOf(workflow)),
           collection: 'entries',
           orderBy: [{ field: 'position' }],
@@ -320,7 +321,7 @@ export class FirestoreStateStore implements TickStore {
   async due(now: number, limit: number): Promise<Versioned[]> {
     return answering(async () => {
       const where = [{ field: 'dueAt', op: 'LESS_THAN_OR_EQUAL', value: integer(now) }];
-      const found = await this.#firestore.query({ ...timers, where, limit });
+      const found = await this.#query({ ...timers, where, limit });
       return found.map((document) => versioned(document.path, document));
     });
   }
@@ -328,7 +329,7 @@ export class FirestoreStateStore implements TickStore {
   async nextDueAt(after: number): Promise<number | undefined> {
     return answering(async () => {
       const where = [{ field: 'dueAt', op: 'GREATER_THAN', value: integer(after) }];
-      const [earliest] = await this.#firestore.query({ ...timers, where, limit: 1 });
+      const [earliest] = await this.#query({ ...timers, where, limit: 1 });
       return earliest && numberOf(earliest.fields.dueAt);
     });
   }
@@ -340,7 +341,7 @@ export class FirestoreStateStore implements TickStore {
       const where =
         before === undefined ? [[]] : [at('LESS_THAN', before), at('GREATER_THAN', this.#options.clock.now())];
       const orderBy = [{ field: 'at' }, { field: '__name__' }];
-      const pages = where.map((each) => this.#firestore.query({ collection: 'outbox', where: each, orderBy, limit }));
+      const pages = where.map((each) => this.#query({ collection: 'outbox', where: each, orderBy, limit }));
       const oldest = (await Promise.all(pages)).flat();
       // Clocks of processes differ: the order among messages of a workflow is its head's.
       const left: Unsent[] = [];
@@ -387,6 +388,11 @@ export class FirestoreStateStore implements TickStore {
         }),
       );
     });
+  }
+
+  #query(query: FirestoreQuery): Promise<FirestoreDocument[]> {
+    checkIndexed(query);
+    return this.#firestore.query(query);
   }
 
   #newId(): string {

@@ -14,7 +14,7 @@ export { LockFile } from './lock-file.ts';
 export { LogFile } from './log-file.ts';
 export { LogReader } from './log-reader.ts';
 export type { Manifest, ManifestService } from './manifest.ts';
-export { LocalPlatform, type LocalPlatformOptions, subscriptionPlan, type UnderWay } from './platform.ts';
+export { LocalPlatform, type LocalPlatformOptions, type UnderWay } from './platform.ts';
 export { pushKeyOf } from './push-key.ts';
 export { restoreBackup } from './restore.ts';
 export { Retention, type RetentionSettings } from './retention.ts';

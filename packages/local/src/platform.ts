@@ -21,22 +21,14 @@ import {
   auditLog,
   type Clock,
   createEndpoint,
-  deadLetter,
   Erasure,
-  everyTenant,
   type Logger,
-  moveLines,
   PubsubClient,
-  type PushPlan,
+  planOf,
   type Random,
-  rawFilter,
-  refOf,
   type Service,
-  type StateStore,
   type StepPorts,
-  type SubscriptionPlan,
   sha256,
-  wireAttempts,
 } from '@dormouse/core';
 import { ServicePool, type ServiceStatus } from './activator.ts';
 import { FileBlobStore } from './blob-store.ts';
@@ -45,9 +37,10 @@ import type { DataDirectory } from './data-directory.ts';
 import { settleDeadly } from './deadly.ts';
 import { holdingFiles } from './holding-files.ts';
 import { logAbout } from './host-log.ts';
-import { pushServiceAccount } from './identity.ts';
 import { InlineTarget } from './inline-target.ts';
 import type { Manifest, ManifestService } from './manifest.ts';
+import { endpointOf, isOfService, project, subscriptionName, topicName } from './names.ts';
+import { provision, pushPlan } from './provision.ts';
 import { pushKeyOf } from './push-key.ts';
 import { Retention, type RetentionSettings } from './retention.ts';
 import { Scheduler } from './scheduler.ts';
@@ -89,7 +82,6 @@ export interface UnderWay {
   readonly firingTimers: boolean;
 }
 
-const project = 'dormouse';
 const drainMs = 2_000;
 
 /** Everything of one machine: store and broker in one file, pushes, processes, timers. */
@@ -172,7 +164,7 @@ export class LocalPlatform {
       (method, url, json) => restApi({ method, url, headers: ownHeaders, body: Buffer.from(json) }),
       project,
     );
-    await provision(client, broker, store, manifest);
+    await provision(client, broker, store, planOf(manifest, { pushOf: pushPlan }));
     const brokerToken = randomBytes(24).toString('base64url');
     const { brokerAdmits } = options;
     const admits = brokerAdmits && admission(brokerToken, brokerAdmits);
@@ -400,115 +392,8 @@ function makeSocketFolder(dataDirectory: string): string {
   return folder;
 }
 
-function subscriptionName(subscription: string): string {
-  return `projects/${project}/subscriptions/${subscription}`;
-}
-
-function topicName(topic: string): string {
-  return `projects/${project}/topics/${topic}`;
-}
-
-const serviceDomain = '.service.localhost';
-
-/** Where a service's pushes go. Never resolved by name: the dispatcher hands them to the service's instances. */
-function endpointOf(service: string): string {
-  return `http://${service}${serviceDomain}/pubsub-push`;
-}
-
-/** Of whatever service, also one that is gone. */
-function isOfService(endpoint: string): boolean {
-  return new URL(endpoint).hostname.endsWith(serviceDomain);
-}
-
-function pushPlan(service: string): PushPlan {
-  const pushEndpoint = endpointOf(service);
-  return { pushEndpoint, oidcToken: { serviceAccountEmail: pushServiceAccount, audience: pushEndpoint } };
-}
-
 /** Of what the host itself asks its broker. */
 const ownHeaders = { host: 'localhost', 'content-type': 'application/json' };
-
-/** How a subscription is to be kept, whatever it is pushed to. */
-export function subscriptionPlan({
-  name,
-  topic,
-  ackDeadlineMs,
-  order,
-}: ManifestService['subscriptions'][number]): Omit<SubscriptionPlan, 'topic' | 'pushConfig'> {
-  return {
-    ackDeadlineSeconds: ackDeadlineMs / 1000,
-    filter: filterOf(name, topic),
-    retryPolicy: { minimumBackoff: '10s', maximumBackoff: '600s' },
-    enableMessageOrdering: order !== undefined,
-  };
-}
-
-async function provision(
-  client: PubsubClient,
-  broker: Broker,
-  store: StateStore,
-  { topics, services }: Manifest,
-): Promise<void> {
-  for (const { name } of topics) await client.ensureTopic(name);
-  const isNet = services.some(({ subscriptions }) =>
-    subscriptions.some(({ topic, dormouse }) => dormouse && topic === deadLetter.name),
-  );
-  for (const service of services) {
-    for (const subscription of service.subscriptions) {
-      const { name, topic, order } = subscription;
-      const isOrdered = order !== undefined;
-      // What was held in the order it once had comes as messages now.
-      if (!isOrdered) await moveLines(store, name, { name, isOrdered });
-      const plan = subscriptionPlan(subscription);
-      const isPaused = await makeWay(broker, subscriptionName(name), plan);
-      await client.ensureSubscription(name, {
-        ...plan,
-        topic,
-        // What dies there has nowhere to go, and where nobody would record it, it is better brought for ever.
-        ...(isNet && topic !== deadLetter.name && { deadLetter: net }),
-        pushConfig: pushPlan(service.name),
-      });
-      if (isPaused) await broker.pause(subscriptionName(name), true);
-      await keepOlderPause(broker, store, name);
-    }
-  }
-}
-
-const net = { topic: deadLetter.name, maxDeliveryAttempts: wireAttempts };
-
-/** Addressed messages are for the one they name. */
-function filterOf(subscription: string, topic: string): string {
-  const own = `NOT attributes:dormouse-to OR attributes.dormouse-to = "${subscription}"`;
-  return topic === deadLetter.name ? `${own} OR ${rawFilter}` : own;
-}
-
-/**
- * Order and filter cannot be changed; a subscription where nothing waits can be made anew. Answers whether what is made anew is to be
- * paused, as it was.
- */
-async function makeWay(
-  broker: Broker,
-  name: string,
-  plan: Pick<SubscriptionPlan, 'enableMessageOrdering' | 'filter'>,
-): Promise<boolean> {
-  const existing = broker.subscriptions.find(({ config }) => config.name === name);
-  if (!existing) return false;
-  const { enableMessageOrdering = false, filter, paused = false } = existing.config;
-  if (enableMessageOrdering === plan.enableMessageOrdering && filter === plan.filter) return false;
-  if (existing.backlog() > 0) return false;
-  await broker.deleteSubscription(name);
-  return paused;
-}
-
-/** Older data directories keep a pause as a document, and its subscription without an endpoint. */
-async function keepOlderPause(broker: Broker, store: StateStore, subscription: string): Promise<void> {
-  const ref = refOf('paused-subscriptions', subscription);
-  const [document] = await store.get([ref]);
-  if (document!.data === null) return;
-  await broker.pause(subscriptionName(subscription), true);
-  const writes = [{ ref, data: null }];
-  await store.commit({ tenant: everyTenant, reads: [], writes, entries: [], journal: [], publish: [] });
-}
 
 function listen(
   server: import('node:net').Server,

@@ -4,6 +4,7 @@ import {
   type Committed,
   ConflictError,
   chainHash,
+  checkListing,
   collectionOf,
   DormouseError,
   documentTaken,
@@ -20,7 +21,6 @@ import {
   readLogCursor,
   readPageCursor,
   refuseUndeclared,
-  refuseUnlisted,
   type StateStore,
   type UnitOfWork,
   type Unsent,
@@ -149,7 +149,7 @@ export class SqliteStateStore implements StateStore {
   }
 
   async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
-    refuseUnlisted(collection);
+    checkListing(collection, tenant);
     const [createdAt, after] = cursor === undefined ? [Number.MAX_SAFE_INTEGER, '\uffff'] : readPageCursor(cursor);
     const size = pageSize(limit);
     const rows = this.#reading(() =>

@@ -46,7 +46,7 @@ async function open() {
   const store = googleStore(ofStore.address);
   const rest = new GoogleRest({ url: ofBroker.url, clock: systemClock, random: systemRandom });
   const pubsub = new PubsubClient(pubsubOver(rest), 'test');
-  await pubsub.ensureTopic('news');
+  await pubsub.createTopic('news');
   await server.broker.createSubscription({
     name: 'projects/test/subscriptions/all',
     topic: 'projects/test/topics/news',

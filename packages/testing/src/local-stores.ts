@@ -43,6 +43,12 @@ export class LocalStores implements AsyncDisposable {
     return new LocalStores(new Database(join(folder, 'test.db'), { sync: options.sync }), options, folder);
   }
 
+  /** As they lie there, also what no store lists. */
+  documentsIn(collection: string): { readonly tenant: string; readonly data: Record<string, unknown> }[] {
+    const rows = this.database.prepare('SELECT tenant, data FROM document WHERE collection = ?').all(collection);
+    return rows.map(({ tenant, data }) => ({ tenant: tenant as string, data: JSON.parse(data as string) }));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.broker.close();
     await this.database.close();

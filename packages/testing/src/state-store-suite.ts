@@ -218,16 +218,6 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
       expect(pages).toBe(3);
     });
 
-    test('what grows with every step is not listed', async () => {
-      await using store = await open();
-      for (const collection of ['inbox', 'activities']) {
-        await expect(store.find({ collection })).rejects.toMatchObject({
-          code: 'query.invalid',
-          message: expect.stringContaining(`"${collection}"`),
-        });
-      }
-    });
-
     test('a tenant finds only its own', async () => {
       await using store = await open();
       for (const [tenant, id] of ['a 1', 'b 2', 'a 3', 'b 4', 'b 5', 'a 6'].map((each) => each.split(' '))) {
@@ -241,6 +231,29 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
       ]);
       expect(rest.cursor).toBeUndefined();
       expect((await store.find({ collection: 'workflows' })).documents).toHaveLength(6);
+    });
+
+    test.each([
+      ['what grows with every step', { collection: 'inbox' }],
+      ['what grows with every activity', { collection: 'activities' }],
+      ['one below a workflow, by tenant', { collection: 'workflows/WF-1/letters', tenant: 'a' }],
+      ['what is held of all, by tenant', { collection: 'lines/s/keys', tenant: 'a' }],
+      ['a name that every object has', { collection: 'constructor' }],
+    ])('no index serves %s: it is refused everywhere', async (_what, query) => {
+      await using store = await open();
+      await expect(store.find(query)).rejects.toMatchObject({
+        code: 'query.unindexed',
+        message: expect.stringContaining(`no index lists the documents of "${query.collection}"`),
+      });
+    });
+
+    test('the documents below a workflow are listed, whatever an app calls them', async () => {
+      await using store = await open();
+      await store.commit(
+        unit({ writes: [write('workflows/WF-1/parcels/P1', {}), write('workflows/WF-2/parcels/P2', {})] }),
+      );
+      const { documents } = await store.find({ collection: 'workflows/WF-1/parcels' });
+      expect(documents.map(({ ref }) => ref)).toEqual(['workflows/WF-1/parcels/P1']);
     });
 
     test('a document says whose it is, and stays so', async () => {

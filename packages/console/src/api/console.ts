@@ -213,6 +213,7 @@ const statuses: Readonly<Record<string, number>> = {
   'subscription.refused': 409,
   'command.key-reused': 422,
   'query.invalid': 400,
+  'query.unindexed': 400,
   'document.missing': 404,
   'document.ref': 404,
   'store.contended': 503,

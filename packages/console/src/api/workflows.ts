@@ -278,14 +278,17 @@ export async function pageOf(
   collection: Ref,
   { limit, cursor }: z.output<typeof pageQuery>,
 ): Promise<Record<string, unknown>> {
+  // Below a workflow, whose it is, is known.
+  const isBelow = collection.includes('/');
   const found = await store.find({
     collection,
     limit,
-    ...(tenant !== everyTenant && { tenant }),
+    ...(tenant !== everyTenant && !isBelow && { tenant }),
     ...(cursor !== undefined && { cursor }),
   });
-  // Below a workflow, whose it is, is known.
-  const mixed = tenant === everyTenant && !collection.includes('/');
-  const told = found.documents.map(({ data, tenant: owner }) => (mixed ? { ...data, tenant: owner } : opened(data)));
+  const mixed = tenant === everyTenant && !isBelow;
+  const told = found.documents
+    .filter((each) => tenant === everyTenant || each.tenant === tenant)
+    .map(({ data, tenant: owner }) => (mixed ? { ...data, tenant: owner } : opened(data)));
   return { [name]: told, ...(found.cursor && { cursor: found.cursor }) };
 }

@@ -7,8 +7,9 @@ import {
   type Endpoint,
   type Logger,
   type Publisher,
+  planOf,
 } from '@dormouse/core';
-import { publishingTo, Scheduler, SqliteStateStore, settleDeadly, subscriptionPlan } from '@dormouse/local';
+import { publishingTo, Scheduler, SqliteStateStore, settleDeadly } from '@dormouse/local';
 import type { Choices } from './choices.ts';
 import type { Faults } from './faults.ts';
 import type { LoadedSystem } from './loaded-system.ts';
@@ -141,17 +142,13 @@ export class SimulatedHost {
 
   /** Topics and subscriptions, as a platform provisions them. Once for a database. */
   async provision({ manifest }: LoadedSystem): Promise<void> {
-    await Promise.all(manifest.topics.map(({ name }) => this.broker.createTopic({ name: topicName(name) })));
+    const pushOf = (service: string) => ({ pushEndpoint: endpointOf(service) });
+    const { topics, subscriptions } = planOf(manifest, { pushOf });
+    await Promise.all(topics.map(({ name }) => this.broker.createTopic({ name: topicName(name) })));
     await Promise.all(
-      manifest.services.flatMap((service) =>
-        service.subscriptions.map((subscription) =>
-          this.broker.createSubscription({
-            ...subscriptionPlan(subscription),
-            name: subscriptionName(subscription.name),
-            topic: topicName(subscription.topic),
-            pushConfig: { pushEndpoint: endpointOf(service.name) },
-          }),
-        ),
+      // Of what the wire gives up, nobody would know whether it was to be.
+      subscriptions.map(({ service: _, deadLetterPolicy: __, name, topic, ...config }) =>
+        this.broker.createSubscription({ ...config, name: subscriptionName(name), topic: topicName(topic) }),
       ),
     );
   }
