@@ -44,6 +44,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   token: async () => (await import('./token.ts')).token,
   validate: async () => (await import('./validate.ts')).validate,
   plan: async () => (await import('./plan.ts')).plan,
+  provision: async () => (await import('./provision.ts')).provision,
   version: async () => (await import('./version.ts')).version,
 };
 

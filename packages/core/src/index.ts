@@ -95,7 +95,7 @@ export {
   provision,
   subscriptionChange,
 } from './provision.ts';
-export { PubsubClient, type PubsubTransport, type PushPlan } from './pubsub-client.ts';
+export { PubsubClient, PubsubError, type PubsubTransport, type PushPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
 export { type PushClaims, pushTokenCheck } from './push-token.ts';
 export { rawFilter, wireAttempts } from './raw-dead-letter.ts';

@@ -16,6 +16,18 @@ export type PubsubTransport = (
 /** A resource as the wire's JSON has it. */
 type Fields = Readonly<Record<string, unknown>>;
 
+/** What a Pub/Sub server refused. */
+export class PubsubError extends Error {
+  override readonly name = 'PubsubError';
+  /** Of HTTP. */
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
 /** Pub/Sub v1 over REST: publish and provision. Source: google/pubsub/v1/pubsub.proto. */
 export class PubsubClient {
   readonly #send: PubsubTransport;
@@ -77,7 +89,7 @@ export class PubsubClient {
     const { status, body: text } = await this.#send(method, `/v1/${path}`, json);
     if (status === tolerated) return undefined;
     if (status === 200) return JSON.parse(text);
-    throw new Error(`Pub/Sub ${method} ${path}: ${status} ${messageOf(text)}`);
+    throw new PubsubError(status, `Pub/Sub ${method} ${path}: ${status} ${messageOf(text)}`);
   }
 }
 

@@ -40,7 +40,12 @@ export function grantsOf(plan: Granting, projectNumber: string): Grant[] {
         grant(
           'roles/cloudtasks.enqueuer',
           queues.map(({ name }) => `queues/${name}`),
-          'timers',
+          'it asks for a task of each time at which a timer is due',
+        ),
+        grant(
+          'roles/cloudtasks.viewer',
+          queues.map(({ name }) => `queues/${name}`),
+          'it looks whether the task of a time still waits',
         ),
         grant('roles/iam.serviceAccountUser', [asCaller], 'its tasks carry the token of the caller'),
       ];

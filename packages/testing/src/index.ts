@@ -3,6 +3,7 @@ export { MetadataServer } from './google/metadata-server.ts';
 export type { Fault, Mishap, OrderedFault, SeenRequest } from './google/ordered-faults.ts';
 export { StorageServer } from './google/storage-server.ts';
 export { TasksServer } from './google/tasks-server.ts';
+export { Emulator, type EmulatorProgram, findEmulator, skipWithout } from './google-emulator.ts';
 export { ManualClock } from './manual-clock.ts';
 export { type PubsubServer, pubsubSuite } from './pubsub-suite.ts';
 export { SeededRandom } from './seeded-random.ts';

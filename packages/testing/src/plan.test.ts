@@ -55,6 +55,7 @@ test('each member has the roles it needs on what it needs them for, and no other
       ['roles/datastore.user', ['project']],
       ['roles/storage.objectUser', ['buckets/acme-prod-casework-files']],
       ['roles/cloudtasks.enqueuer', ['queues/casework-timers']],
+      ['roles/cloudtasks.viewer', ['queues/casework-timers']],
       ['roles/iam.serviceAccountUser', [caller]],
     ]);
   }
