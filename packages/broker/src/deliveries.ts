@@ -156,7 +156,7 @@ export class Deliveries {
   extend(subscription: SubscriptionState, position: number, durationMs: number): void {
     const lease = subscription.leases.get(position);
     if (!lease) return;
-    lease.expiresAt = this.time + durationMs;
+    subscription.extend(lease, this.time + durationMs);
     this.#setAlarm(subscription, lease.expiresAt);
   }
 
@@ -171,7 +171,7 @@ export class Deliveries {
       const expiresAt = this.time + durationMs;
       for (const lease of held) {
         subscription.writeExtension(lease, expiresAt);
-        lease.expiresAt = expiresAt;
+        subscription.extend(lease, expiresAt);
       }
       this.#setAlarm(subscription, expiresAt);
       return gone;
@@ -289,7 +289,7 @@ export class Deliveries {
 
   /**
    * One alarm a subscription, at or before the earliest lease to expire and backoff to end: it may come too early, when a lease was
-   * settled or extended meanwhile, and then is set anew. So only an alarm looks at all leases.
+   * settled or extended meanwhile, and then is set anew.
    */
   #setAlarm(subscription: SubscriptionState, at: number): void {
     if (this.#closed || at === Number.POSITIVE_INFINITY) return;
@@ -302,8 +302,7 @@ export class Deliveries {
 
   async #onAlarm(subscription: SubscriptionState): Promise<void> {
     this.#alarms.delete(subscription);
-    const now = this.time;
-    const expired = [...subscription.leases.values()].filter(({ expiresAt }) => expiresAt <= now);
+    const expired = subscription.takeExpired(this.time);
     try {
       if (expired.length > 0) await this.#setAside(subscription, expired, { expired: true });
     } catch {
@@ -418,7 +417,5 @@ function nextDueAt({ config, hasCandidates, nextDueAt }: SubscriptionState): num
 }
 
 function earliest(subscription: SubscriptionState): number {
-  let at = nextDueAt(subscription);
-  for (const { expiresAt } of subscription.leases.values()) at = Math.min(at, expiresAt);
-  return at;
+  return Math.min(nextDueAt(subscription), subscription.nextExpiryAt);
 }

@@ -43,6 +43,12 @@ interface Due {
   readonly position: number;
 }
 
+/** When a lease ends, unless it is extended. */
+interface Expiry {
+  readonly at: number;
+  readonly lease: Lease;
+}
+
 /** A candidate that a process died of, or of another that it held with it: to be given to a process alone. */
 interface Suspect extends Candidate {
   readonly lane: string;
@@ -113,7 +119,8 @@ export class SubscriptionState {
   activeAt: number | undefined;
   readonly leases = new Map<number, Lease>();
   /** Of the leases that keep the cursor before them. */
-  readonly #leased = new Lowest();
+  readonly #leased = new Lowest<number>((position) => position);
+  readonly #expiries = new Lowest<Expiry>(({ at }) => at);
   readonly #log: Log;
   readonly #filter: Filter;
   readonly #exceptions: Exceptions;
@@ -361,6 +368,23 @@ export class SubscriptionState {
     if (lease.ending === 'acked') this.#settled.delete(position);
     lease.ending = undefined;
     this.#leased.add(position);
+    this.#expiries.add({ at: lease.expiresAt, lease });
+  }
+
+  /** Lets a lease run until then. In memory; `writeExtension` makes it outlast a crash. */
+  extend(lease: Lease, expiresAt: number): void {
+    lease.expiresAt = expiresAt;
+    this.#expiries.add({ at: expiresAt, lease });
+  }
+
+  /** When the first lease ends; Infinity where none is out. */
+  get nextExpiryAt(): number {
+    return this.#expiries.first(this.#runs)?.at ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The leases whose time is over. Told once: whoever leaves one standing is to extend it. */
+  takeExpired(now: number): Lease[] {
+    return this.#expiries.take(now, this.#runs).map(({ lease }) => lease);
   }
 
   /**
@@ -408,12 +432,13 @@ export class SubscriptionState {
     // What came back from a backoff has a row that says it waits.
     for (const [position, hasRow] of settled) if (hasRow) this.#exceptions.settle(position);
     const waiting = this.#exceptions.firstWaiting.get()?.position as number | null;
-    const leased = this.#leased.of((position) => {
+    const leased = this.#leased.first((position) => {
       const lease = this.leases.get(position);
       // The next of its key, which the scan has passed, is looked for when the ack is durable: until then this one keeps its place.
       return lease !== undefined && (lease.ending !== 'acked' || this.#keyOf(lease.message) !== undefined);
     });
-    let low = Math.min(this.#log.end + 1, waiting ?? Number.POSITIVE_INFINITY, leased, this.#lanes.lowest);
+    const none = Number.POSITIVE_INFINITY;
+    let low = Math.min(this.#log.end + 1, waiting ?? none, leased ?? none, this.#lanes.lowest);
     for (const { position } of this.#suspects) low = Math.min(low, position);
     for (const [position, hasRow] of settled) if (!hasRow && position >= low) this.#exceptions.settle(position);
     if (low - 1 > this.#cursor) {
@@ -454,6 +479,7 @@ export class SubscriptionState {
   /** The write of a `seek` failed. */
   undoSeek(): void {
     this.#seeking--;
+    for (const lease of this.leases.values()) this.#expiries.add({ at: lease.expiresAt, lease });
   }
 
   /** Lets go of what waits though it is past its retention, up to a position: it is about to be removed. */
@@ -523,6 +549,7 @@ export class SubscriptionState {
     const { position } = lease.message;
     this.leases.set(position, lease);
     this.#leased.add(position);
+    this.#expiries.add({ at: lease.expiresAt, lease });
   }
 
   #endLease(position: number): void {
@@ -530,6 +557,9 @@ export class SubscriptionState {
     this.leases.delete(position);
     lease?.onEnd?.();
   }
+
+  /** It is the end of the lease, as things stand. */
+  readonly #runs = ({ at, lease }: Expiry): boolean => lease.expiresAt === at && this.stands(lease);
 
   /** The key that orders a message here; undefined where none does. */
   #keyOf({ orderingKey }: { readonly orderingKey?: string | null }): string | undefined {
