@@ -56,6 +56,15 @@ export class PubsubServer {
     return PubsubServer.#start('emulator', [binary, '--host=127.0.0.1', `--port=${port}`], {}, port, folder);
   }
 
+  /** The least that Node can do on this wire. */
+  static floor(): Promise<PubsubServer> {
+    return freePort().then((port) => {
+      const program = join(import.meta.dirname, 'floor-server.ts');
+      const folder = mkdtempSync(join(tmpdir(), 'floor-bench-'));
+      return PubsubServer.#start('floor', [process.execPath, program, `${port}`], {}, port, folder);
+    });
+  }
+
   static async #start(
     name: string,
     [program, ...rest]: string[],

@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import { type Message, PubSub } from '@google-cloud/pubsub';
 import { inFlight } from './in-flight.ts';
 import type { Measure } from './measurement.ts';
-import { PubsubServer } from './pubsub-server.ts';
+import { Program } from './program.ts';
+import { freePort, PubsubServer } from './pubsub-server.ts';
 import { median } from './quantile.ts';
 import { beside, table, whole } from './table.ts';
 
@@ -24,11 +26,16 @@ export const measureStreaming: Measure = async ({ quick, progress }) => {
   const runs = quick ? 1 : 5;
   const messages = quick ? 10_000 : 30_000;
   const servers = [await PubsubServer.broker(), await PubsubServer.emulator()].filter((each) => each !== undefined);
+  const floor = { name: 'floor', port: await freePort() };
+  const program = join(import.meta.dirname, 'floor-grpc.ts');
+  const bare = await Program.start(process.execPath, [program, `${floor.port}`], floor.port, {
+    cwd: import.meta.dirname,
+  });
   try {
-    const rates = new Map<string, Rates[]>(servers.map(({ name }) => [name, []]));
+    const rates = new Map<string, Rates[]>([...servers, floor].map(({ name }) => [name, []]));
     // The first round warms them up, the emulator's compiler above all.
     for (let run = 0; run <= runs; run++) {
-      for (const server of servers) {
+      for (const server of [...servers, floor]) {
         progress(`round ${run} of ${runs}: ${server.name}`);
         const measured = await measureServer(server, messages);
         if (run > 0) rates.get(server.name)!.push(measured);
@@ -36,13 +43,13 @@ export const measureStreaming: Measure = async ({ quick, progress }) => {
     }
     return { report: report(servers, rates, messages), figures: Object.fromEntries(rates) };
   } finally {
-    for (const server of servers) await server.stop();
+    for (const server of [...servers, bare]) await server.stop();
   }
 };
 
 let names = 0;
 
-async function measureServer({ port }: PubsubServer, messages: number): Promise<Rates> {
+async function measureServer({ port }: { readonly port: number }, messages: number): Promise<Rates> {
   const client = new PubSub({ projectId: 'bench', apiEndpoint: `127.0.0.1:${port}` });
   try {
     const [topic] = await client.createTopic(`stream-${++names}`);
@@ -90,13 +97,18 @@ function report(
 ): string {
   const kinds = Object.keys(rates.get('dormouse')![0]!);
   const of = (kind: string) => servers.map(({ name }) => median(rates.get(name)!.map((each) => each[kind]!)));
+  const floor = (kind: string) => whole(median(rates.get('floor')!.map((each) => each[kind]!)));
   return table(
     `Pub/Sub over gRPC by @google-cloud/pubsub: ${bytes} B, batches of ${batch}, ${messages.toLocaleString('en')} messages a measure, medians; messages/s`,
-    [['', 'dormouse', 'emulator', 'ratio', 'aim'], ...kinds.map((kind) => [kind, ...beside(of(kind), whole), '≥ 2 ×'])],
+    [
+      ['', 'dormouse', 'emulator', 'ratio', 'aim', 'floor'],
+      ...kinds.map((kind) => [kind, ...beside(of(kind), whole), '≥ 2 ×', floor(kind)]),
+    ],
     [
       'Ours syncs to disk before each answer to a publish; the emulator keeps everything in memory.',
       'Client and server share the machine, and the client takes more CPU time than ours does.',
       `It may hold ${whole(outstanding)} messages, and sends acks every ${acksEveryMs} ms; by its defaults no server gets beyond 10,000 a second.`,
+      'floor: a server of grpc-js that counts messages without reading them, and streams as many; the same client. It keeps nothing, leases nothing.',
     ],
   );
 }

@@ -135,8 +135,7 @@ class CommitWatch implements Disposable {
     try {
       // Only to read: it must not tidy up after a host that was killed.
       this.#database ??= new DatabaseSync(this.#path, { readOnly: true });
-      const end =
-        'SELECT max(position) AS end FROM message JOIN topic ON topic.id = message.topic WHERE topic.name = ?';
+      const end = 'SELECT max(last) AS end FROM batch JOIN topic ON topic.id = batch.topic WHERE topic.name = ?';
       this.#last = Number(this.#database.prepare(end).get(this.#topic)?.end ?? 0);
     } catch {
       // In recovery, or busy.

@@ -138,6 +138,12 @@ test.each<[string, string, RegExp, (data: string) => void]>([
       ),
   ],
   [
+    'of an older program',
+    'schema',
+    /broker tables have version 1/,
+    (data) => sql(data, `UPDATE schema_version SET version = 1 WHERE component = 'broker'`),
+  ],
+  [
     'with a message that waits for long',
     'backlog',
     /intake\.workflow\.initiate: \d+ wait/,
@@ -145,7 +151,7 @@ test.each<[string, string, RegExp, (data: string) => void]>([
       sql(
         data,
         `UPDATE subscription SET cursor = 0 WHERE name LIKE '%/intake.workflow.initiate'`,
-        'UPDATE message SET published_at = 1000',
+        'UPDATE batch SET published_at = 1000',
       ),
   ],
 ])('a data directory %s is a warning, not a failure', async (_title, check, detail, change) => {

@@ -1,9 +1,10 @@
+import type { Batch } from './batch.ts';
 import { BrokerError } from './broker-error.ts';
 import type { Database } from './database.ts';
 import { Deliveries } from './deliveries.ts';
 import { Exceptions } from './exceptions.ts';
 import { Housekeeping } from './housekeeping.ts';
-import { type Appended, Log, type PubsubMessage } from './log.ts';
+import { Log, type PubsubMessage } from './log.ts';
 import { checkMessages } from './message-limits.ts';
 import { checkResourceName } from './names.ts';
 import { Policies } from './policies.ts';
@@ -99,6 +100,7 @@ export class Broker {
      ALTER TABLE subscription ADD COLUMN seeks INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE subscription ADD COLUMN begin INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE subscription ADD COLUMN active_at INTEGER;`,
+    Log.schema[3]!,
   ];
 
   constructor(database: Database, clock: BrokerClock, { fairBy, tidies = true }: BrokerOptions = {}) {
@@ -328,28 +330,35 @@ export class Broker {
   /** Subscriptions are told once, however many messages there are. */
   #appendAll(topicName: string, messages: readonly PubsubMessage[]): string[] {
     const topic = this.#topicState(topicName);
-    const ofLane = new Map<string, Appended[]>();
-    let last = 0;
     const now = this.#clock.now();
-    const ids = messages.map((message) => {
-      const lane = (this.#fairBy !== undefined && message.attributes[this.#fairBy]) || '';
-      const appended = this.#log.append(topic.id, lane, message, now);
+    const ofLane = new Map<string, Batch[]>();
+    const ids: string[] = [];
+    // Positions in the order of the request: an ordering key may be of several lanes.
+    for (let from = 0, to = 1; from < messages.length; from = to++) {
+      const lane = this.#laneOf(messages[from]!);
+      while (to < messages.length && this.#laneOf(messages[to]!) === lane) to++;
+      const batches = this.#log.append(topic.id, lane, messages.slice(from, to), now);
+      for (const batch of batches) {
+        for (let position = batch.first; position <= batch.last; position++) ids.push(batch.idOf(position));
+      }
       const before = ofLane.get(lane);
-      if (before) before.push(appended);
-      else ofLane.set(lane, [appended]);
-      last = appended.position;
-      return appended.messageId;
-    });
+      if (before) before.push(...batches);
+      else ofLane.set(lane, batches);
+    }
     this.#database.afterSync(() => {
-      this.#log.end = Math.max(this.#log.end, last);
-      for (const lane of ofLane.keys()) this.#noticeLane(lane);
-      for (const subscription of topic.subscriptions) {
-        for (const [lane, appended] of ofLane) subscription.notice(lane, appended);
+      for (const batches of ofLane.values()) this.#log.end = Math.max(this.#log.end, batches.at(-1)!.last);
+      for (const [lane, batches] of ofLane) {
+        this.#noticeLane(lane);
+        for (const subscription of topic.subscriptions) subscription.notice(lane, batches);
       }
       for (const subscription of topic.subscriptions) this.deliveries.tell(subscription);
       this.housekeeping.notice();
     });
     return ids;
+  }
+
+  #laneOf({ attributes }: PubsubMessage): string {
+    return (this.#fairBy !== undefined && attributes[this.#fairBy]) || '';
   }
 
   /**

@@ -80,6 +80,26 @@ test('writes made during a sync share the next one', async () => {
   expect(syncs).toBe(2);
 });
 
+test('what nobody waits for begins no sync: it shares that of the next, or of the end', async () => {
+  let syncs = 0;
+  const database = open({ leisureMs: 60_000, sync: async () => void syncs++ });
+  const durable: string[] = [];
+  const leisurely = (name: string) =>
+    database
+      .write(() => database.prepare('INSERT INTO item (name) VALUES (?)').run(name), { urgent: false })
+      .then(() => durable.push(name));
+  const first = leisurely('a');
+  await until(() => names(database).includes('a'));
+  expect([syncs, durable, database.isIdle]).toEqual([0, [], false]);
+  await add(database, 'b');
+  await first;
+  expect([syncs, durable, database.isIdle]).toEqual([1, ['a'], true]);
+  const last = leisurely('c');
+  await database.close();
+  await last;
+  expect([syncs, durable]).toEqual([2, ['a', 'c']]);
+});
+
 test('a disk that refuses to sync fails every write that waits, and every later one', async () => {
   const database = open({ sync: () => Promise.reject(new Error('EIO')) });
   await expect(add(database, 'a')).rejects.toThrow(/refused to sync/);

@@ -8,6 +8,11 @@ import { DatabaseError, databaseErrorOf } from './database-error.ts';
 export interface DatabaseOptions {
   /** Makes the write-ahead log durable. Default: fdatasync of the log's file. A bench passes a slow one. */
   readonly sync?: (() => Promise<void>) | undefined;
+  /**
+   * What nobody waits for is synced with the next that somebody waits for, and no later than this. Milliseconds; default 20, and 0 with a `sync` of
+   * one's own.
+   */
+  readonly leisureMs?: number | undefined;
   /** The disk refused to sync, or the file is damaged: nothing is answered any more, and the process had better end. */
   readonly onFailure?: ((error: Error) => void) | undefined;
 }
@@ -29,6 +34,7 @@ interface Waiting {
 
 interface Pending {
   readonly work: () => unknown;
+  readonly urgent: boolean;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -39,7 +45,8 @@ interface Pending {
  * SQLite runs on the calling thread, in WAL mode with `synchronous = NORMAL`: a commit appends to the log and waits for
  * no disk. Durability comes from an fdatasync on libuv's threads, so that waiting for the disk does not stall the event
  * loop; nor do checkpoints, which have a thread. Works queued in one turn of the loop share a transaction, each in a savepoint of its own; all groups
- * committed while a sync is under way share the next one.
+ * committed while a sync is under way share the next one. A group that nobody waits for begins none, since whoever publishes next would have to
+ * wait for that one first and then for his own.
  *
  * Invariants: `write` resolves only when a sync that began after its commit has ended; a work that throws undoes itself
  * alone; the order of works is the order of calls. What is committed and not yet durable can be read: whoever acts
@@ -59,7 +66,11 @@ export class Database {
   #queue: Pending[] = [];
   #flushing: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #unsynced: Waiting[] = [];
+  /** Somebody waits for what is not synced. */
+  #isUrgent = false;
   #syncing: Promise<void> | undefined;
+  readonly #leisureMs: number;
+  #leisure: NodeJS.Timeout | undefined;
   #group: Waiting[] | undefined;
   #walFd: number | undefined;
   readonly #checkpoints: Checkpoints | undefined;
@@ -78,6 +89,7 @@ export class Database {
     const inMemory = path === ':memory:';
     if (!inMemory) syncDirectory(dirname(path));
     this.#checkpoints = inMemory ? undefined : new Checkpoints(path);
+    this.#leisureMs = options.leisureMs ?? (inMemory || options.sync ? 0 : 20);
     this.#sync = options.sync ?? (inMemory ? async () => {} : () => this.#syncLog());
   }
 
@@ -118,11 +130,12 @@ export class Database {
   /**
    * Runs `work` in the next group's transaction; resolves with its result when that is durable. Rejects with a
    * DatabaseError where the file or its disk would not take it: then nothing of it holds.
+   * @param urgent whether somebody is kept waiting; else it may be durable some milliseconds later
    */
-  write<T>(work: () => T): Promise<T> {
+  write<T>(work: () => T, { urgent = true } = {}): Promise<T> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.#queue.push({ work, urgent, resolve: resolve as (value: unknown) => void, reject });
       this.#flushing ??= setImmediate(() => this.#flush());
     });
   }
@@ -135,7 +148,7 @@ export class Database {
 
   /** No work is queued, and all that was committed is durable. */
   get isIdle(): boolean {
-    return this.#queue.length === 0 && this.#syncing === undefined;
+    return this.#queue.length === 0 && this.#syncing === undefined && this.#unsynced.length === 0;
   }
 
   /**
@@ -178,6 +191,7 @@ export class Database {
     if (!this.#connection.isOpen) return;
     await this.#rewriting?.catch(() => {});
     while (!this.isIdle) {
+      if (this.#unsynced.length > 0) this.#syncSoon(0);
       if (this.#syncing) await this.#syncing;
       else await new Promise(setImmediate);
     }
@@ -227,6 +241,17 @@ export class Database {
     for (const waiting of answers) this.#unsynced.push(waiting);
     this.#group = undefined;
     this.#checkpoints?.notice();
+    this.#syncSoon(group.some(({ urgent }) => urgent) ? 0 : this.#leisureMs);
+  }
+
+  #syncSoon(afterMs: number): void {
+    if (afterMs > 0) {
+      if (!this.#syncing) this.#leisure ??= setTimeout(() => this.#syncSoon(0), afterMs);
+      return;
+    }
+    clearTimeout(this.#leisure);
+    this.#leisure = undefined;
+    this.#isUrgent = true;
     this.#syncing ??= this.#syncAll();
   }
 
@@ -249,9 +274,10 @@ export class Database {
   }
 
   async #syncAll(): Promise<void> {
-    while (this.#unsynced.length > 0) {
+    while (this.#isUrgent) {
       const group = this.#unsynced;
       this.#unsynced = [];
+      this.#isUrgent = false;
       try {
         await this.#sync();
       } catch (error) {
@@ -262,6 +288,7 @@ export class Database {
           { cause: error },
         );
         for (const { lost } of [...group, ...this.#unsynced]) lost?.(failure);
+        this.#unsynced = [];
         this.#fail(failure);
         break;
       }
@@ -282,6 +309,7 @@ export class Database {
       }
     }
     this.#syncing = undefined;
+    if (this.#unsynced.length > 0) this.#syncSoon(this.#leisureMs);
   }
 
   #syncLog(): Promise<void> {

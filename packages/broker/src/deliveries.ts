@@ -102,10 +102,13 @@ export class Deliveries {
     if (!this.#flushing) {
       this.#flushing = true;
       this.#database
-        .write(() => {
-          this.#flushing = false;
-          for (const each of this.#options.subscriptions()) each.flush();
-        })
+        .write(
+          () => {
+            this.#flushing = false;
+            for (const each of this.#options.subscriptions()) each.flush();
+          },
+          { urgent: false },
+        )
         .then(() => this.#options.onSettled())
         // An ack that could not be written comes again after a restart, as an ordinary ack may.
         .catch(() => {

@@ -1,6 +1,7 @@
 import type { StatementSync } from 'node:sqlite';
+import { smallBytes } from './batch.ts';
 import type { Database } from './database.ts';
-import { lanesOf, smallBytes } from './log.ts';
+import { holding, lanesOf } from './log.ts';
 
 /** A message of an ordering key that is not settled, with what is on disk of it. */
 export interface Unsettled {
@@ -13,15 +14,14 @@ export interface Unsettled {
   readonly hasRow: boolean;
 }
 
-/** A row of `scan`. `data` is null where it is not small. */
-export type Scanned = readonly [
-  position: number,
-  id: string,
-  publishedAt: number,
-  orderingKey: string | null,
-  attributes: string,
-  data: Uint8Array | null,
-];
+/** A row of this table, as `within` reads it. */
+export interface Exception {
+  readonly position: number;
+  readonly attempts: number;
+  readonly deaths: number;
+  readonly dueAt: number | null;
+  readonly leased: number;
+}
 
 /**
  * What a subscription has on disk beside its cursor: one row for each message past it that is not simply unseen.
@@ -33,10 +33,12 @@ export type Scanned = readonly [
  */
 export class Exceptions {
   readonly lanes: StatementSync;
-  /** How far so many rows of a lane go. */
+  /** How far so many batches of a lane go. */
   readonly reach: StatementSync;
-  /** Those of a lane that are not excepted. */
+  /** Of a lane, what is not excepted as a whole. */
   readonly scan: StatementSync;
+  readonly within: StatementSync;
+  /** The batches of a key. */
   readonly ofKey: StatementSync;
   readonly due: StatementSync;
   readonly leased: StatementSync;
@@ -71,37 +73,34 @@ export class Exceptions {
 
   constructor(database: Database, id: number, topicId: number) {
     const lanes = lanesOf(topicId);
-    const ofLane = `topic = ${topicId} AND message.lane = lanes.lane AND message.position > ?`;
-    const beside = `LEFT JOIN exception ON exception.subscription = ${id} AND exception.position = message.position`;
-    const excepted = `exception.position IS NOT NULL AS excepted`;
-    this.lanes = database.prepare(
-      `${lanes} SELECT lane FROM lanes WHERE EXISTS (SELECT 1 FROM message WHERE ${ofLane})`,
-    );
+    const ofLane = `topic = ${topicId} AND batch.lane = lanes.lane AND batch.last > ?`;
+    this.lanes = database.prepare(`${lanes} SELECT lane FROM lanes WHERE EXISTS (SELECT 1 FROM batch WHERE ${ofLane})`);
     this.reach = database.prepare(
-      `SELECT position FROM message WHERE topic = ${topicId} AND lane = ? AND position > ? AND position <= ? ORDER BY position LIMIT 1 OFFSET ?`,
+      `SELECT last FROM batch WHERE topic = ${topicId} AND lane = ? AND last > ? AND last <= ? ORDER BY last LIMIT 1 OFFSET ?`,
     );
-    // What is excepted is passed over in the index: a restart meets all that waits, and read row by row that takes ten times as long.
+    // What is excepted as a whole is passed over in the indexes: a restart meets all that waits, and read row by row that takes ten times as long.
     this.scan = database.prepare(
-      `SELECT position, id, published_at, ordering_key, attributes, CASE WHEN length(data) <= ${smallBytes} THEN data END
-       FROM message WHERE topic = ${topicId} AND lane = ? AND position > ? AND position <= ?
-         AND NOT EXISTS (SELECT 1 FROM exception WHERE subscription = ${id} AND exception.position = message.position)
-       ORDER BY position`,
+      `SELECT last, count, topic, lane, id, published_at, ordering_key, attributes, lengths,
+         CASE WHEN length(data) <= ${smallBytes} * count THEN data END AS data
+       FROM batch WHERE topic = ${topicId} AND lane = ? AND last > ? AND last <= ? AND count >
+         (SELECT count(*) FROM exception WHERE subscription = ${id} AND position > batch.last - batch.count AND position <= batch.last)
+       ORDER BY last`,
     );
-    // Every message passes here: as objects, its rows take half as long again.
-    this.scan.setReturnArrays(true);
+    this.within = database.prepare(
+      `SELECT position, attempts, deaths, due_at AS dueAt, leased FROM exception WHERE subscription = ${id} AND position >= ? AND position <= ?`,
+    );
     this.ofKey = database.prepare(
-      `SELECT message.position, published_at AS publishedAt, lane, attributes, ${excepted},
-         coalesce(attempts, 0) AS attempts, coalesce(deaths, 0) AS deaths,
-         CASE leased WHEN 0 THEN due_at END AS dueAt, exception.position IS NOT NULL AND due_at IS NULL AS settled FROM message ${beside}
-       WHERE topic = ${topicId} AND ordering_key = ? AND message.position > ? AND message.position <= ? ORDER BY message.position`,
+      `SELECT last, count, published_at AS publishedAt, lane FROM batch
+       WHERE topic = ${topicId} AND ordering_key = ? AND last > ? AND last <= ? ORDER BY last`,
     );
+    const held = `CROSS JOIN batch ON ${holding('exception.position')}`;
     this.due = database.prepare(
       `SELECT exception.position, due_at AS dueAt, attempts, deaths, lane, ordering_key AS key, published_at AS publishedAt
-       FROM exception CROSS JOIN message USING (position)
+       FROM exception ${held}
        WHERE subscription = ${id} AND due_at <= ? AND leased = 0 AND (due_at, exception.position) > (?, ?) ORDER BY due_at, exception.position`,
     );
     this.leased = database.prepare(
-      `SELECT exception.position, attempts, deaths, due_at AS dueAt, lane FROM exception JOIN message USING (position)
+      `SELECT exception.position, attempts, deaths, due_at AS dueAt, lane FROM exception ${held}
        WHERE subscription = ${id} AND due_at IS NOT NULL AND leased = 1 ORDER BY exception.position`,
     );
     this.unlease = database.prepare(
@@ -114,7 +113,7 @@ export class Exceptions {
     this.nextDue = database.prepare(
       `SELECT min(due_at) AS dueAt FROM exception WHERE subscription = ${id} AND due_at > ? AND leased = 0 HAVING count(*) > 0`,
     );
-    const open = `FROM exception INDEXED BY exception_open CROSS JOIN message USING (position) WHERE subscription = ${id} AND due_at IS NOT NULL`;
+    const open = `FROM exception INDEXED BY exception_open ${held} WHERE subscription = ${id} AND due_at IS NOT NULL`;
     // What was removed meanwhile waits for nothing.
     this.firstWaiting = database.prepare(`SELECT position ${open} ORDER BY exception.position LIMIT 1`);
     this.waitingTo = database.prepare(
@@ -128,12 +127,12 @@ export class Exceptions {
     this.cursor = database.prepare(`SELECT cursor FROM subscription WHERE id = ${id}`);
     this.move = database.prepare(`UPDATE subscription SET cursor = ? WHERE id = ${id}`);
     this.firstUnsettled = database.prepare(
-      `${lanes} SELECT min((SELECT published_at FROM message
-         WHERE ${ofLane.replace('?', `(SELECT cursor FROM subscription WHERE id = ${id})`)} ORDER BY position LIMIT 1)) AS at FROM lanes`,
+      `${lanes} SELECT min((SELECT published_at FROM batch
+         WHERE ${ofLane.replace('?', `(SELECT cursor FROM subscription WHERE id = ${id})`)} ORDER BY last LIMIT 1)) AS at FROM lanes`,
     );
     this.backlog = database.prepare(
-      `${lanes} SELECT count(*) AS count FROM lanes CROSS JOIN message WHERE ${ofLane} AND NOT EXISTS
-       (SELECT 1 FROM exception WHERE subscription = ${id} AND exception.position = message.position AND due_at IS NULL)`,
+      `${lanes} SELECT (SELECT coalesce(sum(min(count, last - ?1)), 0) FROM lanes CROSS JOIN batch WHERE ${ofLane.replace('?', '?1')})
+       - (SELECT count(*) FROM exception ${held} WHERE subscription = ${id} AND exception.position > ?1 AND due_at IS NULL) AS count`,
     );
   }
 

@@ -21,8 +21,8 @@ export interface HousekeepingOptions {
 
 const soonMs = 1_000;
 const latestMs = 3_600_000;
-/** One to three milliseconds of the loop. */
-const rowsAtATime = 500;
+/** One to three milliseconds of the loop, where each has a row of its own. */
+const messagesAtATime = 500;
 /** What a subscription was last used for is written down when it is so much older than what is there. */
 const activeEveryMs = 3_600_000;
 
@@ -124,9 +124,10 @@ export class Housekeeping {
     const { database } = this.#options;
     const removable = await database.write(() => this.#removable());
     for (let removed = 0; ; ) {
-      const more = this.#stopped ? 0 : await database.write(() => this.#remove(removable, rowsAtATime));
+      const remove = () => this.#remove(removable, messagesAtATime);
+      const more = this.#stopped ? 0 : await database.write(remove, { urgent: false });
       removed += more;
-      if (more < rowsAtATime) return removed;
+      if (more < messagesAtATime) return removed;
     }
   }
 

@@ -7,7 +7,7 @@ export { Database, type DatabaseOptions } from './database.ts';
 export { DatabaseError } from './database-error.ts';
 export { type Filter, FilterError, parseFilter } from './filter.ts';
 export type { Admits } from './grpc.ts';
-export type { PubsubMessage, StoredMessage } from './log.ts';
+export { messagesIn, type PubsubMessage, type StoredMessage } from './log.ts';
 export { shortName } from './names.ts';
 export { OnePort, type OnePortOptions } from './one-port.ts';
 export { isOpenid } from './openid.ts';

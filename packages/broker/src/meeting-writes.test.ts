@@ -30,8 +30,10 @@ const command = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('publish' as const),
       key: fc.constantFrom('a', 'a', 'b', ''),
-      tenant: fc.constantFrom(...tenants),
-      hidden: fc.boolean(),
+      each: fc.array(fc.record({ tenant: fc.constantFrom(...tenants), hidden: fc.boolean() }), {
+        minLength: 1,
+        maxLength: 3,
+      }),
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('lease' as const), count: fc.integer({ min: 1, max: 4 }) }) },
@@ -129,13 +131,16 @@ test('property: whatever meets in one write, and wherever it crashes, exactly-on
         for (const each of commands) {
           const picked = 'pick' in each ? pick(each.pick) : undefined;
           if (each.do === 'publish') {
-            const text = String(count++);
-            const hidden = filtered && each.hidden;
-            if (!hidden) all.set(text, { key: each.key, acked: false, maybe: false, dead: false, heldUntil: 0 });
-            const attributes = { tenant: each.tenant, ...(hidden && { hidden: 'y' }) };
-            await bench.broker
-              .publish(topic, [{ data: btoa(text), attributes, orderingKey: each.key }])
-              .catch(() => all.delete(text));
+            const messages = each.each.map(({ tenant, hidden }) => {
+              const text = String(count++);
+              const isHidden = filtered && hidden;
+              if (!isHidden) all.set(text, { key: each.key, acked: false, maybe: false, dead: false, heldUntil: 0 });
+              const attributes = { tenant, ...(isHidden && { hidden: 'y' }) };
+              return { data: btoa(text), attributes, orderingKey: each.key };
+            });
+            await bench.broker.publish(topic, messages).catch(() => {
+              for (const { data } of messages) all.delete(atob(data));
+            });
           } else if (each.do === 'lease') meanwhile(lease(each.count));
           else if (each.do === 'ack' && picked) meanwhile(ack(picked));
           else if (each.do === 'nack' && picked) {

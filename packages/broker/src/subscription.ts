@@ -1,8 +1,9 @@
+import { Batch, type BatchRow } from './batch.ts';
 import type { Database } from './database.ts';
-import { Exceptions, type Scanned, type Unsettled } from './exceptions.ts';
+import { type Exception, Exceptions, type Unsettled } from './exceptions.ts';
 import { type Filter, parseFilter } from './filter.ts';
 import { type Candidate, type Lane, Lanes } from './lanes.ts';
-import { type Appended, attributesOf, type Log, type StoredMessage, storedMessage } from './log.ts';
+import type { Log, StoredMessage } from './log.ts';
 import { Lowest } from './lowest.ts';
 import { OrderedKeys } from './ordered-keys.ts';
 import { bounds, millisecondsOf, type SubscriptionConfig } from './subscription-config.ts';
@@ -27,12 +28,7 @@ export interface Lease {
   onEnd?: () => void;
 }
 
-/** What tells whether a message of the log may be leased. */
-type Seen = Pick<StoredMessage, 'position' | 'publishedAt' | 'attributes'> & {
-  readonly orderingKey?: string | null | undefined;
-};
-
-/** How many rows of the log may still be looked at in this turn of the loop. */
+/** How many messages and rows of the log may still be looked at in this turn of the loop. */
 interface Looks {
   left: number;
 }
@@ -47,6 +43,14 @@ interface Due {
 interface Expiry {
   readonly at: number;
   readonly lease: Lease;
+}
+
+/** A row of `Exceptions.ofKey`. */
+interface KeyedBatch {
+  readonly last: number;
+  readonly count: number;
+  readonly publishedAt: number;
+  readonly lane: string;
 }
 
 /** A candidate that a process died of, or of another that it held with it: to be given to a process alone. */
@@ -88,9 +92,10 @@ export interface SubscriptionOptions {
 /** A lane's; there are as many lanes as tenants with a backlog, and all of it is in memory. */
 const candidatesAtATime = 32;
 /** A few milliseconds; then others have their turn. */
-const rowsAtATime = 2_048;
-/** Of one statement, where those before brought nothing: its small messages are in memory. */
-const mostRowsAStatement = 512;
+const looksAtATime = 2_048;
+/** Of one statement, where those before brought nothing. */
+const mostBatchesAStatement = 512;
+const noPositions: ReadonlySet<number> = new Set();
 const farPast: Due = { at: -1, position: -1 };
 const pushBackoff = { minMs: 100, maxMs: 60_000 };
 
@@ -219,18 +224,14 @@ export class SubscriptionState {
   }
 
   /** Messages of this lane became durable. Where all before them was looked at, they need not be read to be leased. */
-  notice(name: string, messages: readonly Appended[]): void {
-    const lane = this.#lanes.of(name, messages[0]!.position - 1);
+  notice(name: string, batches: readonly Batch[]): void {
+    const lane = this.#lanes.of(name, batches[0]!.first - 1);
     const isNext = lane.head >= lane.end;
-    lane.end = Math.max(lane.end, messages.at(-1)!.position);
+    lane.end = Math.max(lane.end, batches.at(-1)!.last);
     this.#known = Math.max(this.#known, lane.end);
     if (!isNext) return;
     const most = this.#lanes.share(candidatesAtATime);
-    for (const message of messages) {
-      if (lane.unseen.length >= most) return;
-      this.#consider(lane, message, () => message.small);
-      lane.head = message.position;
-    }
+    for (const batch of batches) if (!this.#lookInto(lane, batch, most)) return;
   }
 
   /** The lanes that may have something to lease. */
@@ -248,7 +249,7 @@ export class SubscriptionState {
     if (this.#seeking > 0 || this.config.paused) return false;
     this.#recall(now);
     if (of !== 'company' && this.#suspects.length > 0) return true;
-    return of !== 'suspects' && this.#next({ left: rowsAtATime }, mayTake) !== undefined;
+    return of !== 'suspects' && this.#next({ left: looksAtATime }, mayTake) !== undefined;
   }
 
   /** Leases up to `max` messages until `now` + `durationMs`. In memory; `writeLeases` makes it outlast a crash. */
@@ -258,7 +259,7 @@ export class SubscriptionState {
     if (this.#seeking > 0 || this.config.paused) return leases;
     const since = this.retainedSince;
     const inRuns = runs && !this.writesLeases;
-    const looks = { left: rowsAtATime };
+    const looks = { left: looksAtATime };
     let bytes = 0;
     while (leases.length < max && bytes < maxBytes) {
       this.#recall(now);
@@ -493,6 +494,12 @@ export class SubscriptionState {
     }
   }
 
+  /** The message of an ordering key that is to be settled first; undefined where all that is known of are. */
+  firstOf(key: string): (Unsettled & { readonly messageId: string }) | undefined {
+    const first = this.#firstOf(key);
+    return first && { ...first, messageId: this.#log.batch(first.position)!.idOf(first.position) };
+  }
+
   /** When the first message past the cursor was published; undefined where there is none. Inside a write, as that leaves it. */
   firstUnsettledAt(): number | undefined {
     return (this.#exceptions.firstUnsettled.get()?.at as number | null) ?? undefined;
@@ -622,32 +629,42 @@ export class SubscriptionState {
     let atATime = most;
     while (lane.unseen.length === 0 && lane.head < lane.end && looks.left > 0) {
       looks.left -= atATime;
-      const last = this.#exceptions.reach.get(lane.name, lane.head, end, atATime - 1)?.position as number | undefined;
-      const rows = this.#exceptions.scan.all(lane.name, lane.head, last ?? end) as unknown as Scanned[];
-      for (const [position, id, publishedAt, orderingKey, text, data] of rows) {
-        if (lane.unseen.length === most) return;
-        lane.head = position;
-        if (this.leases.has(position) || this.#settled.has(position)) continue;
-        const attributes = attributesOf(text);
-        this.#consider(lane, { position, publishedAt, attributes, orderingKey }, () =>
-          data ? storedMessage(position, id, publishedAt, orderingKey, attributes, data) : undefined,
-        );
+      const reach = this.#exceptions.reach.get(lane.name, lane.head, end, atATime - 1)?.last as number | undefined;
+      // One at a time: together they may be much.
+      for (const row of this.#exceptions.scan.iterate(lane.name, lane.head, reach ?? end)) {
+        const batch = new Batch(row as unknown as BatchRow);
+        looks.left -= batch.count;
+        if (!this.#lookInto(lane, batch, most, this.#exceptedIn(batch))) return;
       }
-      lane.head = last ?? end;
-      atATime = Math.min(2 * atATime, mostRowsAStatement);
+      lane.head = reach ?? end;
+      atATime = Math.min(2 * atATime, mostBatchesAStatement);
     }
   }
 
-  /** Looks at the next message of a lane. @param small the whole of it, where it is small */
-  #consider(
-    lane: Lane,
-    { position, publishedAt, attributes, orderingKey }: Seen,
-    small: () => StoredMessage | undefined,
-  ): void {
-    if (publishedAt < this.retainedSince || !this.#filter(attributes)) return;
-    const key = this.#keyOf({ orderingKey: orderingKey ?? null });
-    if (key !== undefined && !this.#begin(key, position)) return;
-    lane.unseen.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message: small() });
+  /** The messages of a batch that have a row, where it has others as well. */
+  #exceptedIn({ first, last, count }: Batch): ReadonlySet<number> {
+    if (count === 1) return noPositions;
+    return new Set(this.#exceptions.within.all(first, last).map(({ position }) => position as number));
+  }
+
+  /** Looks at the messages of a batch from the head of its lane on. False where there are enough candidates before its end. */
+  #lookInto(lane: Lane, batch: Batch, most: number, excepted = noPositions): boolean {
+    const isRetained = batch.publishedAt >= this.retainedSince;
+    const key = this.#keyOf(batch);
+    for (let position = Math.max(batch.first, lane.head + 1); isRetained && position <= batch.last; position++) {
+      if (lane.unseen.length >= most) return false;
+      lane.head = position;
+      if (excepted.has(position) || this.leases.has(position) || this.#settled.has(position)) continue;
+      if (!this.#shows(batch, position) || (key !== undefined && !this.#begin(key, position))) continue;
+      lane.unseen.push({ position, attempts: 0, deaths: 0, hasRow: false, key, message: batch.small(position) });
+    }
+    lane.head = batch.last;
+    return true;
+  }
+
+  /** Its filter lets it pass. */
+  #shows(batch: Batch, position: number): boolean {
+    return !this.config.filter || this.#filter(batch.attributesOf(position));
   }
 
   /** Makes a key active by its first message; false where it is active already, or this is not its first. */
@@ -691,10 +708,20 @@ export class SubscriptionState {
   #nextOf(key: string, after: number): Unsettled | undefined {
     const since = this.retainedSince;
     for (const row of this.#exceptions.ofKey.iterate(key, after, this.#log.end)) {
-      const { position, lane, attempts, deaths, dueAt } = row as unknown as Unsettled;
-      if (row.settled || this.#settled.has(position) || this.#keys.isAhead(key, position)) continue;
-      if ((row.publishedAt as number) < since || !this.#filter(attributesOf(row.attributes as string))) continue;
-      return { position, lane, attempts, deaths, dueAt, hasRow: row.excepted === 1 };
+      const { last, count, publishedAt, lane } = row as unknown as KeyedBatch;
+      if (publishedAt < since) continue;
+      const first = Math.max(after, last - count) + 1;
+      const rows = this.#exceptions.within.all(first, last) as unknown as Exception[];
+      const excepted = new Map(rows.map((each) => [each.position, each]));
+      for (let position = first; position <= last; position++) {
+        const exception = excepted.get(position);
+        if (exception && exception.dueAt === null) continue;
+        if (this.#settled.has(position) || this.#keys.isAhead(key, position)) continue;
+        if (this.config.filter && !this.#shows(this.#log.batch(position)!, position)) continue;
+        const { attempts = 0, deaths = 0 } = exception ?? {};
+        const dueAt = exception?.leased === 0 ? exception.dueAt : null;
+        return { position, lane, attempts, deaths, dueAt, hasRow: exception !== undefined };
+      }
     }
     return undefined;
   }

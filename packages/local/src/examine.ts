@@ -8,7 +8,7 @@ import { headsKeyFile } from './heads-key.ts';
 import { LockFile } from './lock-file.ts';
 import type { Manifest } from './manifest.ts';
 import { checkFiles, referencedFiles } from './referenced-files.ts';
-import { integrityProblems, newerThanKnown, schemaVersions } from './schema.ts';
+import { integrityProblems, newerThanKnown, olderThanKnown, schemaVersions } from './schema.ts';
 import { isOurs } from './undeclared.ts';
 
 /** One line of a health check. */
@@ -44,7 +44,8 @@ export async function* examine(folder: string, now: number): AsyncGenerator<Find
     if (damage !== undefined) return;
     const schema = schemaOf(database);
     yield schema;
-    if (schema.state === 'fail') return;
+    // What comes next reads them as they are now.
+    if (schema.state !== 'ok') return;
     yield log(database);
     yield await files(folder, database);
     yield clock(database, now);
@@ -104,6 +105,8 @@ function schemaOf(database: DatabaseSync): Finding {
   const versions = schemaVersions(database);
   const newer = newerThanKnown(versions);
   if (newer) return fail('schema', newer, 'use the newer program that wrote it');
+  const older = olderThanKnown(versions);
+  if (older) return warn('schema', older, 'start a host on it, which brings them forward; then ask again');
   return ok(
     'schema',
     Object.entries(versions)

@@ -17,6 +17,12 @@ export function newerThanKnown(versions: Readonly<Record<string, number>>): stri
   return newer && `its ${newer[0]} tables have version ${newer[1]}, this program knows up to ${known[newer[0]]}`;
 }
 
+/** Tables of an older program, which the next start of a host brings forward; undefined where there are none. */
+export function olderThanKnown(versions: Readonly<Record<string, number>>): string | undefined {
+  const older = Object.entries(versions).find(([component, version]) => version < (known[component] ?? version));
+  return older && `its ${older[0]} tables have version ${older[1]}, this program's have ${known[older[0]]}`;
+}
+
 /** What SQLite finds wrong with a database, page by page and index by index; nothing where it is sound. */
 export function integrityProblems(database: DatabaseSync): string[] {
   try {

@@ -1,5 +1,5 @@
 // Real: SQLite for the store, the broker's log in a file of its own, the endpoint with its handlers.
-import { Broker, Database } from '@dormouse/broker';
+import { Broker, Database, messagesIn } from '@dormouse/broker';
 import {
   ConflictError,
   createEndpoint,
@@ -73,10 +73,9 @@ class Bench implements AsyncDisposable {
 
   /** What reached the broker's log, oldest first: topic and number. */
   arrived(): string[] {
-    const rows = this.#database.prepare('SELECT attributes, data FROM message ORDER BY position').all();
-    return rows.map(({ attributes, data }) => {
-      const { n } = JSON.parse(Buffer.from(data as Uint8Array).toString());
-      return `${JSON.parse(attributes as string)['ce-type']} ${n}`;
+    return Array.from(messagesIn(this.#database), ({ message: { attributes, data } }) => {
+      const { n } = JSON.parse(Buffer.from(data, 'base64').toString());
+      return `${attributes['ce-type']} ${n}`;
     });
   }
 

@@ -190,7 +190,7 @@ test('messages go when all have settled them and their time is over, and no soon
   await bench.publish(news, { n: 250 });
   await bench.work();
   expect(await bench.prune()).toMatchObject({ messages: 250 });
-  expect(bench.count('message')).toBe(1);
+  expect(bench.count('batch')).toBe(1);
   bench.clock.advance(8 * day);
   expect(await bench.prune()).toMatchObject({ messages: 1 });
 });

@@ -1,5 +1,5 @@
 // Real: SQLite, the broker's log.
-import { Broker, Database } from '@dormouse/broker';
+import { Broker, Database, messagesIn } from '@dormouse/broker';
 import { Relay } from '@dormouse/core';
 import { publishingTo, Scheduler, SqliteStateStore, type TimerStore } from '@dormouse/local';
 import { expect, test } from 'vitest';
@@ -96,8 +96,7 @@ class LocalBench implements SchedulerBench {
     // What is on its way shares a group with this.
     await this.#databases[0]!.write(() => {});
     await expect.poll(() => this.#schedulers.some(({ isFiring }) => isFiring)).toBe(false);
-    const rows = this.#databases.at(-1)!.prepare('SELECT attributes FROM message ORDER BY position').all();
-    return rows.map(({ attributes }) => JSON.parse(attributes as string).name);
+    return Array.from(messagesIn(this.#databases.at(-1)!), ({ message }) => message.attributes.name!);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

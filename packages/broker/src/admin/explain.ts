@@ -1,7 +1,7 @@
 import type { Broker } from '../broker.ts';
 import { BrokerError } from '../broker-error.ts';
 import { failingClause } from '../filter.ts';
-import { attributesOf, type StoredMessage } from '../log.ts';
+import type { StoredMessage } from '../log.ts';
 import type { Settlement } from '../settlements.ts';
 import type { SubscriptionState } from '../subscription.ts';
 import { activeUdfs } from '../transform/message-transform.ts';
@@ -45,9 +45,6 @@ type Told = Omit<Fate, 'subscription'>;
 
 /** A lease on disk that nobody has holds nothing back: its message was given back unseen. */
 const dueAt = 'CASE WHEN leased = 1 AND due_at IS NOT NULL THEN 0 ELSE due_at END';
-
-/** So many messages of a key are looked at for the one that holds back another. */
-const mostAhead = 10_000;
 
 /** @throws BrokerError NOT_FOUND where nothing is known of it */
 export async function explain(broker: Broker, messageId: string): Promise<Explanation> {
@@ -182,31 +179,18 @@ function waitsFor(
 }
 
 /** The message of its ordering key that must be settled first; undefined where there is none. */
-function aheadOf(
-  { database, deliveries }: Broker,
-  subscription: SubscriptionState,
-  message: StoredMessage,
-): Told | undefined {
+function aheadOf({ deliveries }: Broker, subscription: SubscriptionState, message: StoredMessage): Told | undefined {
   const { orderingKey, position } = message;
-  const { config, id, topicId, cursor, filter, retainedSince, leases } = subscription;
-  if (!config.enableMessageOrdering || !orderingKey) return undefined;
-  const ofKey = database.prepare(
-    `SELECT message.position, id, published_at AS at, attributes, exception.position IS NOT NULL AS excepted, ${dueAt} AS dueAt
-     FROM message LEFT JOIN exception ON exception.subscription = ${id} AND exception.position = message.position
-     WHERE topic = ? AND ordering_key = ? AND message.position > ? AND message.position < ? ORDER BY message.position LIMIT ${mostAhead}`,
-  );
-  for (const row of ofKey.iterate(topicId, orderingKey, cursor, position)) {
-    const dueAt = row.dueAt as number | null;
-    if ((row.excepted && dueAt === null) || (row.at as number) < retainedSince) continue;
-    if (!filter(attributesOf(row.attributes as string))) continue;
-    const lease = leases.get(row.position as number);
-    const until = lease ? lease.expiresAt : dueAt !== null && dueAt > deliveries.time ? dueAt : undefined;
-    const its = lease ? 'which is leased' : until === undefined ? 'which waits itself' : 'whose backoff runs';
-    return {
-      state: 'waiting',
-      because: `message ${row.id} of its ordering key "${orderingKey}" comes first, ${its}`,
-      ...(until !== undefined && { until: isoOf(until) }),
-    };
-  }
-  return undefined;
+  if (!subscription.config.enableMessageOrdering || !orderingKey) return undefined;
+  const first = subscription.firstOf(orderingKey);
+  if (!first || first.position >= position) return undefined;
+  const { messageId, dueAt } = first;
+  const lease = subscription.leases.get(first.position);
+  const until = lease ? lease.expiresAt : dueAt !== null && dueAt > deliveries.time ? dueAt : undefined;
+  const its = lease ? 'which is leased' : until === undefined ? 'which waits itself' : 'whose backoff runs';
+  return {
+    state: 'waiting',
+    because: `message ${messageId} of its ordering key "${orderingKey}" comes first, ${its}`,
+    ...(until !== undefined && { until: isoOf(until) }),
+  };
 }

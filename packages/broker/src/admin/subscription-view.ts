@@ -1,5 +1,7 @@
+import { unsettled } from '../backlog.ts';
+import { Batch, type BatchRow } from '../batch.ts';
 import type { Broker } from '../broker.ts';
-import { attributesOf } from '../log.ts';
+import { holding } from '../log.ts';
 import type { PushState } from '../push.ts';
 import type { SubscriptionState } from '../subscription.ts';
 
@@ -76,29 +78,15 @@ function counted(messages: number): Counted {
 }
 
 function backlogOf({ database, clock }: Broker, subscription: SubscriptionState): SubscriptionView['backlog'] {
-  const { id, topicId, cursor, filter, retainedSince } = subscription;
-  const lanes = database.prepare(
-    `WITH RECURSIVE lanes (lane) AS (
-       SELECT min(lane) FROM message WHERE topic = $topic
-       UNION ALL
-       SELECT (SELECT min(lane) FROM message WHERE topic = $topic AND message.lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL
-     ) SELECT lane FROM lanes WHERE lane IS NOT NULL`,
-  );
-  const ofLane = database.prepare(
-    `SELECT published_at AS at, attributes, exception.position IS NOT NULL AND due_at IS NULL AS settled FROM message
-     LEFT JOIN exception ON exception.subscription = ${id} AND exception.position = message.position
-     WHERE topic = ? AND lane = ? AND message.position > ? ORDER BY message.position`,
-  );
+  const { filter, retainedSince } = subscription;
   let messages = 0;
   let oldestAt: number | undefined;
   let looks = 0;
-  for (const { lane } of lanes.all({ topic: topicId })) {
-    for (const { at, attributes, settled } of ofLane.iterate(topicId, lane!, cursor)) {
-      if (messages === mostCounted || ++looks > 2 * mostCounted) break;
-      if (settled || (at as number) < retainedSince || !filter(attributesOf(attributes as string))) continue;
-      messages++;
-      oldestAt = Math.min(oldestAt ?? Number.POSITIVE_INFINITY, at as number);
-    }
+  for (const { publishedAt, attributes } of unsettled(database, subscription)) {
+    if (messages === mostCounted || ++looks > 2 * mostCounted) break;
+    if (publishedAt < retainedSince || !filter(attributes)) continue;
+    messages++;
+    oldestAt = Math.min(oldestAt ?? Number.POSITIVE_INFINITY, publishedAt);
   }
   return {
     ...(looks > 2 * mostCounted ? { messages, atLeast: true as const } : counted(messages)),
@@ -127,9 +115,7 @@ function backingOffOf({ database }: Broker, { id }: SubscriptionState, now: numb
 
 function blockedKeysOf({ database }: Broker, subscription: SubscriptionState, now: number): readonly BlockedKey[] {
   if (!subscription.config.enableMessageOrdering) return [];
-  const behind = database.prepare(
-    'SELECT 1 FROM message WHERE topic = ? AND ordering_key = ? AND position > ? LIMIT 1',
-  );
+  const behind = database.prepare('SELECT 1 FROM batch WHERE topic = ? AND ordering_key = ? AND last > ? LIMIT 1');
   const blocked: BlockedKey[] = [];
   const add = (key: string, position: number, each: Omit<BlockedKey, 'orderingKey'>) => {
     if (blocked.length < mostShown && behind.get(subscription.topicId, key, position)) {
@@ -141,14 +127,16 @@ function blockedKeysOf({ database }: Broker, subscription: SubscriptionState, no
     if (orderingKey) add(orderingKey, position, { messageId, because: 'leased', until: isoOf(expiresAt) });
   }
   const waiting = database.prepare(
-    `SELECT message.position, id, ordering_key AS key, due_at AS dueAt FROM exception JOIN message USING (position)
+    `SELECT position, due_at AS dueAt, last, count, id, ordering_key FROM exception CROSS JOIN batch ON ${holding('exception.position')}
      WHERE subscription = ${subscription.id} AND due_at > ? AND leased = 0 AND ordering_key IS NOT NULL
      ORDER BY due_at LIMIT ${mostShown}`,
   );
-  for (const { position, id, key, dueAt } of waiting.all(now)) {
-    if (subscription.leases.has(position as number)) continue;
-    const until = isoOf(dueAt as number);
-    add(key as string, position as number, { messageId: id as string, because: 'backing off', until });
+  for (const row of waiting.all(now)) {
+    const position = row.position as number;
+    if (subscription.leases.has(position)) continue;
+    const batch = new Batch(row as unknown as BatchRow);
+    const until = isoOf(row.dueAt as number);
+    add(batch.orderingKey!, position, { messageId: batch.idOf(position), because: 'backing off', until });
   }
   return blocked;
 }

@@ -1,4 +1,4 @@
-import type { Broker, Database } from '@dormouse/broker';
+import { type Broker, type Database, messagesIn } from '@dormouse/broker';
 import { type Delivery, decodeMarks, type Entry, type Message, type Unsent } from '@dormouse/core';
 import type { LoadedSystem } from './loaded-system.ts';
 import { topicName } from './simulated-host.ts';
@@ -42,16 +42,13 @@ export function historyOf(inside: Omit<History, 'wire' | 'timers'>): History {
 
 function wireOf(database: Database, { manifest }: LoadedSystem): OnTheWire[] {
   const names = new Map(manifest.topics.map(({ name }) => [topicName(name), name]));
-  return database
-    .prepare(
-      'SELECT topic.name AS topic, attributes, ordering_key FROM message JOIN topic ON topic.id = message.topic ORDER BY position',
-    )
-    .all()
-    .map((row) => ({
-      topic: names.get(row.topic as string)!,
-      attributes: JSON.parse(row.attributes as string),
-      orderingKey: (row.ordering_key as string | null) ?? undefined,
-    }));
+  const rows = database.prepare('SELECT id, name FROM topic').all();
+  const byId = new Map(rows.map(({ id, name }) => [id as number, names.get(name as string)!]));
+  return Array.from(messagesIn(database), ({ topicId, message: { attributes, orderingKey } }) => ({
+    topic: byId.get(topicId)!,
+    attributes,
+    orderingKey,
+  }));
 }
 
 function timersIn(log: readonly Entry[]): Map<string, SetTimer> {
