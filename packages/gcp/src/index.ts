@@ -1,7 +1,13 @@
 export { GcsBlobStore, type GcsBlobStoreOptions, storageUrl } from './blob-store.ts';
 export { Firestore, type FirestoreOptions, firestoreUrl } from './firestore.ts';
 export { GoogleError } from './google-error.ts';
-export { GoogleRest, type GoogleRestOptions, type TokenSource } from './google-rest.ts';
+export {
+  GoogleRest,
+  type GoogleRestOptions,
+  type RestAnswer,
+  type RestRequest,
+  type TokenSource,
+} from './google-rest.ts';
 export {
   AccessTokens,
   googleIssuers,

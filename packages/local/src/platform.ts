@@ -15,7 +15,6 @@ import {
   PushDispatcher,
   PushEndpoints,
   PushSigner,
-  type TopicConfig,
 } from '@dormouse/broker';
 import {
   auditLog,
@@ -47,6 +46,7 @@ import { Scheduler } from './scheduler.ts';
 import { Spares } from './spares.ts';
 import { type CommitNotice, publishingTo, SqliteStateStore } from './state-store.ts';
 import { StateServer } from './state-wire.ts';
+import { type TopicStatus, topicsOf } from './topics.ts';
 import { UndeclaredSubscriptions } from './undeclared.ts';
 
 export interface LocalPlatformOptions {
@@ -318,29 +318,8 @@ export class LocalPlatform {
     return this.#targets.map((target) => target.status());
   }
 
-  topics(): {
-    readonly name: string;
-    readonly subscriptions: readonly {
-      readonly name: string;
-      readonly backlog: number;
-      readonly paused: boolean;
-      readonly ordered: boolean;
-      readonly undeclared: boolean;
-    }[];
-  }[] {
-    const short = (name: string) => name.slice(name.lastIndexOf('/') + 1);
-    return this.#broker.topics.map(({ name }: TopicConfig) => ({
-      name: short(name),
-      subscriptions: this.#broker.subscriptions
-        .filter(({ config }) => config.topic === name)
-        .map((subscription) => ({
-          name: short(subscription.config.name),
-          backlog: subscription.backlog(),
-          paused: subscription.config.paused ?? false,
-          ordered: subscription.config.enableMessageOrdering ?? false,
-          undeclared: this.undeclared.has(short(subscription.config.name)),
-        })),
-    }));
+  topics(): TopicStatus[] {
+    return topicsOf(this.#broker, (subscription) => this.undeclared.has(subscription));
   }
 
   /**

@@ -13,10 +13,19 @@ import {
   type Sandbox,
   type SandboxModule,
 } from '@dormouse/core';
-import { DataDirectory, describeSystem, LocalPlatform, type Manifest, type RetentionSettings } from '@dormouse/local';
+import {
+  DataDirectory,
+  describeSystem,
+  LocalPlatform,
+  type LocalPlatformOptions,
+  type Manifest,
+  type RetentionSettings,
+} from '@dormouse/local';
 import { Front } from './front.ts';
+import { startGoogleStoryPlatform } from './google-story-platform.ts';
 import { ManualClock } from './manual-clock.ts';
 import { SeededRandom } from './seeded-random.ts';
+import type { StoryPlatform, StoryPlatformOptions } from './story-platform.ts';
 
 export interface StoryOptions {
   /** The system's file, absolute. */
@@ -48,7 +57,7 @@ interface Pulled {
   readonly receivedMessages?: readonly { readonly ackId: string; readonly message: WireMessage }[];
 }
 
-/** Of the local platform's broker. */
+/** Of the platform's broker. */
 const project = 'dormouse';
 /** Of real time, for work that is under way: far more than any step of a story takes. */
 const settleBoundMs = 30_000;
@@ -79,7 +88,7 @@ export class Story implements AsyncDisposable {
   readonly system: string;
   /** What the system logged, oldest first. */
   readonly log: readonly LogLine[];
-  readonly #platform: LocalPlatform;
+  readonly #platform: StoryPlatform;
   readonly #sandbox: Sandbox | undefined;
   readonly #front: Front;
   readonly #token: string;
@@ -90,7 +99,7 @@ export class Story implements AsyncDisposable {
     clock: ManualClock;
     system: string;
     log: LogLine[];
-    platform: LocalPlatform;
+    platform: StoryPlatform;
     sandbox: Sandbox | undefined;
     front: Front;
     token: string;
@@ -154,22 +163,18 @@ export class Story implements AsyncDisposable {
     const settings = { ...sandbox?.environment, ...environment };
     // Commands run in this process, as services do.
     Object.assign(process.env, settings);
-    const platform = await LocalPlatform.start({
-      directory,
-      manifest,
-      clock,
-      random,
-      log: collector(log),
-      idleMs: 10_000,
-      inline: new Set(manifest.services.map(({ name }) => name)),
-      environment: settings,
-      onFailure: (error) => {
-        throw error;
-      },
-      ...(retention && { retention }),
-      // What survives a crash is for other tests; a story is told on one machine that stays up.
-      sync: async () => {},
-    });
+    const options = { manifest, clock, random, log: collector(log) };
+    const firestore = firestoreOf(process.env);
+    if (firestore && retention)
+      throw new Error('a story on Google’s engines has no retention: Firestore removes by TTL');
+    const platform = firestore
+      ? await startGoogleStoryPlatform(options, firestore)
+      : await startLocalStoryPlatform({
+          ...options,
+          directory,
+          environment: settings,
+          ...(retention && { retention }),
+        });
     undo.push(() => platform.stop());
     // First of all: whoever hangs there comes to his end, and the platform waits for its handlers.
     undo.push(closeSandbox);
@@ -312,6 +317,31 @@ export class Story implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
   }
+}
+
+/**
+ * Where the Firestore emulator is, for stories on Google's engines: with `DORMOUSE_STORIES=gcp`; undefined for stories on one machine.
+ */
+function firestoreOf({ DORMOUSE_STORIES: on = 'local', FIRESTORE_EMULATOR_HOST: host }: NodeJS.ProcessEnv) {
+  if (on === 'local') return undefined;
+  if (on !== 'gcp') throw new Error(`DORMOUSE_STORIES must be "local" or "gcp", got "${on}"`);
+  if (!host) throw new Error('with DORMOUSE_STORIES=gcp set FIRESTORE_EMULATOR_HOST to the host:port of an emulator');
+  return host;
+}
+
+async function startLocalStoryPlatform(
+  options: StoryPlatformOptions & Pick<LocalPlatformOptions, 'directory' | 'environment' | 'retention'>,
+): Promise<StoryPlatform> {
+  return LocalPlatform.start({
+    ...options,
+    idleMs: 10_000,
+    inline: new Set(options.manifest.services.map(({ name }) => name)),
+    onFailure: (error) => {
+      throw error;
+    },
+    // What survives a crash is for other tests; a story is told on one machine that stays up.
+    sync: async () => {},
+  });
 }
 
 async function moduleOf<T>(file: string): Promise<T> {
