@@ -55,7 +55,8 @@ const expiring = ['inbox', 'activities', 'personal', 'named'];
 export function firestoreIndexes(): FirestoreIndexes {
   return {
     indexes: declared.filter(({ fields }) => fields.length > 1),
-    fieldOverrides: Object.keys(listings).flatMap((collectionGroup) => {
+    // Nobody asks for what lies beside a document but by its path.
+    fieldOverrides: [...Object.keys(listings), 'parts'].flatMap((collectionGroup) => {
       const single = declared.filter((each) => each.collectionGroup === collectionGroup && each.fields.length === 1);
       return [
         { collectionGroup, fieldPath: '*', indexes: [] },

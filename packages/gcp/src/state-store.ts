@@ -32,11 +32,12 @@ import {
   workflowOf,
   writePageCursor,
 } from '@dormouse/core';
-import { checkLimits } from './commit-limits.ts';
+import { checkLimits, limitOf } from './commit-limits.ts';
 import type { Firestore, FirestoreDocument, Query as FirestoreQuery, FirestoreWrite } from './firestore.ts';
 import { answering, GoogleError } from './google-error.ts';
 import { type Head, Heads } from './heads.ts';
 import { checkIndexed } from './indexes.ts';
+import { beside, type LongText, LongTexts, type Read, removing } from './long-texts.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
 export interface FirestoreStateStoreOptions {
@@ -72,13 +73,17 @@ export class FirestoreStateStore implements TickStore {
   readonly #options: FirestoreStateStoreOptions;
   readonly #firestore: Firestore;
   readonly #heads: Heads;
-  /** Of documents that were read lately: whose they are. */
-  readonly #owners = new Map<Ref, Pick<Versioned, 'version' | 'tenant'>>();
+  readonly #longTexts: LongTexts;
+  /** Of documents that were read lately: whose they are, and what lies beside them. */
+  readonly #owners = new Map<Ref, Pick<Versioned, 'version' | 'tenant'> & { readonly long: readonly LongText[] }>();
+  /** Of messages that are not known to be sent, by their ids, where something lies beside them. */
+  readonly #besideUnsent = new Map<string, readonly LongText[]>();
 
   constructor(options: FirestoreStateStoreOptions) {
     this.#options = options;
     this.#firestore = options.firestore;
     this.#heads = new Heads(options.firestore);
+    this.#longTexts = new LongTexts(options.firestore, () => this.#newId());
   }
 
   async get(refs: readonly Ref[]): Promise<Versioned[]> {
@@ -86,17 +91,23 @@ export class FirestoreStateStore implements TickStore {
       const heads = this.#heads.unknownOf(refs);
       const found = await this.#firestore.get([...refs, ...heads]);
       this.#heads.learn(heads, found.slice(refs.length));
-      return refs.map((ref, index) => this.#learn(ref, found[index]));
+      const documents = await this.#longTexts.read(found.slice(0, refs.length), dataOf);
+      return refs.map((ref, index) => {
+        const read = documents[index];
+        this.#learn(ref, read?.document, read?.long);
+        return versioned(ref, read);
+      });
     });
   }
 
-  #learn(ref: Ref, document: FirestoreDocument | undefined): Versioned {
-    const found = versioned(ref, document);
-    const { version, tenant } = found;
+  #learn(ref: Ref, document: FirestoreDocument | undefined, long: readonly LongText[] = beside(document)): void {
     this.#owners.delete(ref);
-    this.#owners.set(ref, { version, tenant });
+    this.#owners.set(ref, {
+      version: document?.updateTime ?? null,
+      tenant: document ? textOf(document.fields.tenant) : null,
+      long,
+    });
     if (this.#owners.size > remembered) this.#owners.delete(this.#owners.keys().next().value!);
-    return found;
   }
 
   async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
@@ -119,7 +130,7 @@ export class FirestoreStateStore implements TickStore {
       const documents = found.slice(0, size);
       const last = found.length > size ? documents.at(-1) : undefined;
       return {
-        documents: documents.map((document) => versioned(document.path, document)),
+        documents: versionedAll(await this.#longTexts.read(documents, dataOf)),
         ...(last && { cursor: writePageCursor([numberOf(last.fields.createdAt), last.path]) }),
       };
     });
@@ -165,6 +176,8 @@ export class FirestoreStateStore implements TickStore {
         };
       } catch (error) {
         this.#heads.forget(headsOf(unit));
+        const limit = limitOf(error);
+        if (limit) throw limit;
         if (!(error instanceof GoogleError) || !refused.has(error.status)) throw error;
         await this.#tellWhatMoved(unit, draft.heads);
         if (tries === maxTries) {
@@ -216,8 +229,8 @@ export class FirestoreStateStore implements TickStore {
     // The unit says which versions were read, and not whose they are.
     const unknown = [...written].filter((ref) => !read.has(ref) || this.#owners.get(ref)?.version !== read.get(ref));
     for (const [index, document] of (await this.#firestore.get(unknown)).entries()) {
-      const { version } = this.#learn(unknown[index]!, document);
-      standing.set(unknown[index]!, version);
+      this.#learn(unknown[index]!, document);
+      standing.set(unknown[index]!, document?.updateTime ?? null);
     }
     for (const ref of written) {
       const { tenant: owner } = this.#owners.get(ref)!;
@@ -228,22 +241,28 @@ export class FirestoreStateStore implements TickStore {
       if (!written.has(ref)) writes.push({ kind: 'verify', path: ref, precondition: preconditionOf(version) });
     }
     const firstWrite = writes.length;
+    const besideThem: FirestoreWrite[] = [];
     let earliest: number | undefined;
     for (const { ref, data, dueAt, dueAfterMs, settledAt } of unit.writes) {
       const precondition = preconditionOf(read.has(ref) ? read.get(ref)! : (standing.get(ref) ?? null));
+      const { long } = this.#owners.get(ref)!;
       if (data === null) {
         writes.push({ kind: 'delete', path: ref, precondition });
+        besideThem.push(...removing(long));
         continue;
       }
+      const laid = this.#longTexts.lay(data, long);
+      besideThem.push(...laid.writes);
       const due = dueAfterMs === undefined ? dueAt : now + dueAfterMs;
       if (due !== undefined) earliest = Math.min(due, earliest ?? due);
       writes.push({
         kind: 'update',
         path: ref,
         precondition,
-        mask: ['data', 'tenant', 'dueAt', 'expireAt'],
+        mask: ['data', 'parts', 'tenant', 'dueAt', 'expireAt'],
         fields: {
-          data: text(JSON.stringify(data)),
+          data: text(laid.json),
+          ...laid.field,
           tenant: text(tenant),
           ...(due !== undefined && { dueAt: integer(due) }),
           ...(settledAt !== undefined && { expireAt: time(settledAt + keptAfterSettledMs) }),
@@ -255,6 +274,9 @@ export class FirestoreStateStore implements TickStore {
         ],
       });
     }
+
+    // After all that is told its version.
+    writes.push(...besideThem);
 
     const projected: Message[] = [];
     const enter = (workflow: Ref | undefined, fields: Fields) => {
@@ -292,12 +314,17 @@ export class FirestoreStateStore implements TickStore {
       const id = head ? `${idOf(workflow!)}.${padded(++head.position)}` : `.${this.#newId()}`;
       head?.unsent.push(id);
       unsent.push({ id, message });
-      writes.push({
-        kind: 'update',
-        path: outboxPath(id),
-        precondition: { exists: false },
-        fields: { at: integer(now), message: text(JSON.stringify(message)) },
-      });
+      const { json, long, field, writes: besideIt } = this.#longTexts.lay(message);
+      if (long.length > 0) this.#besideUnsent.set(id, long);
+      writes.push(
+        {
+          kind: 'update',
+          path: outboxPath(id),
+          precondition: { exists: false },
+          fields: { at: integer(now), message: text(json), ...field },
+        },
+        ...besideIt,
+      );
     }
     const firstHead = writes.length;
     for (const [chain, head] of heads) writes.push(this.#heads.write(chain, head));
@@ -321,8 +348,9 @@ export class FirestoreStateStore implements TickStore {
   async due(now: number, limit: number): Promise<Versioned[]> {
     return answering(async () => {
       const where = [{ field: 'dueAt', op: 'LESS_THAN_OR_EQUAL', value: integer(now) }];
-      const found = await this.#query({ ...timers, where, limit });
-      return found.map((document) => versioned(document.path, document));
+      const read = await this.#longTexts.read(await this.#query({ ...timers, where, limit }), dataOf);
+      for (const each of read) if (each) this.#learn(each.document.path, each.document, each.long);
+      return versionedAll(read);
     });
   }
 
@@ -346,8 +374,7 @@ export class FirestoreStateStore implements TickStore {
       // Clocks of processes differ: the order among messages of a workflow is its head's.
       const left: Unsent[] = [];
       const ofWorkflows = new Set<Ref>();
-      for (const document of oldest) {
-        const unsent = unsentOf(document);
+      for (const unsent of await this.#unsent(oldest)) {
         const of = orderOf(unsent.message);
         if (of === undefined) left.push(unsent);
         else ofWorkflows.add(of);
@@ -363,18 +390,27 @@ export class FirestoreStateStore implements TickStore {
     const paths = head.unsent.slice(0, limit).map(outboxPath);
     const found = await this.#firestore.get(paths);
     const now = this.#options.clock.now();
-    return found.flatMap((document) => {
-      if (!document) return [];
+    const old = found.filter((document) => {
+      if (!document) return false;
       const committedAt = numberOf(document.fields.at);
-      const isYoung = before !== undefined && committedAt >= before && committedAt <= now;
-      return isYoung ? [] : [unsentOf(document)];
+      return before === undefined || committedAt < before || committedAt > now;
     });
+    return this.#unsent(old);
   }
 
   async #messages(ids: readonly string[]): Promise<Unsent[]> {
     // One that is gone was sent and cleared by another meanwhile.
-    const found = await this.#firestore.get(ids.map(outboxPath));
-    return found.flatMap((document) => (document ? [unsentOf(document)] : []));
+    return this.#unsent(await this.#firestore.get(ids.map(outboxPath)));
+  }
+
+  async #unsent(documents: readonly (FirestoreDocument | undefined)[]): Promise<Unsent[]> {
+    const found = await this.#longTexts.read(documents, (fields) => textOf(fields.message));
+    return found.flatMap((read) => {
+      if (!read) return [];
+      const id = read.document.path.slice('outbox/'.length);
+      if (read.long.length > 0) this.#besideUnsent.set(id, read.long);
+      return [{ id, message: read.data as Message }];
+    });
   }
 
   async sent(ids: readonly string[]): Promise<void> {
@@ -382,9 +418,13 @@ export class FirestoreStateStore implements TickStore {
     await answering(async () => {
       await Promise.all(
         [...byWorkflow].map(async ([id, sent]) => {
-          const deletes = sent.map((each): FirestoreWrite => ({ kind: 'delete', path: outboxPath(each) }));
+          const deletes = sent.flatMap((each): FirestoreWrite[] => [
+            { kind: 'delete', path: outboxPath(each) },
+            ...removing(this.#besideUnsent.get(each) ?? []),
+          ]);
           if (id === '') await this.#firestore.commit(deletes);
           else await this.#heads.cleared(refOf('workflows', id), sent, deletes);
+          for (const each of sent) this.#besideUnsent.delete(each);
         }),
       );
     });
@@ -443,14 +483,19 @@ function outboxPath(id: string): string {
   return `outbox/${id}`;
 }
 
-function unsentOf({ path, fields }: FirestoreDocument): Unsent {
-  return { id: path.slice('outbox/'.length), message: JSON.parse(textOf(fields.message)) as Message };
+function dataOf(fields: Fields): string {
+  return textOf(fields.data);
 }
 
-function versioned(ref: Ref, document: FirestoreDocument | undefined): Versioned {
-  if (!document) return { ref, version: null, tenant: null, data: null };
-  const { fields, updateTime } = document;
-  return { ref, version: updateTime, tenant: textOf(fields.tenant), data: JSON.parse(textOf(fields.data)) };
+function versionedAll(found: readonly (Read | undefined)[]): Versioned[] {
+  return found.flatMap((read) => (read ? [versioned(read.document.path, read)] : []));
+}
+
+function versioned(ref: Ref, read: Read | undefined): Versioned {
+  if (!read) return { ref, version: null, tenant: null, data: null };
+  const { document, data } = read;
+  const tenant = textOf(document.fields.tenant);
+  return { ref, version: document.updateTime, tenant, data: data as Record<string, unknown> };
 }
 
 function entryOf(fields: Fields): Entry {

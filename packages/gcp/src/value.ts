@@ -3,6 +3,7 @@ export type Value =
   | { readonly stringValue: string }
   | { readonly integerValue: string }
   | { readonly timestampValue: string }
+  | { readonly bytesValue: string }
   | { readonly arrayValue: { readonly values?: readonly Value[] } };
 export type Fields = Readonly<Record<string, Value>>;
 
@@ -18,6 +19,10 @@ export function integer(value: number): Value {
   return { integerValue: String(value) };
 }
 
+export function bytes(value: Uint8Array): Value {
+  return { bytesValue: Buffer.from(value).toString('base64') };
+}
+
 /** @param ms epoch milliseconds */
 export function time(ms: number): Value {
   return { timestampValue: new Date(ms).toISOString() };
@@ -26,6 +31,11 @@ export function time(ms: number): Value {
 export function textOf(value: Value | undefined): string {
   if (value && 'stringValue' in value) return value.stringValue;
   throw unexpected('a text', value);
+}
+
+export function bytesOf(value: Value | undefined): Buffer {
+  if (value && 'bytesValue' in value) return Buffer.from(value.bytesValue, 'base64');
+  throw unexpected('bytes', value);
 }
 
 export function textsOf(value: Value | undefined): string[] {
@@ -40,6 +50,6 @@ export function numberOf(value: Value | undefined): number {
 
 function unexpected(what: string, value: Value | undefined): Error {
   return new Error(
-    `a field of Firestore should be ${what} and is ${JSON.stringify(value)}; something else has written it`,
+    `a field of Firestore should be ${what} and is ${JSON.stringify(value)?.slice(0, 200)}; something else has written it`,
   );
 }

@@ -1,7 +1,8 @@
 // Real: Google's Firestore emulator, one for all tests, a project for each.
-import type { Clock, StateStore } from '@dormouse/core';
-import { afterAll, beforeAll, test } from 'vitest';
-import { googleStore } from './google/google-store.ts';
+import { randomBytes } from 'node:crypto';
+import { type Clock, firing, type Message, type StateStore } from '@dormouse/core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type GoogleStore, googleStore } from './google/google-store.ts';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
 import { outboxSuite } from './outbox-suite.ts';
 import { stateStoreSuite } from './state-store-suite.ts';
@@ -15,8 +16,91 @@ else {
   });
   afterAll(() => emulator[Symbol.dispose]());
 
-  const open = async (clock?: Clock): Promise<StateStore & AsyncDisposable> =>
-    googleStore(emulator.address, clock && { clock });
+  const open = async (clock?: Clock): Promise<StateStore & AsyncDisposable> => googleStore(emulator.address, clock);
   stateStoreSuite('Firestore', () => open());
   outboxSuite('Firestore', open);
+
+  const timer = 'timers/WF-1/named/reminder';
+  const nothing = { tenant: 'default', reads: [], writes: [], entries: [], journal: [], publish: [] };
+  const newsOf = (data: string) => ({ topic: 'news', attributes: { 'ce-subject': 'workflows/WF-1' }, data });
+  /** What lies beside documents, of whatever kind. */
+  const partsIn = async ({ firestore }: GoogleStore) => {
+    const found = await firestore.query({ collection: 'parts', orderBy: [{ field: '__name__' }], limit: 1000 });
+    return found.map(({ path, updateTime }) => [path, updateTime]);
+  };
+
+  test('a message of megabytes waits in a timer, fires, is sent and leaves nothing', async () => {
+    await using store = googleStore(emulator.address);
+    // Nothing can make it smaller. The emulator takes no commit above 4 MiB.
+    const message = newsOf(randomBytes(3_900_000).toString('base64'));
+    const data = { name: 'reminder', generation: 'G1', dueAt: 1, message };
+    await store.commit({ ...nothing, writes: [{ ref: timer, data, dueAt: 1 }] });
+    const isWhole = async () => JSON.stringify((await store.get([timer]))[0]!.data) === JSON.stringify(data);
+    expect(await isWhole()).toBe(true);
+    const [due] = await store.due(2, 10);
+    const { unsent } = await store.commit(firing(due!));
+    const [left] = await store.unsent({});
+    expect(left!.message.data === message.data).toBe(true);
+    await store.sent(unsent.map(({ id }) => id));
+    expect(await isWhole()).toBe(true);
+    await store.commit({ ...nothing, writes: [{ ref: timer, data: null }] });
+    expect(await partsIn(store)).toEqual([]);
+  });
+
+  test('a long text is written once, though its document is written again and again', async () => {
+    await using store = googleStore(emulator.address);
+    const message = newsOf(randomBytes(1_500_000).toString('base64'));
+    const ref = 'dead-letters/D1';
+    const write = async (data: Record<string, unknown>) => {
+      const reads = await store.get([ref]);
+      await store.commit({ ...nothing, reads, writes: [{ ref, data }] });
+    };
+    await write({ state: 'open', message });
+    const before = await partsIn(store);
+    expect(before).toHaveLength(2);
+    await write({ state: 'redriving', message });
+    expect(await partsIn(store)).toEqual(before);
+    const [found] = await store.get([ref]);
+    expect(found!.data!.state).toBe('redriving');
+    expect(found!.data!.message).toEqual(message);
+    await write({ state: 'resolved' });
+    expect(await partsIn(store)).toEqual([]);
+  });
+
+  test('whoever reads while it is written anew reads one or the other', async () => {
+    await using store = googleStore(emulator.address);
+    const texts = [1, 2].map(() => randomBytes(500_000).toString('base64'));
+    const write = (n: number) =>
+      store.commit({ ...nothing, writes: [{ ref: 'dead-letters/D1', data: { message: newsOf(texts[n % 2]!) } }] });
+    await write(0);
+    let isWriting = true;
+    const reading = (async () => {
+      for (; isWriting; ) {
+        const [found] = await store.get(['dead-letters/D1']);
+        expect(texts.indexOf((found!.data!.message as Message).data)).not.toBe(-1);
+      }
+    })();
+    for (let n = 1; n < 15; n++) await write(n);
+    isWriting = false;
+    await reading;
+  });
+
+  test('what is large for other reasons than a long text is refused before anything is written, with what to do', async () => {
+    await using store = googleStore(emulator.address);
+    const many = Array.from({ length: 60_000 }, (_, n) => `a value, ${n} of many`);
+    const work = store.commit({ ...nothing, writes: [{ ref: 'things/T1', data: { many } }] });
+    await expect(work).rejects.toMatchObject({
+      code: 'store.limit',
+      message: expect.stringMatching(/things\/T1.*step\.files\.put/),
+    });
+    // The limit of a commit, and the emulator's.
+    for (const bytes of [9_900_000, 4_500_000]) {
+      const large = newsOf(randomBytes(bytes).toString('base64'));
+      await expect(store.commit({ ...nothing, publish: [large] })).rejects.toMatchObject({ code: 'store.limit' });
+    }
+    const two = [1, 2].map(() => newsOf(randomBytes(9_000_000).toString('base64')));
+    await expect(store.commit({ ...nothing, publish: two })).rejects.toMatchObject({ code: 'store.limit' });
+    expect(await store.unsent({})).toEqual([]);
+    expect(await partsIn(store)).toEqual([]);
+  });
 }

@@ -52,7 +52,7 @@ class GoogleBench implements SchedulerBench {
     this.#server = server;
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const itsClock: Clock = { ...clock, now: () => clock.now() + aheadMs };
-    this.store = googleStore(emulator.address, { clock: itsClock });
+    this.store = googleStore(emulator.address, itsClock);
     this.#broker = new Broker(this.#database, clock, { tidies: false });
     const publish = async (_topic: string, messages: Parameters<Broker['publish']>[1]) => {
       if (this.outage) throw this.outage;

@@ -1,26 +1,29 @@
 import { type Clock, systemClock, systemRandom } from '@dormouse/core';
 import { Firestore, FirestoreStateStore, GoogleRest } from '@dormouse/gcp';
 
+export interface GoogleStore extends AsyncDisposable {
+  /** What it is kept in. */
+  readonly firestore: Firestore;
+}
+
 let projects = 0;
 
 /** An empty store on a Firestore emulator, in a project of its own. It has the topic `news`. */
-export function googleStore(
-  address: string,
-  { clock = systemClock, project = `test-${++projects}` }: { readonly clock?: Clock; readonly project?: string } = {},
-): FirestoreStateStore & AsyncDisposable {
+export function googleStore(address: string, clock: Clock = systemClock): FirestoreStateStore & GoogleStore {
   const rest = new GoogleRest({
     url: `http://${address}`,
     token: async () => 'owner',
     clock: systemClock,
     random: systemRandom,
   });
+  const firestore = new Firestore({ project: `test-${++projects}`, rest });
   const store = new FirestoreStateStore({
-    firestore: new Firestore({ project, rest }),
+    firestore,
     clock,
     random: systemRandom,
     system: 'test',
     declares: (topic) => topic === 'news',
     audit: false,
   });
-  return Object.assign(store, { [Symbol.asyncDispose]: async () => rest.close() });
+  return Object.assign(store, { firestore, [Symbol.asyncDispose]: async () => rest.close() });
 }
