@@ -1,0 +1,3 @@
+import { openOfficial } from './firestore-official.ts';
+
+export const open = (address: string) => openOfficial(address, false);
