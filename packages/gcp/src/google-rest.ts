@@ -12,7 +12,7 @@ export interface GoogleRestOptions {
   readonly token?: TokenSource | undefined;
   readonly clock: Clock;
   readonly random: Random;
-  /** How long nothing may come, of one try. Default 30 s. */
+  /** How long nothing may come, of one try. Default 10 s. */
   readonly timeoutMs?: number;
 }
 
@@ -114,7 +114,7 @@ export class GoogleRest {
   }
 
   #try(request: RestRequest, token: string | undefined): Promise<RestAnswer> {
-    const { timeoutMs = 30_000, clock } = this.#options;
+    const { timeoutMs = 10_000, clock } = this.#options;
     const { method, path, headers, json, answers = [] } = request;
     const body = json === undefined ? request.bytes : Buffer.from(JSON.stringify(json));
     return new Promise<RestAnswer>((resolve, reject) => {

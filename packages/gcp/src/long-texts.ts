@@ -4,9 +4,9 @@ import type { Firestore, FirestoreDocument, FirestoreWrite } from './firestore.t
 import { GoogleError } from './google-error.ts';
 import { bytes, bytesOf, type Fields, texts, textsOf } from './value.ts';
 
-/** What is shorter is kept as it is, without a look. */
-const shortJson = 500_000;
-const longText = 200_000;
+/** What is shorter is kept as it is, without a look. In characters, of which each may take three bytes. */
+const shortJson = 300_000;
+const longText = 50_000;
 /** Of one document, with room for its name and what it is not to hold. Source: firebase.google.com/docs/firestore/quotas, 1 MiB. */
 const partBytes = 1_000_000;
 const maxReads = 5;
@@ -100,7 +100,7 @@ export class LongTexts {
           .some((path) => !parts.get(path)),
       );
       if (moved.length === 0) return found.map((document) => document && wholeOf(document, textOf, parts));
-      if (reads === maxReads) throw new GoogleError('ABORTED', 'a document moved with every read', { code: 409 });
+      if (reads === maxReads) throw new GoogleError('UNAVAILABLE', 'a document moved with every read', { code: 0 });
       // It was written anew between the two reads, and its parts are others.
       const anew = await this.#firestore.get(moved.map((document) => document!.path));
       found = found.map((document) => (moved.includes(document) ? anew[moved.indexOf(document)] : document));

@@ -164,25 +164,20 @@ export class FirestoreStateStore implements TickStore {
     for (let tries = 1; ; tries++) {
       const draft = await this.#draft(unit);
       checkLimits(draft.writes);
-      try {
-        const times = await this.#commitOnce(draft.writes);
+      const times = await this.#commitOnce(draft.writes).catch((error: unknown) => {
+        this.#heads.forget(headsOf(unit));
+        if (!(error instanceof GoogleError) || !refused.has(error.status)) throw limitOf(error) ?? error;
+      });
+      if (times) {
         draft.committed(times);
         const older = await this.#messages(draft.older);
         const { dueAt } = draft;
-        return {
-          versions: draft.versions(times),
-          unsent: [...older, ...draft.unsent],
-          ...(dueAt !== undefined && { dueAt }),
-        };
-      } catch (error) {
-        this.#heads.forget(headsOf(unit));
-        const limit = limitOf(error);
-        if (limit) throw limit;
-        if (!(error instanceof GoogleError) || !refused.has(error.status)) throw error;
-        await this.#tellWhatMoved(unit, draft.heads);
-        if (tries === maxTries) {
-          throw new GoogleError('ABORTED', `refused ${tries} times, and nothing has moved`, { code: 409 });
-        }
+        const unsent = [...older, ...draft.unsent];
+        return { versions: draft.versions(times), unsent, ...(dueAt !== undefined && { dueAt }) };
+      }
+      await this.#tellWhatMoved(unit, draft.heads);
+      if (tries === maxTries) {
+        throw new GoogleError('ABORTED', `refused ${tries} times, and nothing has moved`, { code: 409 });
       }
     }
   }
