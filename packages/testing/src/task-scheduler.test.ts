@@ -1,7 +1,7 @@
 // Real: Google's Firestore emulator, Cloud Tasks' API over HTTP as `TasksServer` serves it, signed tokens, the broker's log.
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Broker, Database } from '@dormouse/broker';
+import { Broker, Database, messagesIn } from '@dormouse/broker';
 import { type Clock, Relay, systemClock, systemRandom, type UnitOfWork } from '@dormouse/core';
 import {
   type FirestoreStateStore,
@@ -125,8 +125,7 @@ class GoogleBench implements SchedulerBench {
   async published(): Promise<string[]> {
     await this.#sweeping;
     await expect.poll(() => this.tasks.inFlight).toBe(0);
-    const rows = this.#database.prepare('SELECT attributes FROM message ORDER BY position').all();
-    return rows.map(({ attributes }) => JSON.parse(attributes as string).name);
+    return Array.from(messagesIn(this.#database), ({ message }) => message.attributes.name!);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
