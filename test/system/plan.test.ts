@@ -1,7 +1,7 @@
 // Real: `dormouse plan` as a process, and a host on a data directory of an older program.
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { GooglePlan } from '@dormouse/gcp';
+import type { FirestoreIndexes, GooglePlan } from '@dormouse/gcp';
 import { expect, test } from 'vitest';
 import { send } from './post/send.ts';
 import { dormouse, root } from './program.ts';
@@ -56,6 +56,20 @@ test('a plan is of whichever system’s file, at addresses of one’s own, kept 
     messageRetentionDuration: '604800s',
   });
   expect(services.map(({ ingress }) => ingress)).toEqual(['all', 'all', 'all', 'all']);
+});
+
+test('the indexes alone are a firestore.indexes.json', async () => {
+  const { stdout } = await dormouse(['plan', '--indexes']);
+  const { indexes, fieldOverrides } = JSON.parse(stdout) as FirestoreIndexes;
+  expect(indexes).toContainEqual({
+    collectionGroup: 'dead-letters',
+    queryScope: 'COLLECTION',
+    fields: [
+      { fieldPath: 'tenant', order: 'ASCENDING' },
+      { fieldPath: 'createdAt', order: 'DESCENDING' },
+    ],
+  });
+  expect(fieldOverrides).toContainEqual({ collectionGroup: 'inbox', fieldPath: 'expireAt', ttl: true, indexes: [] });
 });
 
 test.each([

@@ -66,7 +66,7 @@ test('Casework is provisioned on our broker: shown first, then done, and again t
   });
   const mended = await run(address, '--json');
   const { changes, ...rest } = onlyJsonLine<{ changes: { action: string }[] }>(mended.stdout, mended.stderr);
-  expect(rest).toEqual({ project: 'acme-prod', dryRun: false });
+  expect(rest).toEqual({ project: 'acme-prod', dryRun: false, undeclared: [] });
   expect(changes.filter(({ action }) => action !== 'same')).toEqual([
     {
       kind: 'subscription',
@@ -75,6 +75,18 @@ test('Casework is provisioned on our broker: shown first, then done, and again t
       fields: [{ field: 'ackDeadlineSeconds', from: 20, to: 600 }],
     },
   ]);
+});
+
+test('a subscription that the system does not declare any more is told, with what to do about it', async () => {
+  const address = await ourBroker();
+  await run(address);
+  const { name, ...kept } = await call(address, 'GET', 'subscriptions/data.data.fetch');
+  const filter = 'NOT attributes:dormouse-to OR attributes.dormouse-to = "data.data.get"';
+  await call(address, 'PUT', 'subscriptions/data.data.get', { ...kept, filter });
+  const { code, stdout } = await run(address);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^left +subscription +data\.data\.get\n.*gcloud pubsub subscriptions delete data\.data\.get/m);
+  expect(stdout).toMatch(/are as planned; nothing was done\n$/);
 });
 
 test('a subscription with another filter is refused by name with the remedy, and nothing else is done', async () => {

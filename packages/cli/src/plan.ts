@@ -8,10 +8,15 @@ export const plan: Command = {
   summary: 'What a system needs of Google Cloud: topics, subscriptions, services, indexes, permissions.',
   usage: '[SYSTEM-FILE] [options]',
   maxArguments: 1,
-  options: { ...googleOptions, json: jsonOption },
+  options: {
+    ...googleOptions,
+    indexes: { type: 'boolean', description: 'only the indexes of Firestore, as a firestore.indexes.json' },
+    json: jsonOption,
+  },
   async run([file], options) {
     const planned = await googlePlan(file, options);
-    process.stdout.write(options.json ? `${JSON.stringify(planned)}\n` : textOf(planned));
+    if (options.indexes) process.stdout.write(`${JSON.stringify(planned.firestore.indexes, null, 2)}\n`);
+    else process.stdout.write(options.json ? `${JSON.stringify(planned)}\n` : textOf(planned));
     return 0;
   },
 };

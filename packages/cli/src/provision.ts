@@ -1,4 +1,11 @@
-import { type Change, changesTo, type FieldChange, type PubsubClient, provision as provisionOf } from '@dormouse/core';
+import {
+  type Change,
+  changesTo,
+  type FieldChange,
+  type PubsubClient,
+  provision as provisionOf,
+  undeclaredIn,
+} from '@dormouse/core';
 import type { GooglePlan } from '@dormouse/gcp';
 import type { Command, Options } from './command-line.ts';
 import { googleOptions, googlePlan } from './google-plan.ts';
@@ -22,12 +29,15 @@ export const provision: Command = {
     const plan = await googlePlan(file, options);
     const isDryRun = options['dry-run'] === true;
     using pubsub = GooglePubsub.of(plan.project);
-    const changes = await pubsub.asking((client) =>
-      isDryRun ? changesTo(client, plan) : provisioned(client, plan, options.json === true),
-    );
-    if (options.json) process.stdout.write(`${JSON.stringify({ project: plan.project, dryRun: isDryRun, changes })}\n`);
-    else {
+    const [changes, undeclared] = await pubsub.asking(async (client) => [
+      await (isDryRun ? changesTo(client, plan) : provisioned(client, plan, options.json === true)),
+      await undeclaredIn(client, plan),
+    ]);
+    if (options.json) {
+      process.stdout.write(`${JSON.stringify({ project: plan.project, dryRun: isDryRun, changes, undeclared })}\n`);
+    } else {
       if (isDryRun) for (const change of changes) tell(change);
+      for (const name of undeclared) process.stdout.write(`${undeclaredText(name, plan)}\n`);
       process.stdout.write(`${sumOf(plan, changes, isDryRun)}\n`);
     }
     return changes.some(({ action }) => action === 'refused') ? 1 : 0;
@@ -67,6 +77,12 @@ function tell({ action, kind, name, fields }: Change): void {
 function fieldText({ field, from, to }: FieldChange): string {
   const text = (value: unknown) => (value === undefined ? 'none' : JSON.stringify(value));
   return `${field}: ${text(from)} -> ${text(to)}`;
+}
+
+/** Nobody but a person knows whether it was renamed or removed. */
+function undeclaredText(name: string, { project }: GooglePlan): string {
+  const remedy = `when nothing waits there, gcloud pubsub subscriptions delete ${name} --project ${project}`;
+  return `${paint('yellow', 'left')}    subscription  ${name}\n        the system does not declare it any more, and its service refuses what it brings: ${remedy}`;
 }
 
 function sumOf({ project, topics, subscriptions }: GooglePlan, changes: readonly Change[], isDryRun: boolean): string {

@@ -79,6 +79,7 @@ export {
 export {
   type DeclaredSubscription,
   type DeclaredSystem,
+  isOfSystem,
   longestRetentionMs,
   type Plan,
   type PlanOptions,
@@ -94,6 +95,7 @@ export {
   type FieldChange,
   provision,
   subscriptionChange,
+  undeclaredIn,
 } from './provision.ts';
 export { PubsubClient, PubsubError, type PubsubTransport, type PushPlan } from './pubsub-client.ts';
 export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';

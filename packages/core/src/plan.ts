@@ -100,8 +100,17 @@ export function planOf(
   };
 }
 
+/** Whether it was made by a system: it takes what is addressed to it. Others' subscriptions are theirs. */
+export function isOfSystem(subscription: string, filter = ''): boolean {
+  return filter.includes(isTo(subscription));
+}
+
 /** Addressed messages are for the one they name. */
 function filterOf(subscription: string, topic: string): string {
-  const own = `NOT attributes:dormouse-to OR attributes.dormouse-to = "${subscription}"`;
+  const own = `NOT attributes:dormouse-to OR ${isTo(subscription)}`;
   return topic === deadLetter.name ? `${own} OR ${rawFilter}` : own;
+}
+
+function isTo(subscription: string): string {
+  return `attributes.dormouse-to = "${subscription}"`;
 }

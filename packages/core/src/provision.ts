@@ -1,7 +1,7 @@
 import { canonicalJson } from './canonical-json.ts';
 import { DormouseError } from './errors.ts';
-import type { Plan, SubscriptionPlan } from './plan.ts';
-import type { PubsubClient } from './pubsub-client.ts';
+import { isOfSystem, type Plan, type SubscriptionPlan } from './plan.ts';
+import type { PubsubClient, PushPlan } from './pubsub-client.ts';
 
 /** What provisioning does to one topic or subscription, or would do. */
 export interface Change {
@@ -79,6 +79,23 @@ export async function changesTo(client: PubsubClient, { topics, subscriptions }:
   for (const { name } of topics) changes.push(await topicChange(client, name));
   for (const subscription of subscriptions) changes.push(await subscriptionChange(client, subscription));
   return changes;
+}
+
+/**
+ * Subscriptions that the system declared once, and does not any more: made with a filter as a plan's, and pushed to by the same account. They go on
+ * pushing, and what waits there is for a person to look at.
+ */
+export async function undeclaredIn(client: PubsubClient, { subscriptions }: Plan): Promise<string[]> {
+  const declared = new Set(subscriptions.map(({ name }) => name));
+  const accounts = new Set(subscriptions.map(({ pushConfig }) => pushConfig.oidcToken?.serviceAccountEmail));
+  const undeclared: string[] = [];
+  for await (const { name: fullName, filter, pushConfig } of client.listSubscriptions()) {
+    const name = String(fullName).slice(String(fullName).lastIndexOf('/') + 1);
+    const { oidcToken } = (pushConfig ?? {}) as PushPlan;
+    const isOurs = isOfSystem(name, filter as string) && accounts.has(oidcToken?.serviceAccountEmail);
+    if (isOurs && !declared.has(name)) undeclared.push(name);
+  }
+  return undeclared;
 }
 
 export async function topicChange(client: PubsubClient, name: string): Promise<Change> {

@@ -60,6 +60,17 @@ export class PubsubClient {
     return this.#call('GET', this.#subscription(name), undefined, 404);
   }
 
+  /** All of the project. */
+  async *listSubscriptions(): AsyncGenerator<Fields> {
+    const path = `projects/${this.#project}/subscriptions`;
+    for (let query = ''; ; ) {
+      const page = (await this.#call('GET', `${path}${query}`, undefined))!;
+      yield* (page.subscriptions ?? []) as Fields[];
+      if (!page.nextPageToken) return;
+      query = `?pageToken=${encodeURIComponent(page.nextPageToken as string)}`;
+    }
+  }
+
   async createSubscription(name: string, config: Fields): Promise<void> {
     await this.#call('PUT', this.#subscription(name), config);
   }

@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync }
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { backlogsOf } from '@dormouse/broker';
+import { isOfSystem } from '@dormouse/core';
 import { type Chain, verifiedChains } from './chains.ts';
 import { DataDirectory } from './data-directory.ts';
 import { headsKeyFile } from './heads-key.ts';
@@ -9,7 +10,6 @@ import { LockFile } from './lock-file.ts';
 import type { Manifest } from './manifest.ts';
 import { checkFiles, referencedFiles } from './referenced-files.ts';
 import { integrityProblems, newerThanKnown, olderThanKnown, schemaVersions } from './schema.ts';
-import { isOurs } from './undeclared.ts';
 
 /** One line of a health check. */
 export interface Finding {
@@ -159,7 +159,7 @@ function* waiting(folder: string, database: DatabaseSync, now: number): Generato
   let quiet = true;
   for (const { subscription, topic, waiting, oldestAt, pushed, paused, filter } of backlogs) {
     const since = oldestAt === undefined ? '' : `, the oldest since ${new Date(oldestAt).toISOString()}`;
-    if (declared && !declared.has(subscription) && isOurs(subscription, filter)) {
+    if (declared && !declared.has(subscription) && isOfSystem(subscription, filter)) {
       quiet = false;
       yield warn(
         'backlog',

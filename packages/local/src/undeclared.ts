@@ -5,6 +5,7 @@ import {
   deadLetters,
   deliveryRef,
   forgetLines,
+  isOfSystem,
   type Message,
   moveLines,
 } from '@dormouse/core';
@@ -38,7 +39,7 @@ export class UndeclaredSubscriptions {
   has(name: string): boolean {
     const { broker, nameOf } = this.#options;
     const config = broker.subscriptions.find((each) => each.config.name === nameOf(name))?.config;
-    return config !== undefined && isOurs(name, config.filter) && this.#topicOf(name) === undefined;
+    return config !== undefined && isOfSystem(name, config.filter) && this.#topicOf(name) === undefined;
   }
 
   names(): string[] {
@@ -154,11 +155,6 @@ export class UndeclaredSubscriptions {
 }
 
 const nothingElse = { entries: [], journal: [], publish: [] };
-
-/** Provisioned by a system: it takes what is addressed to it. */
-export function isOurs(name: string, filter = ''): boolean {
-  return filter.includes(`attributes.dormouse-to = "${name}"`);
-}
 
 function refused(message: string): DormouseError {
   return new DormouseError('subscription.refused', message);

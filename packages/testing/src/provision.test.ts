@@ -1,5 +1,13 @@
 // Real HTTP: our broker, and Google's emulator, which ignores filters and knows less of updates.
-import { changesTo, type Plan, PubsubClient, planOf, provision, type SubscriptionPlan } from '@dormouse/core';
+import {
+  changesTo,
+  type Plan,
+  PubsubClient,
+  planOf,
+  provision,
+  type SubscriptionPlan,
+  undeclaredIn,
+} from '@dormouse/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BrokerServer } from './broker-server.ts';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
@@ -197,6 +205,21 @@ function provisions(plan: Plan, address: () => string): void {
     // And back.
     expect((await provision(client, plan)).filter(({ action }) => action === 'update')).toHaveLength(1);
     expect((await changesTo(client, plan)).every(({ action }) => action === 'same')).toBe(true);
+  });
+
+  test('what the system does not declare any more is told and left; what is another’s is not', async () => {
+    const { client, send } = clientOf(address());
+    await provision(client, plan);
+    const topic = client.topicName('order.paid');
+    await send('PUT', 'subscriptions/stranger', { topic, filter: 'attributes:mine' });
+    // Of another system in the project: it pushes by an account of its own.
+    const filter = 'attributes.dormouse-to = "other.order.paid"';
+    await send('PUT', 'subscriptions/other.order.paid', { topic, filter });
+    const renamed = { ...plan, subscriptions: plan.subscriptions.filter(({ name }) => name !== 'stock.order.paid') };
+    expect(await undeclaredIn(client, plan)).toEqual([]);
+    expect(await undeclaredIn(client, renamed)).toEqual(['stock.order.paid']);
+    expect((await provision(client, renamed)).every(({ action }) => action === 'same')).toBe(true);
+    expect(await client.getSubscription('stock.order.paid')).toBeDefined();
   });
 
   test.each([
