@@ -98,7 +98,7 @@ export async function undeclaredIn(client: PubsubClient, { subscriptions }: Plan
   return undeclared;
 }
 
-export async function topicChange(client: PubsubClient, name: string): Promise<Change> {
+async function topicChange(client: PubsubClient, name: string): Promise<Change> {
   const found = await client.getTopic(name);
   return { kind: 'topic', name, action: found ? 'same' : 'create', fields: [] };
 }
