@@ -90,6 +90,20 @@ test('a system that does not load is told in one line, by its file', async () =>
   expect(stderr).toMatch(/^dormouse: the system .*system\.ts does not load: \.\/clerk\.ts exports no service; .*\n$/);
 });
 
+test('what a module prints or begins when it is loaded is not waited for, nor among the answer', async () => {
+  const small = SmallSystem.in(folder, "clerk: './clerk.ts'");
+  small.write(
+    'clerk.ts',
+    `import { service } from '@dormouse/core';
+console.log('hello');
+setInterval(() => {}, 1000);
+export default service('clerk', []);`,
+  );
+  const { code, stdout, stderr } = await dormouse(['plan', small.systemFile, '--json']);
+  expect(code).toBe(0);
+  expect(onlyJsonLine<GooglePlan>(stdout, stderr).services.map(({ service }) => service)).toEqual(['clerk', 'console']);
+});
+
 test('a subscription of an older program is brought to the plan when the host starts, with what waits there', async () => {
   const first = await RunningSystem.ofThisTest({ args: [byVan] });
   await first.program.shows(/Ctrl-C/);

@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { DormouseError, longestRetentionMs } from '@dormouse/core';
 import { type GooglePlan, googlePlanOf } from '@dormouse/gcp';
-import { describeSystem, type Manifest } from '@dormouse/local';
 import type { OptionSpec, Options } from './command-line.ts';
+import { declaredIn } from './declared.ts';
 import { durationOption, projectOf, userFolder } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -41,15 +40,6 @@ export async function googlePlan(file: string | undefined, options: Options): Pr
     });
   } catch (error) {
     throw mended(error);
-  }
-}
-
-async function declaredIn(systemFile: string): Promise<Manifest> {
-  if (!existsSync(systemFile)) throw new UsageError(`there is no system file ${systemFile}`);
-  try {
-    return await describeSystem(systemFile, dirname(systemFile));
-  } catch (error) {
-    throw new UsageError(`the system ${systemFile} does not load: ${(error as Error).message}`, { cause: error });
   }
 }
 
