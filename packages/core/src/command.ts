@@ -150,6 +150,8 @@ async function runOnce(
   const before = inbox.length > 0 ? read.pop()! : undefined;
   if (before?.data) {
     if (key === undefined && before.data.fingerprint !== repeatable!.fingerprint) throw keyReused();
+    // Who ran it before may have died between its commit and its publish.
+    if (workflow !== undefined) await ports.relay?.drain({ workflow });
     return before.data.output;
   }
   const [subject] = read;

@@ -2,13 +2,16 @@
 import { Broker, Database, messagesIn } from '@dormouse/broker';
 import {
   ConflictError,
+  command,
   createEndpoint,
   type Delivery,
   deliveryOf,
   type Handler,
   on,
   Relay,
+  runCommand,
   type StateStore,
+  type StepPorts,
   service,
   topic,
   type UnitOfWork,
@@ -58,13 +61,19 @@ class Bench implements AsyncDisposable {
     return bench;
   }
 
-  endpoint(handler: Handler<{ n: number }>, { store = this.stores.store }: { readonly store?: StateStore } = {}) {
-    return createEndpoint(service('taker', [on(asked, handler)]), {
-      store,
+  get ports(): Omit<StepPorts, 'store'> {
+    return {
       relay: this.relay,
       blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
       clock: this.clock,
       random: new SeededRandom(1),
+    };
+  }
+
+  endpoint(handler: Handler<{ n: number }>, { store = this.stores.store }: { readonly store?: StateStore } = {}) {
+    return createEndpoint(service('taker', [on(asked, handler)]), {
+      ...this.ports,
+      store,
       system: 'test',
       log: { info() {}, warn() {}, error() {} },
       authenticate: async () => {},
@@ -130,6 +139,32 @@ test('what was committed by a process that died before it could publish, its del
   expect(bench.arrived()).toEqual([]);
   await bench.endpoint(passOn).deliver(event(1));
   expect(bench.arrived()).toEqual(['thing.told 1', 'thing.noted 1']);
+});
+
+test('what a request committed before its process died, the same request sent again publishes', async () => {
+  await using bench = await Bench.open();
+  const { store } = bench.stores;
+  const make = command<{ n: number }, null>({
+    name: 'make',
+    route: 'POST /api/things',
+    creates: true,
+    parse: ({ body }) => ({ n: Number(body) }),
+    subject: () => ({ ref: wf }),
+    async run({ n }, step) {
+      (await step.workflow(thing)).create({ n });
+      step.publish(told, { n });
+      return null;
+    },
+  });
+  const request = { headers: new Headers({ 'idempotency-key': 'k1' }), body: '7', params: {} };
+  const actor = { name: 'anna', role: 'client', tenant: 'acme' } as const;
+  const post = (relay: Pick<Relay, 'send' | 'drain'>) =>
+    runCommand(make, request, actor, 'test', { ...bench.ports, store, relay });
+  const dying = { drain: bench.relay.drain, send: async () => Promise.reject(new Error('killed')) };
+  await expect(post(dying)).rejects.toThrow('killed');
+  expect(bench.arrived()).toEqual([]);
+  await post(bench.relay);
+  expect(bench.arrived()).toEqual(['thing.told 7']);
 });
 
 test('2,500 messages leave in requests of a thousand, in their order; behind one that is refused nothing leaves', async () => {
