@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type HistoryEntry, readHistory } from './history.ts';
 import type { EffectKind, Outside } from './outside.ts';
-import type { Victim } from './victim.ts';
+import type { Subject } from './subject.ts';
 
 /** What becomes of a case, as far as it is the same each time. */
 export interface Outcome {
@@ -24,17 +24,17 @@ interface Letter {
 
 /** The outcome of a case, and what its log does not bear out. */
 export async function readOutcome(
-  victim: Victim,
+  subject: Subject,
   id: string,
   outside: Outside,
 ): Promise<{ readonly outcome: Outcome; readonly problems: string[] }> {
-  const { events } = await victim.get<{ events: HistoryEntry[] }>(`/api/workflows/${id}/events`);
+  const { events } = await subject.get<{ events: HistoryEntry[] }>(`/api/workflows/${id}/events`);
   const history = readHistory(events);
   type Case = { status: string; reasons?: string[]; processing?: { findings: { name: string } } };
-  const found = await victim.get<Case>(`/api/workflows/${id}`);
-  const letters = (await victim.get<{ documents: Letter[] }>(`/api/workflows/${id}/documents/letters`)).documents;
+  const found = await subject.get<Case>(`/api/workflows/${id}`);
+  const letters = (await subject.get<{ documents: Letter[] }>(`/api/workflows/${id}/documents/letters`)).documents;
   type Ground = { outcome: string; reasons: string[] };
-  const { documents: grounds } = await victim.get<{ documents: Ground[] }>(`/api/workflows/${id}/documents/grounds`);
+  const { documents: grounds } = await subject.get<{ documents: Ground[] }>(`/api/workflows/${id}/documents/grounds`);
   const folded = history.documents;
   const problems = [
     ...history.problems,
@@ -44,7 +44,7 @@ export async function readOutcome(
     ),
   ];
   const file = found.processing?.findings.name;
-  const findings = file ? await victim.get<unknown[]>(`/api/workflows/${id}/files/${file}`) : [];
+  const findings = file ? await subject.get<unknown[]>(`/api/workflows/${id}/files/${file}`) : [];
   // Whether a deadline is set depends on who is faster, the answer or the note that a letter was handed in.
   const published = history.published.filter(({ timer }) => timer === undefined);
   return {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { kill, type Member, ProcessFamily } from '../system/process-family.ts';
 import { until } from '../system/until.ts';
 import { usersEnvironment } from '../system/users-environment.ts';
+import type { Subject } from './subject.ts';
 
 const root = join(import.meta.dirname, '../..');
 const main = join(root, 'packages/cli/bin/dormouse.mjs');
@@ -15,7 +16,7 @@ export interface ServiceStatus {
 }
 
 /** A whole system on one data directory, that is killed and started again and again. */
-export class Victim {
+export class Victim implements Subject {
   readonly data: string;
   readonly family = new ProcessFamily();
   readonly #folder: string;

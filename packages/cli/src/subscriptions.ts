@@ -103,7 +103,7 @@ async function list(client: ConsoleClient, json: boolean): Promise<number> {
     const rows = all.map(({ name, topic, backlog, paused, undeclared, held }) => [
       name,
       topic,
-      String(backlog),
+      String(backlog ?? 'unknown'),
       held ? heldText(held) : '',
       undeclared ? 'not declared any more' : paused ? 'paused' : '',
     ]);

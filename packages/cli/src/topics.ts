@@ -19,7 +19,7 @@ export const topics: Command = {
         return subscriptions.map((each, index) => [
           index === 0 ? name : '',
           each.name,
-          `${each.backlog}${each.undeclared ? ', not declared any more' : each.paused ? ', paused' : ''}`,
+          `${each.backlog ?? 'unknown'}${each.undeclared ? ', not declared any more' : each.paused ? ', paused' : ''}`,
         ]);
       });
       process.stdout.write(`${table([['TOPIC', 'SUBSCRIPTION', 'WAITING'], ...rows])}\n`);

@@ -1,4 +1,5 @@
 export { GcsBlobStore, type GcsBlobStoreOptions, storageUrl } from './blob-store.ts';
+export { type GcpEnvironment, readEnvironment } from './environment.ts';
 export { Firestore, type FirestoreOptions, firestoreUrl } from './firestore.ts';
 export { GoogleError } from './google-error.ts';
 export {
@@ -8,6 +9,7 @@ export {
   type RestRequest,
   type TokenSource,
 } from './google-rest.ts';
+export { type CloudAnswer, type CloudRequest, HttpServer } from './http-server.ts';
 export {
   AccessTokens,
   googleIssuers,
@@ -17,7 +19,9 @@ export {
   TokenKeys,
   tokenCheck,
 } from './identity.ts';
+export { type ImageSystem, systemFileName } from './image-system.ts';
 export { type FirestoreIndexes, firestoreIndexes } from './indexes.ts';
+export { LogWatch } from './log-watch.ts';
 export type { Grant } from './permissions.ts';
 export {
   type BucketPlan,
@@ -30,7 +34,9 @@ export {
   type RunPlan,
   type SchedulePlan,
 } from './plan.ts';
+export { GcpPlatform } from './platform.ts';
 export { pubsubOver } from './pubsub-transport.ts';
 export { TaskScheduler, type TaskSchedulerOptions, type TickBody, tasksUrl } from './scheduler.ts';
+export { starting } from './starting.ts';
 export { FirestoreStateStore, type FirestoreStateStoreOptions } from './state-store.ts';
 export { type TickAnswer, type TickOptions, type TickRequest, tickEndpoint } from './tick.ts';

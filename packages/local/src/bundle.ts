@@ -1,6 +1,6 @@
-// The bundler's process: node bundle.ts SYSTEM-FILE OUTPUT-FOLDER [FOLDER-BEFORE]
+// The bundler's process: node bundle.ts SYSTEM-FILE OUTPUT-FOLDER [FOLDER-BEFORE] [CONSOLE-MODULE]
 // With the output of a build before, it reads all sources at once, and bundles when stdin says so: what has not changed since
-// is not read again.
+// is not read again. With a module of a console it is bundled too, as a service of its own.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,11 @@ import { describeSystem, load } from './describe.ts';
 import type { Manifest } from './manifest.ts';
 import { commandSources, type Sources } from './sources.ts';
 
-const [systemFile, outputFolder, folderBefore] = process.argv.slice(2) as [string, string, string | undefined];
+const [systemFile, outputFolder, folderBefore, consoleModule] = process.argv.slice(2) as [
+  string,
+  string,
+  ...(string | undefined)[],
+];
 
 /** By the source that names them. */
 const assetsOf = new Map<string, string[]>();
@@ -67,26 +71,41 @@ const lazyHttp: Plugin = {
   },
 };
 
+/** The last lines of every bundle, by what it is: of a service, or of the console with the system's commands. */
+const lastLines = {
+  'service:': (service: string) =>
+    `import service from ${JSON.stringify(service)};\nimport { serve } from ${JSON.stringify(join(import.meta.dirname, 'serve.ts'))};\nserve(service);\n`,
+  'console:': (commands: string) =>
+    `import commands from ${JSON.stringify(commands)};\nimport { serveConsole } from ${JSON.stringify(consoleModule)};\nserveConsole(commands);\n`,
+};
+
 const entries: Plugin = {
   name: 'entries',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^entry:/ }, ({ path }) => ({ path: path.slice('entry:'.length), namespace: 'entry' }));
-    onLoad({ filter: /.*/, namespace: 'entry' }, ({ path }) => ({
-      contents: `import service from ${JSON.stringify(path)};\nimport { serve } from ${JSON.stringify(join(import.meta.dirname, 'serve.ts'))};\nserve(service);\n`,
-      resolveDir: import.meta.dirname,
-      loader: 'ts',
-    }));
+    for (const [prefix, contentsOf] of Object.entries(lastLines)) {
+      const namespace = prefix.slice(0, -1);
+      onResolve({ filter: new RegExp(`^${prefix}`) }, ({ path }) => ({ path: path.slice(prefix.length), namespace }));
+      onLoad({ filter: /.*/, namespace }, ({ path }) => ({
+        contents: contentsOf(path),
+        resolveDir: import.meta.dirname,
+        loader: 'ts',
+      }));
+    }
   },
 };
+
+/** No service can have this name. */
+const consoleEntry = 'console.process';
 
 /** Node's own words, from `describeSystem`, tell better what is wrong with a source than esbuild's: those come second. */
 const quiet = { bundle: true, metafile: true, write: false, platform: 'node', logLevel: 'silent' } as const;
 
-function contextOfServices({ services, spare }: Manifest) {
+function contextOfServices({ services, spare, commands }: Manifest) {
   return context({
     ...quiet,
     entryPoints: Object.fromEntries([
-      ...services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `entry:${run.source}`]] : [])),
+      ...services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `service:${run.source}`]] : [])),
+      ...(consoleModule && commands ? [[consoleEntry, `console:${commands}`] as const] : []),
       [basename(spare, '.mjs'), join(import.meta.dirname, 'spare-process.ts')],
     ]),
     // What a handler imports lazily stays a file of its own.
@@ -141,7 +160,7 @@ async function described(): Promise<Manifest> {
 }
 
 let prepared: { readonly roots: string; readonly contexts: Contexts } | undefined;
-if (folderBefore !== undefined) {
+if (folderBefore) {
   const before: Manifest = JSON.parse(readFileSync(join(folderBefore, 'manifest.json'), 'utf8'));
   const contexts = await contextsOf(before);
   // What is broken now may be mended until it counts.
@@ -193,8 +212,8 @@ function sourcesIn({ outputs }: Metafile, output: string): string[] {
     seen.add(path);
     waiting.push(...found.imports.filter(({ external }) => !external).map(({ path }) => resolve(path)));
     for (const input of Object.keys(found.inputs)) {
-      // `entry:` and `builtin:` are no files.
-      if (/^(entry|builtin):/.test(input) || input.includes('node_modules/')) continue;
+      // `service:`, `console:` and `builtin:` are no files.
+      if (/^(service|console|builtin):/.test(input) || input.includes('node_modules/')) continue;
       const file = resolve(input);
       files.add(file);
       for (const asset of assetsOf.get(file) ?? []) files.add(asset);

@@ -24,12 +24,13 @@ export class Bundler {
   /**
    * @param folderBefore the output of a build before: all sources are read at once, so that `bundle`, when it is called, has
    * only what changed since to read
+   * @param consoleModule exports `serveConsole(commands)`; it is bundled with the system's commands, as `console.process.mjs`
    */
-  constructor(systemFile: string, outputFolder: string, folderBefore?: string) {
+  constructor(systemFile: string, outputFolder: string, folderBefore = '', consoleModule = '') {
     this.outputFolder = outputFolder;
     this.#systemFile = systemFile;
-    const command = [join(import.meta.dirname, 'bundle.ts'), systemFile, outputFolder];
-    this.#child = spawn(process.execPath, folderBefore === undefined ? command : [...command, folderBefore], {
+    const command = [join(import.meta.dirname, 'bundle.ts'), systemFile, outputFolder, folderBefore, consoleModule];
+    this.#child = spawn(process.execPath, command, {
       stdio: ['pipe', 'ignore', 'pipe'],
       // A Ctrl-C in the terminal is the host's to answer: it finishes its start, then stops.
       detached: true,

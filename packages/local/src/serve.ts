@@ -1,5 +1,12 @@
 import { writeSync } from 'node:fs';
-import { createEndpoint, type EndpointPorts, type Service, systemClock, systemRandom } from '@dormouse/core';
+import {
+  createEndpoint,
+  DormouseError,
+  type EndpointPorts,
+  type Service,
+  systemClock,
+  systemRandom,
+} from '@dormouse/core';
 import { FileBlobStore } from './blob-store.ts';
 import { type PushIdentity, pushVerifier } from './identity.ts';
 import { jsonLines } from './json-lines.ts';
@@ -21,12 +28,25 @@ export interface InstanceSettings {
 /** A pipe of its own, since what a service prints is its own business. */
 export const readyFd = 3;
 
-/**
- * Runs a service in this process, as an instance of the host that started it: the last lines of every bundle.
- * The host holds the other end of stdin; when that closes, the host wants the instance gone or is gone itself.
- */
+/** Runs a service in this process: the last lines of every bundle. On which platform, the environment says, and nothing else. */
 export function serve(service: Service): void {
-  const settings: InstanceSettings = JSON.parse(process.env.DORMOUSE_INSTANCE!);
+  const { DORMOUSE_PLATFORM: platform, DORMOUSE_INSTANCE: instance } = process.env;
+  // What one platform needs the other does not load.
+  if (platform === 'gcp') void import('@dormouse/gcp/serve').then((gcp) => gcp.serve(service));
+  else if (platform === 'local' && instance !== undefined) serveInstance(service, JSON.parse(instance));
+  else {
+    throw new DormouseError(
+      'config.setting',
+      `DORMOUSE_PLATFORM must be "gcp", got "${platform ?? ''}"; on one machine \`dormouse start\` starts services`,
+    );
+  }
+}
+
+/**
+ * As an instance of the host that started it, which holds the other end of stdin; when that closes, the host wants the
+ * instance gone or is gone itself.
+ */
+function serveInstance(service: Service, settings: InstanceSettings): void {
   const authenticate = pushVerifier(settings.pushes, settings.audience);
   const server = instanceServer(service, settings, { log: jsonLines, authenticate });
   server.listen(settings.socketPath, () => writeSync(readyFd, '\n'));

@@ -8,7 +8,7 @@ export function startBundle(file: string, environment: Readonly<Record<string, s
     detached: true,
     // The fourth is `readyFd`.
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
-    env: { ...process.env, ...environment },
+    env: { ...process.env, ...environment, DORMOUSE_PLATFORM: 'local' },
   });
 }
 

@@ -62,8 +62,9 @@ export interface TopicStatus {
   readonly name: string;
   readonly subscriptions: readonly {
     readonly name: string;
-    readonly backlog: number;
-    readonly paused: boolean;
+    /** This and the next are absent where they are not for the platform to tell. */
+    readonly backlog?: number;
+    readonly paused?: boolean;
     /** Its events come in the order of their workflow. */
     readonly ordered: boolean;
     /** The system declared it once, and does not any more. */

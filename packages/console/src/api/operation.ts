@@ -19,8 +19,8 @@ export interface OperationPorts {
 
 const subscription = z.object({
   name: z.string(),
-  backlog: z.int(),
-  paused: z.boolean(),
+  backlog: z.int().optional().meta({ description: 'absent where the platform does not tell, as on Google Cloud' }),
+  paused: z.boolean().optional().meta({ description: 'absent where the platform does not tell' }),
   ordered: z.boolean(),
   undeclared: z.boolean(),
   held: z

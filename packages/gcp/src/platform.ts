@@ -1,0 +1,102 @@
+import { auditLog, type Logger, PubsubClient, Relay, type StepPorts, systemClock, systemRandom } from '@dormouse/core';
+import { GcsBlobStore, storageUrl } from './blob-store.ts';
+import { readEnvironment } from './environment.ts';
+import { Firestore, firestoreUrl } from './firestore.ts';
+import { GoogleRest, type TokenSource } from './google-rest.ts';
+import { AccessTokens, googleKeysUrl, metadataUrl, TokenKeys, tokenCheck } from './identity.ts';
+import { type ImageSystem, readImageSystem } from './image-system.ts';
+import { afterCloudRun } from './invoker.ts';
+import { cloudLog } from './log.ts';
+import { pubsubOver } from './pubsub-transport.ts';
+import { TaskScheduler, tasksUrl } from './scheduler.ts';
+import { FirestoreStateStore } from './state-store.ts';
+import { type TickAnswer, type TickRequest, tickEndpoint } from './tick.ts';
+
+const pubsubUrl = 'https://pubsub.googleapis.com';
+
+/** What a container of Cloud Run has of Google's engines, by its environment alone. Nothing is connected before it is needed. */
+export class GcpPlatform {
+  readonly ports: StepPorts;
+  readonly log: Logger;
+  readonly declared: ImageSystem;
+  /** To listen on. */
+  readonly port: number;
+  /** Resolves where a token is of who may push to this service, rejects otherwise. */
+  readonly authenticate: (token: string | undefined) => Promise<void>;
+  /** Answers `POST /tick`. */
+  readonly tick: (request: TickRequest) => Promise<TickAnswer>;
+
+  private constructor(
+    ports: StepPorts,
+    {
+      log,
+      declared,
+      port,
+      authenticate,
+      tick,
+    }: Pick<GcpPlatform, 'log' | 'declared' | 'port' | 'authenticate' | 'tick'>,
+  ) {
+    this.ports = ports;
+    this.log = log;
+    this.declared = declared;
+    this.port = port;
+    this.authenticate = authenticate;
+    this.tick = tick;
+  }
+
+  /** @throws DormouseError `config.setting` that says what the environment lacks */
+  static open(variables: Readonly<Record<string, string | undefined>>): GcpPlatform {
+    const { project, bucket, queue, serviceUrl, serviceAccount, port, invoker, emulators } = readEnvironment(variables);
+    const declared = readImageSystem();
+    const [clock, random] = [systemClock, systemRandom];
+    const log = cloudLog(project);
+    const rest = (googles: string, emulator: string | undefined, token?: TokenSource) =>
+      new GoogleRest({ url: emulator === undefined ? googles : `http://${emulator}`, token, clock, random });
+
+    const tokens = new AccessTokens(rest(metadataUrl, emulators.metadata), clock);
+    // An emulator has no use for them, but for one that is there with a metadata server of its own.
+    const tokenFor = (emulator: string | undefined) =>
+      emulator === undefined || emulators.metadata !== undefined ? tokens.token : undefined;
+    const reach = (googles: string, emulator: string | undefined) => rest(googles, emulator, tokenFor(emulator));
+
+    const ofFirestore =
+      emulators.firestore === undefined
+        ? reach(firestoreUrl, undefined)
+        : // What its emulator takes for somebody who may do everything.
+          rest(firestoreUrl, emulators.firestore, async () => 'owner');
+    const topics = new Set(declared.topics.map(({ name }) => name));
+    const store = new FirestoreStateStore({
+      firestore: new Firestore({ project, rest: ofFirestore }),
+      clock,
+      random,
+      system: declared.system,
+      declares: (topic) => topics.has(topic),
+      audit: topics.has(auditLog.name),
+    });
+    const blobs = new GcsBlobStore({ rest: reach(storageUrl, emulators.storage), bucket });
+    const pubsub = new PubsubClient(pubsubOver(reach(pubsubUrl, emulators.pubsub)), project);
+    const relay = new Relay(store, pubsub, log);
+    const waker = new TaskScheduler({
+      rest: reach(tasksUrl, emulators.tasks),
+      queue,
+      serviceUrl,
+      serviceAccount,
+      clock,
+      log,
+    });
+
+    const servers =
+      emulators.identity.length > 0 ? emulators.identity.map((each) => `http://${each}`) : [googleKeysUrl];
+    const keys = new TokenKeys(
+      servers.map((url) => rest(url, undefined)),
+      clock,
+    );
+    // While the first push is on its way. If they cannot be had it is that which says so.
+    keys.load().catch(() => {});
+    const wanted = { audience: serviceUrl, serviceAccount, clock };
+    const check = tokenCheck({ keys, ...wanted });
+    const authenticate = invoker === 'caller' ? afterCloudRun(check, wanted) : check;
+    const tick = tickEndpoint({ ports: { store, relay, waker, clock }, authenticate, log });
+    return new GcpPlatform({ store, blobs, clock, random, relay, waker }, { log, declared, port, authenticate, tick });
+  }
+}

@@ -1,0 +1,316 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { type AddressInfo, connect, createServer as createNetServer } from 'node:net';
+import { startImage } from '../../deploy/image-process.ts';
+
+export interface CloudRunService {
+  /** Of its image. */
+  readonly folder: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly concurrency: number;
+  readonly maxInstances: number;
+  readonly invoker: 'anyone' | 'caller';
+}
+
+export interface CloudRunOptions {
+  /** How long an instance without a request stays. */
+  readonly idleMs: number;
+  /** The Authorization header that a push to this URL would have, for a broker that sends none. */
+  readonly authorize?: (url: string) => Promise<string>;
+  /** Lets in only who has a good token for this URL. What is pushed then arrives without its signature, as Google does it. */
+  readonly admit?: (url: string, token: string | undefined) => Promise<void>;
+  /** What instances wrote. */
+  readonly said?: (service: string, text: string) => void;
+}
+
+/** How an instance ended. */
+export interface Ending {
+  readonly service: string;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** By what it was asked to end; undefined where nobody did. */
+  readonly asked: NodeJS.Signals | undefined;
+  /** One that starts can hold nothing. */
+  readonly wasListening: boolean;
+  readonly afterMs: number;
+}
+
+/** Source: cloud.google.com/run/docs/container-contract: SIGTERM, and ten seconds later SIGKILL. */
+const graceMs = 10_000;
+const startWithinMs = 30_000;
+const failedStartMs = 500;
+/** A request waits no longer for an instance. */
+const queueMs = 60_000;
+
+/**
+ * Stands in for Cloud Run: listens at the URL of each service, starts an instance from the folder of its image for the first
+ * request, more of them while all are taken, up to the most; ends those that are idle by SIGTERM, and kills.
+ */
+export class CloudRun implements AsyncDisposable {
+  readonly endings: Ending[] = [];
+  readonly #options: CloudRunOptions;
+  readonly #services = new Map<string, Deployment>();
+
+  constructor(options: CloudRunOptions) {
+    this.#options = options;
+  }
+
+  /** The URL at which a service will be, which its environment names. */
+  async reserve(name: string): Promise<string> {
+    const deployment = await Deployment.listen(name, this.#options, this.endings);
+    this.#services.set(name, deployment);
+    return deployment.url;
+  }
+
+  deploy(name: string, service: CloudRunService): void {
+    this.#services.get(name)!.service = service;
+  }
+
+  urlOf(name: string): string {
+    return this.#services.get(name)!.url;
+  }
+
+  /** Those that live, of one service or of all. */
+  instances(name?: string): readonly Instance[] {
+    return [...this.#services.values()].flatMap((each) =>
+      name === undefined || each.name === name ? [...each.instances] : [],
+    );
+  }
+
+  /** Requests that are not answered. */
+  get underWay(): number {
+    return [...this.#services.values()].reduce((sum, { underWay }) => sum + underWay, 0);
+  }
+
+  /** Wakes since the beginning. */
+  get wakes(): number {
+    return [...this.#services.values()].reduce((sum, { wakes }) => sum + wakes, 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#services.values()].map((each) => each.close()));
+  }
+}
+
+/** One process of a service. */
+export class Instance {
+  readonly service: string;
+  readonly process: ChildProcess;
+  readonly port: number;
+  readonly exited: Promise<unknown>;
+  inFlight = 0;
+  isListening = false;
+  asked: NodeJS.Signals | undefined;
+  #askedAt = 0;
+  #cancelIdle: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(service: string, process: ChildProcess, port: number, endings: Ending[]) {
+    this.service = service;
+    this.process = process;
+    this.port = port;
+    this.exited = once(process, 'exit').then(([code, signal]) => {
+      clearTimeout(this.#cancelIdle);
+      const afterMs = this.asked ? performance.now() - this.#askedAt : 0;
+      endings.push({ service, code, signal, asked: this.asked, wasListening: this.isListening, afterMs });
+    });
+  }
+
+  end(signal: NodeJS.Signals): void {
+    clearTimeout(this.#cancelIdle);
+    this.asked = signal;
+    this.#askedAt = performance.now();
+    this.process.kill(signal);
+    if (signal === 'SIGKILL') return;
+    const late = setTimeout(() => this.process.kill('SIGKILL'), graceMs);
+    void this.exited.then(() => clearTimeout(late));
+  }
+
+  idleFrom(idleMs: number): void {
+    clearTimeout(this.#cancelIdle);
+    if (this.inFlight === 0 && !this.asked) this.#cancelIdle = setTimeout(() => this.end('SIGTERM'), idleMs);
+  }
+
+  busy(): void {
+    this.inFlight++;
+    clearTimeout(this.#cancelIdle);
+  }
+}
+
+class Deployment {
+  readonly name: string;
+  readonly instances = new Set<Instance>();
+  service: CloudRunService | undefined;
+  underWay = 0;
+  wakes = 0;
+  readonly #server: Server;
+  readonly #options: CloudRunOptions;
+  readonly #endings: Ending[];
+  readonly #waiting: (() => void)[] = [];
+  #isStarting = false;
+  #closed = false;
+
+  private constructor(name: string, server: Server, options: CloudRunOptions, endings: Ending[]) {
+    this.name = name;
+    this.#server = server;
+    this.#options = options;
+    this.#endings = endings;
+    server.on('request', (incoming, outgoing) => void this.#handle(incoming, outgoing));
+  }
+
+  static async listen(name: string, options: CloudRunOptions, endings: Ending[]): Promise<Deployment> {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new Deployment(name, server, options, endings);
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#server.close();
+    this.#server.closeAllConnections();
+    for (const instance of this.instances) instance.end('SIGKILL');
+    await Promise.all([...this.instances].map(({ exited }) => exited));
+  }
+
+  async #handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    this.underWay++;
+    outgoing.on('close', () => this.underWay--);
+    const chunks = await incoming.toArray().catch(() => undefined);
+    const headers = chunks && (await this.#admitted(incoming));
+    if (!headers) {
+      if (!outgoing.destroyed) outgoing.writeHead(403).end('not for this caller');
+      return;
+    }
+    const instance = await this.#take();
+    if (!instance) {
+      if (!outgoing.destroyed) outgoing.writeHead(429).end('no instance was available');
+      return;
+    }
+    const { method, url: path } = incoming;
+    const forwarded = request({ host: '127.0.0.1', port: instance.port, method, path, headers, agent: false });
+    let left = true;
+    const leave = () => {
+      if (left) this.#free(instance);
+      left = false;
+    };
+    forwarded.on('response', (answer) => {
+      outgoing.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(outgoing);
+      answer.on('close', leave);
+      // It died in the middle of its answer.
+      answer.on('error', () => outgoing.destroy());
+    });
+    forwarded.on('error', () => {
+      leave();
+      if (outgoing.headersSent) outgoing.destroy();
+      else outgoing.writeHead(503).end('the instance is gone');
+    });
+    outgoing.on('close', () => forwarded.destroy());
+    forwarded.end(Buffer.concat(chunks));
+  }
+
+  /** Its headers as the instance gets them; undefined where it is not let in. */
+  async #admitted({ url, headers }: IncomingMessage): Promise<OutgoingHttpHeaders | undefined> {
+    const { authorize, admit } = this.#options;
+    const isPush = url === '/pubsub-push' && headers.authorization === undefined;
+    const authorization = isPush ? await authorize?.(this.url) : headers.authorization;
+    if (this.service?.invoker !== 'caller' || !admit)
+      return { ...headers, ...(authorization !== undefined && { authorization }) };
+    const token = /^Bearer (.+)$/.exec(authorization ?? '')?.[1];
+    try {
+      await admit(this.url, token);
+    } catch {
+      return undefined;
+    }
+    return { ...headers, authorization: authorization!.replace(/\.[^.]*$/, '.SIGNATURE_REMOVED_BY_GOOGLE') };
+  }
+
+  async #take(): Promise<Instance | undefined> {
+    const giveUpAt = performance.now() + queueMs;
+    while (!this.#closed && this.service && performance.now() < giveUpAt) {
+      const free = [...this.instances]
+        .filter(({ isListening, asked, inFlight }) => isListening && !asked && inFlight < this.service!.concurrency)
+        .sort((one, other) => one.inFlight - other.inFlight)[0];
+      if (free) {
+        free.busy();
+        return free;
+      }
+      const living = [...this.instances].filter(({ asked }) => !asked).length;
+      if (!this.#isStarting && living < this.service.maxInstances) void this.#start(this.service);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return undefined;
+  }
+
+  #free(instance: Instance): void {
+    instance.inFlight--;
+    instance.idleFrom(this.#options.idleMs);
+    this.#look();
+  }
+
+  /** Whoever waits looks again. */
+  #look(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** One at a time. */
+  async #start({ folder, environment }: CloudRunService): Promise<void> {
+    this.#isStarting = true;
+    this.wakes++;
+    const port = await freePort();
+    const process = startImage(folder, { ...environment, PORT: String(port) });
+    const instance = new Instance(this.name, process, port, this.#endings);
+    this.instances.add(instance);
+    for (const stream of [process.stdout!, process.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => this.#options.said?.(this.name, text));
+    }
+    void instance.exited.then(() => {
+      this.instances.delete(instance);
+      this.#look();
+    });
+    const giveUpAt = performance.now() + startWithinMs;
+    while (this.instances.has(instance) && !(await accepts(port))) {
+      if (performance.now() > giveUpAt) instance.end('SIGKILL');
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    // One that ends before it listens is not made up for at once.
+    if (!this.instances.has(instance)) await new Promise((resolve) => setTimeout(resolve, failedStartMs));
+    this.#isStarting = false;
+    instance.isListening = true;
+    instance.idleFrom(this.#options.idleMs);
+    this.#look();
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const answer = (accepted: boolean) => {
+      socket.destroy();
+      resolve(accepted);
+    };
+    socket.on('connect', () => answer(true));
+    socket.on('error', () => answer(false));
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createNetServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
