@@ -139,7 +139,7 @@ test.each<[string, RegExp, RegExp, string]>([
     'a case that was slipped in',
     /^workflows\/WF-forged$/,
     /by the log it is not$/,
-    `INSERT INTO document SELECT 'workflows/WF-forged', collection, tenant, version, created_at, due_at, data, settled_at FROM document WHERE collection = 'workflows'`,
+    `INSERT INTO document SELECT 'workflows/WF-forged', collection, tenant, version, created_at, due_at, data, settled_at, listed_in FROM document WHERE collection = 'workflows'`,
   ],
   [
     'a contact that was changed',
@@ -157,7 +157,7 @@ test.each<[string, RegExp, RegExp, string]>([
     'a contact that was slipped in',
     /\/contacts\/other$/,
     /by the log it is not$/,
-    `INSERT INTO document SELECT replace(ref, '/client', '/other'), collection, tenant, version, created_at, due_at, data, settled_at FROM document WHERE ref LIKE '%/contacts/client'`,
+    `INSERT INTO document SELECT replace(ref, '/client', '/other'), collection, tenant, version, created_at, due_at, data, settled_at, listed_in FROM document WHERE ref LIKE '%/contacts/client'`,
   ],
 ])('%s is found and named', async (title, chain, problem, sql) => {
   const copy = join(folder, title.replaceAll(' ', '-'));
