@@ -44,6 +44,7 @@ test('what cannot be simulated is told with what can', async () => {
     [['apps/casework', '--runs', 'many'], '--runs must be a whole number from 1, got "many"'],
     [['apps/casework', '--only', 'rain'], '--only: there is no fault "rain"'],
     [['apps/casework', '--trace'], '--trace shows one run: give its --seed, and no --runs'],
+    [['apps/casework', '--topology', 'round'], '--topology must be apart or shared, got "round"'],
     [['nowhere'], 'there is no system at'],
   ];
   for (const [given, message] of cases) {

@@ -14,6 +14,7 @@ const once = 'effects happen once';
 const fold = 'state is the fold of the log';
 const timers = 'a timer fires once, or is cancelled';
 const order = 'what has an ordering key keeps the order of commits';
+const settling = 'an ordered subscription settles in order';
 const reason = 'no delivery ends without a reason';
 
 const endpoint = 'packages/core/src/push-endpoint.ts';
@@ -86,8 +87,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the relay sends the newest first',
     file: store,
-    text: "'SELECT id, message FROM outbox WHERE workflow = ? AND (at < ? OR at > ?) ORDER BY id LIMIT ?'",
-    bug: "'SELECT id, message FROM outbox WHERE workflow = ? AND (at < ? OR at > ?) ORDER BY id DESC LIMIT ?'",
+    text: "'SELECT id FROM outbox WHERE workflow = ? ORDER BY id LIMIT ?'",
+    bug: "'SELECT id FROM outbox WHERE workflow = ? ORDER BY id DESC LIMIT ?'",
     breaks: order,
   },
   {
@@ -95,7 +96,14 @@ export const mutations: readonly Mutation[] = [
     file: endpoint,
     text: '    if (place?.isBehind) return',
     bug: '    if (place?.isBehind && this.#attempt < 0) return',
-    breaks: order,
+    breaks: settling,
+  },
+  {
+    name: 'those behind a dead letter go on without it',
+    file: endpoint,
+    text: "      if (order?.poison === 'park') {",
+    bug: '      if (order !== undefined) {',
+    breaks: settling,
   },
   {
     name: 'a retry is decided on, and no timer set for it',

@@ -15,6 +15,8 @@ export interface DatabaseOptions {
   readonly leisureMs?: number | undefined;
   /** The disk refused to sync, or the file is damaged: nothing is answered any more, and the process had better end. */
   readonly onFailure?: ((error: Error) => void) | undefined;
+  /** A statement of the same text is the same: for one that many brokers and stores are opened over in turn. Default false. */
+  readonly keepsStatements?: boolean;
 }
 
 /** While a file is locked by another program its writers wait so long, 5 s, before they are refused. */
@@ -58,6 +60,7 @@ export class Database {
   readonly #connection: DatabaseSync;
   /** Of each group, and of each work in it. */
   readonly #sql: Readonly<Record<'begin' | 'commit' | 'savepoint' | 'release', StatementSync>>;
+  readonly #statements: Map<string, StatementSync> | undefined;
   readonly #sync: () => Promise<void>;
   readonly #onFailure: (error: Error) => void;
   /** Groups that found the file locked, one after the other. */
@@ -80,6 +83,7 @@ export class Database {
     this.path = path;
     this.#onFailure = options.onFailure ?? (() => {});
     this.#connection = open(path);
+    this.#statements = options.keepsStatements ? new Map() : undefined;
     this.#sql = {
       begin: this.#connection.prepare('BEGIN IMMEDIATE'),
       commit: this.#connection.prepare('COMMIT'),
@@ -119,7 +123,9 @@ export class Database {
 
   /** A statement to run inside a `write`, or to read with: reads see commits that are not yet durable. */
   prepare(sql: string): StatementSync {
-    return this.#connection.prepare(sql);
+    const statement = this.#statements?.get(sql) ?? this.#connection.prepare(sql);
+    this.#statements?.set(sql, statement);
+    return statement;
   }
 
   /** What SQLite threw, in words. */

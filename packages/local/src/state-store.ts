@@ -243,17 +243,22 @@ export class SqliteStateStore implements StateStore {
       return [];
     }
     const workflows = new Set(touched);
+    const own = new Map<number, Message>();
     const ofNone: Unsent[] = [];
     for (const message of messages) {
       const workflow = orderOf(message);
-      const { lastInsertRowid } = this.#sql.post.run(workflow ?? null, now, JSON.stringify(message));
-      if (workflow) workflows.add(workflow);
-      else ofNone.push({ id: String(lastInsertRowid), message });
+      const id = Number(this.#sql.post.run(workflow ?? null, now, JSON.stringify(message)).lastInsertRowid);
+      if (workflow) {
+        workflows.add(workflow);
+        own.set(id, message);
+      } else ofNone.push({ id: String(id), message });
     }
-    const left = [...workflows].flatMap((workflow) =>
-      this.#sql.unsentOf.all(workflow, Number.MAX_SAFE_INTEGER, now, unsentAtATime),
-    );
-    return [...(left as unknown as OutboxRow[]).map(unsentOf), ...ofNone];
+    const ids = [...workflows].flatMap((workflow) => this.#sql.idsUnsentOf.all(workflow, unsentAtATime));
+    const left = (ids as unknown as [number][]).map(([id]) => {
+      const message = own.get(id);
+      return message ? { id: String(id), message } : unsentOf(this.#sql.posted.get(id) as unknown as OutboxRow);
+    });
+    return [...left, ...ofNone];
   }
 
   async unsent({ workflow, before = Number.MAX_SAFE_INTEGER, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
@@ -377,6 +382,8 @@ function prepare(database: Database) {
     unsentOf: database.prepare(
       'SELECT id, message FROM outbox WHERE workflow = ? AND (at < ? OR at > ?) ORDER BY id LIMIT ?',
     ),
+    idsUnsentOf: inArrays(database.prepare('SELECT id FROM outbox WHERE workflow = ? ORDER BY id LIMIT ?')),
+    posted: database.prepare('SELECT id, message FROM outbox WHERE id = ?'),
     clear: database.prepare('DELETE FROM outbox WHERE id = ?'),
   };
 }

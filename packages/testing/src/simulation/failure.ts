@@ -1,8 +1,10 @@
 import type { Shrunk } from './shrink.ts';
+import type { Topology } from './simulated-host.ts';
 import type { RunResult } from './world.ts';
 
 export interface Failure {
   readonly seed: number;
+  readonly topology: Topology | undefined;
   readonly found: RunResult;
   readonly shrunk: Shrunk;
 }
@@ -22,7 +24,7 @@ export class SimulationFailed extends Error {
 
 const mostLines = 400;
 
-function told({ seed, found, shrunk: { result, tried } }: Failure, path: string): string {
+function told({ seed, topology, found, shrunk: { result, tried } }: Failure, path: string): string {
   const lines = result.trace.length > mostLines ? ['  …', ...result.trace.slice(-mostLines)] : result.trace;
   return [
     `seed ${seed} breaks:`,
@@ -35,7 +37,7 @@ function told({ seed, found, shrunk: { result, tried } }: Failure, path: string)
     'what happened then:',
     ...lines,
     '',
-    `repeat it: npm run simulate -- ${path} --seed ${seed}`,
+    `repeat it: npm run simulate -- ${path} --seed ${seed}${topology === 'shared' ? ' --topology shared' : ''}`,
   ].join('\n');
 }
 

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { type FaultName, faultNames, faults } from './faults.ts';
 import type { Share, Told } from './share.ts';
 import { type SimulationReport, simulateOnce } from './simulate.ts';
+import type { Topology } from './simulated-host.ts';
 
 const usage = `Usage: npm run simulate -- SYSTEM [options]
 
@@ -17,6 +18,7 @@ an invariant does not hold, with the shortest run found that breaks it.
   --seed N        of the first run; the next has the next number (default: drawn, and printed)
   --trace         prints all that happens in the one run of --seed, also where nothing breaks
   --only A,B      only these faults (default: all of them)
+  --topology T    apart: store and broker, with outbox and relay (default); shared: one database, one transaction
   --processes N   how many processes share the runs (default: one a core)
 
 Faults:
@@ -34,7 +36,15 @@ function readOptions() {
     const flag = { type: 'boolean' } as const;
     return parseArgs({
       allowPositionals: true,
-      options: { runs: text, seed: text, only: text, processes: text, trace: flag, help: { ...flag, short: 'h' } },
+      options: {
+        runs: text,
+        seed: text,
+        only: text,
+        topology: text,
+        processes: text,
+        trace: flag,
+        help: { ...flag, short: 'h' },
+      },
     });
   } catch (error) {
     return fail((error as Error).message);
@@ -65,17 +75,23 @@ function onlyFaults(): readonly FaultName[] | undefined {
   return names as FaultName[] | undefined;
 }
 
+function topologyOf(name: string): Topology {
+  if (name === 'apart' || name === 'shared') return name;
+  return fail(`--topology must be apart or shared, got "${name}"`);
+}
+
 const seed = wholeNumber('seed', 0, Math.floor(Math.random() * 1e9));
 const runs = wholeNumber('runs', 1, given.seed === undefined ? 1_000 : 1);
 const processes = Math.min(wholeNumber('processes', 1, availableParallelism()), runs);
 const only = onlyFaults();
+const topology = topologyOf(given.topology ?? 'apart');
 
 if (given.trace) await showTrace();
 else process.exitCode = await runAll();
 
 async function showTrace(): Promise<void> {
   if (given.seed === undefined || runs > 1) fail('--trace shows one run: give its --seed, and no --runs');
-  const { trace, violations } = await simulateOnce({ system: path!, seed, ...(only && { faults: only }) });
+  const { trace, violations } = await simulateOnce({ system: path!, seed, topology, ...(only && { faults: only }) });
   process.stdout.write(`${trace.join('\n')}\n`);
   if (violations.length > 0) process.exitCode = 1;
 }
@@ -132,7 +148,7 @@ function shares(): Share[] {
   return Array.from({ length: processes }, (_, index) => {
     const first = Math.floor((index * runs) / processes);
     const next = Math.floor(((index + 1) * runs) / processes);
-    return { system, seed: seed + first, runs: next - first, ...(only && { faults: only }) };
+    return { system, seed: seed + first, runs: next - first, topology, ...(only && { faults: only }) };
   });
 }
 

@@ -1,6 +1,7 @@
 import { SimulationFailed } from './failure.ts';
 import type { FaultName } from './faults.ts';
 import { type SimulationReport, simulate } from './simulate.ts';
+import type { Topology } from './simulated-host.ts';
 
 /** What one of the processes is to run. */
 export interface Share {
@@ -8,6 +9,7 @@ export interface Share {
   readonly seed: number;
   readonly runs: number;
   readonly faults?: readonly FaultName[];
+  readonly topology: Topology;
 }
 
 /** What it tells of it: `runs` since the last time, and at its end the report or what is wrong. */

@@ -10,10 +10,10 @@ vi.setConfig({ testTimeout: 300_000 });
 const system = new URL('../../parcels/system.ts', import.meta.url);
 
 /** Runs something after importing the simulator, in a process of its own. */
-function elsewhere(script: string): string {
+function elsewhere(script: string, ...flags: readonly string[]): string {
   const simulator = JSON.stringify(new URL('./simulate.ts', import.meta.url).href);
   const source = `import { simulate, simulateOnce } from ${simulator};\n${script}`;
-  return execFileSync(process.execPath, ['--input-type=module', '-e', source], { encoding: 'utf8' });
+  return execFileSync(process.execPath, [...flags, '--input-type=module', '-e', source], { encoding: 'utf8' });
 }
 
 test.each(['apart', 'shared'] as const)(
@@ -62,6 +62,24 @@ test('without faults nothing goes wrong, and time passes all the same', async ()
   const { struck, simulatedMs } = await simulate({ system, runs: 5, faults: [] });
   expect(struck).toEqual({});
   expect(simulatedMs).toBeGreaterThan(5 * 86_400_000);
+});
+
+test('runs leave nothing behind, whatever was killed in them: neither memory nor what makes the next one slower', () => {
+  const script = `
+    import { AsyncLocalStorage } from 'node:async_hooks';
+    import { queryObjects } from 'node:v8';
+    const system = new URL(${JSON.stringify(system.href)});
+    // Collects garbage first.
+    const left = () => ({ storages: queryObjects(AsyncLocalStorage), heap: process.memoryUsage().heapUsed });
+    const seen = [];
+    let runs = 0;
+    await simulate({ system, runs: 260, onRun: () => [60, 260].includes(++runs) && seen.push(left()) });
+    const [before, after] = seen;
+    process.stdout.write(JSON.stringify([after.storages - before.storages, (after.heap - before.heap) / 200]));`;
+  const [storages, bytesARun] = JSON.parse(elsewhere(script, '--disable-warning=ExperimentalWarning'));
+  // Each that was ever run in is copied with every context of the process from then on.
+  expect(storages).toBe(0);
+  expect(bytesARun).toBeLessThan(50_000);
 });
 
 test('a system without a simulation is told how to get one', async () => {

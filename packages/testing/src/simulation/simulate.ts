@@ -69,7 +69,7 @@ export async function simulate({ runs = 100, seed = 1, ...options }: SimulateOpt
     options.onRun?.(result);
     if (result.violations.length > 0) {
       const shrunk = (options.shrinks ?? true) ? await shrink(run, result) : { result, tried: 0 };
-      throw new SimulationFailed({ seed: run.seed, found: result, shrunk }, prepared.path);
+      throw new SimulationFailed({ seed: run.seed, topology: run.topology, found: result, shrunk }, prepared.path);
     }
   }
   return { runs: done, struck, points, simulatedMs };

@@ -42,21 +42,21 @@ const project = 'simulated';
 export const topicName = (topic: string): string => `projects/${project}/topics/${topic}`;
 const subscriptionName = (name: string): string => `projects/${project}/subscriptions/${name}`;
 
-/** One life of the host: the real store, broker, dispatcher and scheduler over databases that outlive it. */
+/** One life of the host: the real store, broker, dispatcher and scheduler over databases that outlive it. Its broker may die alone. */
 export class SimulatedHost {
   readonly life: Life;
-  readonly broker: Broker;
   readonly store: SqliteStateStore;
   readonly ports: SimulatedPorts;
   /** Rejects when it ends: what whoever was asking it sees. */
   readonly gone: Promise<never>;
   readonly #options: SimulatedHostOptions;
   readonly #scheduler: Scheduler;
-  readonly #services: readonly SimulatedService[];
-  readonly #dispatcher: PushDispatcher;
+  readonly #services: ReadonlyMap<string, SimulatedService>;
+  #broker: RunningBroker;
+  #brokers = 0;
 
   constructor(name: string, options: SimulatedHostOptions) {
-    const { system, database, brokerDatabase, tasks, clock, witness, log } = options;
+    const { system, database, brokerDatabase, tasks, clock, log } = options;
     const { manifest } = system;
     this.#options = options;
     this.life = new Life(name);
@@ -64,12 +64,18 @@ export class SimulatedHost {
     promise.catch(() => {});
     this.gone = promise;
     this.life.onEnd = () => reject(new Error('the host died'));
-    this.broker = new Broker(brokerDatabase, clock, { fairBy: 'ce-tenant', tidies: false });
-    const { append, declares } = publishingTo(this.broker, topicName);
+    this.#services = new Map(
+      manifest.services.map((service): [string, SimulatedService] => [
+        endpointOf(service.name),
+        new SimulatedService({ ...options, service, newInstance: () => this.#newInstance(service.name) }),
+      ]),
+    );
+    this.#broker = this.#newBroker();
+    const topics = new Set(manifest.topics.map((topic) => topic.name));
     this.store = new SqliteStateStore({
       database,
-      declares,
-      ...(database === brokerDatabase && append && { append }),
+      declares: (topic) => topics.has(topic),
+      ...(database === brokerDatabase && publishingTo(this.broker, topicName)),
       system: manifest.system,
       audit: manifest.topics.some((topic) => topic.name === auditLog.name),
       closedStatuses: manifest.closedStatuses,
@@ -90,29 +96,9 @@ export class SimulatedHost {
         if (unsent) this.#scheduler.expectSent();
       });
     this.start = () => {
-      for (const subscription of this.broker.subscriptions) this.#dispatcher.add(subscription);
+      this.#push();
       tasks.as(timers, () => this.#scheduler.start());
     };
-    const targets = new Map(
-      manifest.services.map((service): [string, SimulatedService] => [
-        endpointOf(service.name),
-        new SimulatedService({ ...options, service, newInstance: () => this.#newInstance(service.name) }),
-      ]),
-    );
-    this.#services = [...targets.values()];
-    const deadly = settleDeadly(manifest, { ...this.ports, system: manifest.system, log });
-    this.#dispatcher = new PushDispatcher(this.broker, {
-      resolve: (endpoint): PushTarget | undefined => targets.get(endpoint),
-      authorize: async () => '',
-      onDeadly: (subscription, lease, reason) => {
-        const delivery = deliveryOf(subscription, lease.message);
-        const title = `${delivery.subscription} kills every process`;
-        return tasks.start(this.life, `${title} ${lease.message.position} ${lease.attempt}`, title, () => {
-          witness.delivering(delivery, tasks.current!);
-          return deadly(subscription, lease, reason);
-        });
-      },
-    });
   }
 
   /** Gives out messages and fires timers, from now on. */
@@ -135,8 +121,8 @@ export class SimulatedHost {
 
   #newPorts(): SimulatedPorts {
     const { database, brokerDatabase } = this.#options;
-    const { broker, store } = this;
-    const publisher: Publisher = { publish: (topic, messages) => broker.publish(topicName(topic), messages) };
+    const { store } = this;
+    const publisher: Publisher = { publish: (topic, messages) => this.broker.publish(topicName(topic), messages) };
     return simulatedPorts({ ...this.#options, store, publisher: database === brokerDatabase ? undefined : publisher });
   }
 
@@ -153,13 +139,78 @@ export class SimulatedHost {
     );
   }
 
+  get broker(): Broker {
+    return this.#broker.broker;
+  }
+
+  /** False while its broker is dead. */
+  get hasBroker(): boolean {
+    return this.#broker.life.alive;
+  }
+
+  /** What the broker held in memory is gone. Whatever takes messages goes on, and answers nobody. */
+  endBroker(): void {
+    this.#broker.life.end();
+    for (const service of this.#services.values()) service.losePusher();
+    this.broker.close();
+  }
+
+  /** Another over the same database. */
+  startBroker(): void {
+    this.#broker = this.#newBroker();
+    this.#push();
+  }
+
+  #newBroker(): RunningBroker {
+    const { system, brokerDatabase, tasks, clock, witness, log } = this.#options;
+    const { manifest } = system;
+    const broker = new Broker(brokerDatabase, clock, { fairBy: 'ce-tenant', tidies: false });
+    const life = new Life(`${this.life.name} broker ${++this.#brokers}`);
+    const dispatcher = new PushDispatcher(broker, {
+      resolve: (endpoint): PushTarget | undefined => this.#services.get(endpoint),
+      authorize: async () => '',
+      onDeadly: (subscription, lease, reason) => {
+        const delivery = deliveryOf(subscription, lease.message);
+        const title = `${delivery.subscription} kills every process`;
+        const recorded = tasks.start(
+          this.life,
+          `${title} ${lease.message.position} ${lease.attempt} ${life.name}`,
+          title,
+          () => {
+            witness.delivering(delivery, tasks.current!);
+            return settleDeadly(manifest, { ...this.ports, system: manifest.system, log })(subscription, lease, reason);
+          },
+        );
+        // A broker that is gone does not learn of it.
+        return new Promise((resolve, reject) => {
+          recorded.then(
+            (isRecorded) => life.alive && resolve(isRecorded),
+            (error) => life.alive && reject(error),
+          );
+        });
+      },
+    });
+    return { broker, dispatcher, life };
+  }
+
+  #push(): void {
+    for (const subscription of this.broker.subscriptions) this.#broker.dispatcher.add(subscription);
+  }
+
   /** All of it is gone at once; what is in the databases stays. */
   end(): void {
     this.life.end();
-    for (const service of this.#services) service.end();
+    this.#broker.life.end();
+    for (const service of this.#services.values()) service.end();
     this.#scheduler.stop();
     this.broker.close();
   }
+}
+
+interface RunningBroker {
+  readonly broker: Broker;
+  readonly dispatcher: PushDispatcher;
+  readonly life: Life;
 }
 
 function endpointOf(service: string): string {

@@ -39,6 +39,8 @@ export class SimulatedService implements PushTarget {
   readonly #instances = new Set<Instance>();
   #born = 0;
   #inFlight = 0;
+  /** Whose answers are heard: of those before nobody waits any more. */
+  #pusher = 0;
   #ended = false;
 
   constructor(options: SimulatedServiceOptions) {
@@ -65,10 +67,20 @@ export class SimulatedService implements PushTarget {
     }
   }
 
+  /** Whoever pushed is gone, and another comes: what runs goes on, and its answers reach nobody. */
+  losePusher(): void {
+    this.#pusher++;
+    this.onFree = () => {};
+    this.#inFlight = 0;
+    for (const { held } of this.#instances) held.clear();
+  }
+
   #slot(instance: () => Instance): PushSlot | undefined {
     if (this.#ended || this.#inFlight >= this.slots) return undefined;
     this.#inFlight++;
+    const pusher = this.#pusher;
     const free = () => {
+      if (pusher !== this.#pusher) return;
       this.#inFlight--;
       this.onFree();
     };
@@ -85,7 +97,11 @@ export class SimulatedService implements PushTarget {
     counts.set(message, count);
     const title = `${delivery.subscription} ${(attributes['ce-id'] ?? '').slice(0, 6)}${count > 1 ? ` (${count})` : ''}`;
     const name = `${message} (${count})`;
-    const { promise, resolve } = Promise.withResolvers<PushOutcome>();
+    const { promise, resolve: answer } = Promise.withResolvers<PushOutcome>();
+    const pusher = this.#pusher;
+    const resolve = (outcome: PushOutcome) => {
+      if (pusher === this.#pusher) answer(outcome);
+    };
     held.add(resolve);
     // Its own time-out ends the attempt: whoever runs it may not know.
     const cancel = clock.after(timeoutMs, () => this.#ended || resolve({ acked: false, reason: 'no answer in time' }));

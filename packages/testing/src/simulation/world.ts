@@ -73,6 +73,7 @@ const beginsAt = Date.UTC(2026, 0, 1);
 const mostPoints = 50_000;
 const horizonMs = 5 * 365 * 86_400_000;
 const downMs = [100, 5_000, 60_000, 1_800_000];
+const brokerDownMs = [100, 5_000, 60_000, 300_000];
 const unavailableMs = [50, 2_000, 30_000, 300_000];
 const clockMs = [1_000, 60_000, 3_600_000, 2 * 86_400_000];
 const clientPauseMs = 2_000;
@@ -135,7 +136,8 @@ class Run implements World {
       faults: this.#faults,
       witness: this.#witness,
       log: this.#logger(),
-      answers: (what) => this.clock.steady() >= this.#outages[what],
+      answers: (what) =>
+        this.clock.steady() >= this.#outages[what] && (what === 'store' || (this.#host?.hasBroker ?? false)),
       files: new Map(),
       counts: new Map(),
       foreign: async (service: string, delivery: Delivery) => {
@@ -159,7 +161,7 @@ class Run implements World {
     this.#host = new SimulatedHost(`host-${++this.#boots}`, this.#hostOptions);
     if (!this.#databases.isProvisioned) {
       await this.#host.provision(system);
-      for (const each of [this.#databases.store, this.#databases.broker]) each.keep();
+      for (const each of this.#databases.reused) each.keep();
       this.#databases.isProvisioned = true;
     }
     this.#host.start();
@@ -296,6 +298,7 @@ class Run implements World {
     const strikes = (name: Parameters<Faults['strikes']>[0]) => this.#faults.strikes(name, point, life.name);
     if (life !== this.#others && life !== this.#host?.life && strikes('instance.killed')) life.end();
     if (this.#host && strikes('host.killed')) this.#restart(point);
+    if (this.#host?.hasBroker && this.#isApart && strikes('broker.killed')) this.#restartBroker(this.#host, point);
     for (const what of ['store', 'broker'] as const) {
       if (this.clock.steady() < this.#outages[what] || !strikes(`${what}.unavailable`)) continue;
       this.#outages[what] = this.clock.steady() + this.chance.pick(`outage of ${what} at ${point}`, unavailableMs);
@@ -316,6 +319,20 @@ class Run implements World {
       this.#trace.add(this.#host.life.name, 'starts');
       this.#host.start();
     });
+  }
+
+  #restartBroker(host: SimulatedHost, point: string): void {
+    host.endBroker();
+    this.clock.after(this.chance.pick(`downtime of the broker at ${point}`, brokerDownMs), () => {
+      // A host that died meanwhile came with another.
+      if (host !== this.#host) return;
+      host.startBroker();
+      this.#trace.add(host.life.name, 'starts its broker');
+    });
+  }
+
+  get #isApart(): boolean {
+    return this.#databases.store !== this.#databases.broker;
   }
 
   async #check(): Promise<void> {

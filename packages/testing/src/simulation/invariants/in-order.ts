@@ -5,7 +5,7 @@ import { about, type History, identityOf, type OnTheWire } from '../history.ts';
  * Per topic and ordering key, and per topic and workflow, messages are published in the order of their commits. What comes
  * again counts the first time.
  */
-export function inOrder({ witness, wire, system }: History): string[] {
+export function inOrder({ witness, wire }: History): string[] {
   const committed = byKey(witness.units.flatMap(({ unit }) => unit.publish));
   const problems: string[] = [];
   for (const [key, published] of byKey(wire)) {
@@ -19,29 +19,7 @@ export function inOrder({ witness, wire, system }: History): string[] {
       last = Math.max(last, place);
     }
   }
-  return [...problems, ...handledLate(witness, wire, system)];
-}
-
-/** Where a subscription asks for it, a workflow's events are handled in the order in which they were published first. */
-function handledLate(
-  witness: History['witness'],
-  wire: readonly OnTheWire[],
-  { services }: History['system'],
-): string[] {
-  const subscriptions = [...services.values()].flatMap((service) => service.subscriptions);
-  const ordered = new Set(subscriptions.filter(({ order }) => order !== undefined).map(({ name }) => name));
-  // The first time counts, so it is written last.
-  const places = new Map(wire.map(({ attributes }, index) => [attributes['ce-id'], index] as const).toReversed());
-  const last = new Map<string, number>();
-  return witness.units.flatMap(({ unit, delivery }) => {
-    if (!delivery || !ordered.has(delivery.subscription) || unit.entries.length === 0) return [];
-    const { message, subscription } = delivery;
-    const line = `${subscription} ${keyOf(message)}`;
-    const place = places.get(message.attributes['ce-id']) ?? 0;
-    const before = last.get(line) ?? 0;
-    last.set(line, Math.max(place, before));
-    return place < before ? [`${subscription} handled ${about(message)} after one that was published later`] : [];
-  });
+  return problems;
 }
 
 function byKey<
