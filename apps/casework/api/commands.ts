@@ -1,8 +1,7 @@
 import { cancel } from './cancel.ts';
 import { create } from './create.ts';
 import { decide } from './decide.ts';
-import { discard } from './discard.ts';
 import { redrive } from './redrive.ts';
 import { respond } from './respond.ts';
 
-export default [create, cancel, decide, respond, redrive, discard];
+export default [create, cancel, decide, respond, redrive];

@@ -2,9 +2,9 @@ import { CommandRefused, command, deadLetters, refOf } from '@dormouse/core';
 import { retryFailed } from '../contracts/retry-failed.ts';
 import { aboutDeadLetter } from './body.ts';
 
-/** Sends a dead letter back to the one subscription that failed. */
+/** Sends a dead letter back to the one subscription that failed: as every system has it, but through `retry.failed`, which others may publish, too. */
 export const redrive = command<{ readonly id: string }, { deadLetterId: string }>({
-  name: 'redrive',
+  name: 'redriveDeadLetter',
   route: 'POST /api/dead-letters/:id/redrive',
   summary: 'Sends a dead letter back to the one subscription that failed.',
   output: aboutDeadLetter,

@@ -103,8 +103,8 @@ export async function tidyUp({ chance, command }: World, { documents }: Facts<Ou
     if (data.state !== 'open') continue;
     // A notice to operators may be left alone; everything else is work that somebody waits for.
     if (data.topic === 'notify.admin' && chance.chance(`discards ${id}`, 0.5)) {
-      await command('discard', { params: { id }, body: { reason: 'read it here' } });
-    } else await command('redrive', { params: { id } });
+      await command('discardDeadLetter', { params: { id }, body: { reason: 'read it here' } });
+    } else await command('redriveDeadLetter', { params: { id } });
   }
   for (const { id, data } of documents.in<Case>('workflows')) {
     if (data.status !== 'escalated' || !chance.chance(`closes ${id}`, 0.6)) continue;

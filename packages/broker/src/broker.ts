@@ -274,6 +274,28 @@ export class Broker {
     });
   }
 
+  /**
+   * Another filter or order, which no client can change: for the owner of the broker, while nobody is given anything. What waits stays, and
+   * goes by these from then on.
+   */
+  async remakeSubscription(
+    name: string,
+    what: Pick<SubscriptionConfig, 'filter' | 'enableMessageOrdering'>,
+  ): Promise<void> {
+    const subscription = this.subscription(name);
+    await this.#database.write(() => {
+      const config = { ...this.#configOf<SubscriptionConfig>('subscription', name), ...what };
+      this.#database
+        .prepare('UPDATE subscription SET config = ? WHERE id = ?')
+        .run(JSON.stringify(config), subscription.id);
+      this.#database.afterSync(() => {
+        this.#endSubscription(subscription);
+        const { id, topicId, cursor, begin, seeks } = subscription;
+        this.#addSubscription({ id, topic: topicId, config: JSON.stringify(config), cursor, begin, seeks });
+      });
+    });
+  }
+
   /** Takes a subscription away, with all that it had not settled. */
   async deleteSubscription(name: string): Promise<void> {
     const subscription = this.subscription(name);

@@ -3,7 +3,6 @@ import { pathToFileURL } from 'node:url';
 import { createConsole, type Mount, Tokens } from '@dormouse/console';
 import {
   type Actor,
-  type Command,
   causeOf,
   everyTenant,
   type Ref,
@@ -19,6 +18,7 @@ import {
   LocalPlatform,
   LogFile,
   type LogRecord,
+  loadCommands,
   type Manifest,
   type RetentionSettings,
 } from '@dormouse/local';
@@ -162,9 +162,7 @@ export class Host {
     platform.onCommitted = ({ workflows }) => {
       for (const workflow of workflows) for (const onChange of watchers.get(workflow) ?? []) onChange();
     };
-    const commands = manifest.commands
-      ? ((await import(pathToFileURL(manifest.commands).href)).default as Command[])
-      : [];
+    const commands = await loadCommands(manifest);
     const app = createConsole({
       ...platform.ports,
       system: manifest.system,

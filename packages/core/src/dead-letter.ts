@@ -12,6 +12,9 @@ export const deadLetters = 'dead-letters';
  *    |  ^                 |
  *    |  +--failed again---+
  *    +--discard--> discarded
+ *
+ * Of a service that is another command nobody tells what becomes of a redrive: it is resolved at once, and open again where the wire
+ * gives it up once more.
  */
 export interface DeadLetter {
   readonly id: string;

@@ -60,14 +60,19 @@ export function parked(timer: Ref, event: DeferredEvent, deferrals: Ref, now: nu
   ];
 }
 
-/** What a unit does besides that writes documents of a workflow: who waits for one of them comes again, in the order they came. */
+/**
+ * What a unit does besides that writes documents of a workflow: who waits for one of them comes again, in the order they came. Where
+ * nobody waits any more, nothing says so.
+ * @param hasWaited its own event was deferred, perhaps until its greatest age, and does not wait again
+ */
 export async function waking(
   store: StateStore,
   deferrals: Versioned | undefined,
   tenant: string,
   written: readonly Ref[],
+  hasWaited = false,
 ): Promise<Effects> {
-  if (deferrals === undefined || written.length === 0) return { reads: [], writes: [], publish: [] };
+  if (deferrals === undefined || (written.length === 0 && !hasWaited)) return { reads: [], writes: [], publish: [] };
   const reads = [deferrals];
   if (deferrals.data === null || deferrals.tenant !== tenant) return { reads, writes: [], publish: [] };
   const waiting = await deferredOf(store, deferrals.ref, tenant);

@@ -16,6 +16,7 @@ export {
 export { commitUnit } from './commit.ts';
 export { pageSize, readLogCursor, readPageCursor, writePageCursor } from './cursor.ts';
 export { type DeadLetter, deadLetters } from './dead-letter.ts';
+export { commandsOf } from './dead-letter-commands.ts';
 export type { DeferOptions } from './deferral.ts';
 export { type Duration, durationMs, durationSeconds } from './duration.ts';
 export {
@@ -151,6 +152,7 @@ export type {
   Document,
   FileOptions,
   PublishOptions,
+  RedriveOptions,
   Step,
   StepPorts,
 } from './step.ts';

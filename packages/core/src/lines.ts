@@ -1,5 +1,16 @@
 import type { DeadLetter } from './dead-letter.ts';
-import { depthOf, type Held, heldRef, type Line, lineRef, linesOf, released } from './order.ts';
+import {
+  depthOf,
+  type Held,
+  heldRef,
+  inboxRef,
+  isSameEvent,
+  type Line,
+  lineRef,
+  linesOf,
+  type Order,
+  released,
+} from './order.ts';
 import { idOf, refOf, type StateStore, type UnitOfWork, type Versioned } from './state-store.ts';
 
 /** How much a subscription holds back. */
@@ -40,23 +51,39 @@ export async function heldBehind(
 
 /**
  * All that a subscription holds goes to another: into lines of its own where that has order too, or else as messages, in their
- * order. Nobody may take deliveries of the first meanwhile; a crash leaves the rest for the next time.
+ * order. Where that has a line of the same workflow with trouble of its own, all of it joins its end, and a place before it is kept for
+ * whose turn it was: its message comes by other ways. Nobody may take deliveries of the first meanwhile; a crash leaves the rest for the next time.
  */
 export async function moveLines(
   store: StateStore,
   from: string,
-  to: { readonly name: string; readonly isOrdered: boolean },
+  to: { readonly name: string; readonly order?: Order | undefined },
 ): Promise<number> {
+  const { name, order } = to;
   return dissolve(store, from, async (line, held) => {
-    if (!to.isOrdered) return { reads: [], writes: [], publish: held.map(({ message }) => released(message, to.name)) };
-    const ref = refOf('lines', to.name, 'keys', idOf(line.ref));
-    const [there] = await store.get([ref]);
+    if (!order) {
+      const publish = held.flatMap(({ message }) => (message ? [released(message, name)] : []));
+      return { reads: [], writes: [], publish };
+    }
+    const ref = refOf('lines', name, 'keys', idOf(line.ref));
+    const { turn, since, deadLetter } = line.data as unknown as Line;
+    const dead = deadLetter === undefined ? {} : { deadLetter };
+    const begun: Line = { turn, since, ...dead, poison: order.poison, first: 0, next: 0 };
+    const [there, memory] = await store.get([ref, inboxRef(name, turn)]);
     const before = there!.data as Line | null;
-    const own = line.data as unknown as Line;
-    const { next, ...rest } = before ?? { ...own, first: 0, next: 0 };
-    const moved = held.map((each, index) => ({ ref: heldRef(ref, next + index), data: { ...each } }));
-    const writes = [{ ref, data: { ...rest, next: next + held.length } }, ...moved];
-    return { reads: [there!], writes, publish: [] };
+    const { next, expected = [], ...rest } = before ?? begun;
+    // Of what the other knows already it has its place there.
+    const isKnown = memory!.data !== null || [rest.turn, ...expected.map(({ event }) => event)].some(isSameEvent(turn));
+    const blocker: Held = { event: turn, at: since, ...dead };
+    const joining = [...(isKnown ? [] : [blocker]), ...held].map((each, index) => ({ each, number: next + index }));
+    const yetToCome = joining.flatMap(({ each, number }) => (each.message ? [] : [{ event: each.event, number }]));
+    const data = {
+      ...rest,
+      next: next + joining.length,
+      ...(expected.length + yetToCome.length > 0 && { expected: [...expected, ...yetToCome] }),
+    };
+    const places = joining.map(({ each, number }) => ({ ref: heldRef(ref, number), data: { ...each } }));
+    return { reads: [there!, memory!], writes: [{ ref, data }, ...places], publish: [] };
   });
 }
 
@@ -81,7 +108,7 @@ async function dissolve(
       const upTo = Math.min(next, first + heldAtATime);
       const refs = Array.from({ length: upTo - first }, (_, index) => heldRef(line.ref, first + index));
       const documents = refs.length === 0 ? [] : await store.get(refs);
-      const held = documents.map(({ data }) => data as unknown as Held);
+      const held = documents.flatMap(({ data }) => (data === null ? [] : [data as unknown as Held]));
       const isLast = upTo === next;
       const { reads, writes, publish } = await put(line, held);
       const left = { ref: line.ref, data: isLast ? null : { ...data, first: upTo } };

@@ -1,5 +1,4 @@
 import { type Delivery, eventIdOf, type Message } from './envelope.ts';
-import { ConflictError } from './errors.ts';
 import { derivedId } from './ids.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
 
@@ -34,18 +33,32 @@ export interface Line {
   readonly turn: EventKey;
   /** Epoch milliseconds. */
   readonly since: number;
+  /** What becomes of the others if the one whose turn it is dies, for whoever does not know the subscription. Lines of before say nothing: then they wait. */
+  readonly poison?: PoisonPolicy;
   /** The dead letter that holds the line up, also while it is redriven. */
   readonly deadLetter?: string;
   /** Number of the first that is held. */
   readonly first: number;
   /** Number that the next to be held will have. */
   readonly next: number;
+  /** Of those that are held, whose message is yet to come here. */
+  readonly expected?: readonly Expected[];
+}
+
+/** Whose turn it was in a line that was moved behind another, while it waited for a retry, lay among the dead letters, or was on its way. */
+export interface Expected {
+  readonly event: EventKey;
+  /** Of the place that is kept for it, before those that were behind it. */
+  readonly number: number;
 }
 
 /** An event that waits behind others. */
 export interface Held {
   readonly event: EventKey;
-  readonly message: Message;
+  /** None of one that is expected: it comes by itself. */
+  readonly message?: Message;
+  /** The dead letter that it is, where it is expected. */
+  readonly deadLetter?: string;
   readonly at: number;
 }
 
@@ -84,11 +97,14 @@ export class Place {
   readonly #line: Versioned;
   readonly #subscription: string;
   readonly #event: EventKey;
+  readonly #poison: PoisonPolicy | undefined;
 
-  constructor(line: Versioned, subscription: string, event: EventKey) {
+  /** @param poison the subscription's, by whoever knows it. Default: as the line has it */
+  constructor(line: Versioned, subscription: string, event: EventKey, poison?: PoisonPolicy) {
     this.#line = line;
     this.#subscription = subscription;
     this.#event = event;
+    this.#poison = poison ?? (line.data as Line | null)?.poison;
   }
 
   /** The precondition that nobody came or went meanwhile. */
@@ -100,6 +116,11 @@ export class Place {
     return this.#line.data as Line | null;
   }
 
+  /** The place that is kept for it, before its turn. */
+  get #kept(): Expected | undefined {
+    return this.#data?.expected?.find(({ event }) => isSameEvent(event)(this.#event));
+  }
+
   /** Another's turn it is, and this one's only after it. */
   get isBehind(): boolean {
     return this.#data !== null && !this.hasTurn;
@@ -107,43 +128,74 @@ export class Place {
 
   /** Others wait behind it, or would. */
   get hasTurn(): boolean {
-    return this.#data !== null && JSON.stringify(this.#data.turn) === JSON.stringify(this.#event);
+    return this.#data !== null && isSameEvent(this.#data.turn)(this.#event);
   }
 
-  /** It joins the end of the line. */
+  /** Those behind it do not wait for it once it is dead. */
+  get goesOnWithoutDead(): boolean {
+    return this.#poison === 'park';
+  }
+
+  /** It joins the end of the line, or takes the place that is kept for it. */
   held(message: Message, at: number): Write[] {
     const line = this.#data!;
     const held: Held = { event: this.#event, message, at };
+    const { number } = this.#kept ?? { number: line.next };
     return [
-      { ref: this.#line.ref, data: { ...line, next: line.next + 1 } },
-      { ref: heldRef(this.#line.ref, line.next), data: { ...held } },
+      this.#write({ ...line, next: Math.max(line.next, number + 1) }, number),
+      { ref: heldRef(this.#line.ref, number), data: { ...held } },
     ];
   }
 
   /** It is not settled: whoever comes waits behind it. */
   kept(at: number, deadLetter?: string): Write[] {
     const line = { since: at, first: 0, next: 0, ...this.#data, turn: this.#event };
-    return [{ ref: this.#line.ref, data: { ...line, ...(deadLetter !== undefined && { deadLetter }) } }];
+    return [this.#write({ ...line, ...(deadLetter !== undefined && { deadLetter }) })];
   }
 
-  /** It is out of the way: the next one's turn it is. @throws ConflictError where somebody was faster */
+  /** It is out of the way, or will never come: the next one's turn it is, where this one had it. */
   async passed(store: StateStore, at: number): Promise<Pick<UnitOfWork, 'writes' | 'publish'>> {
-    if (!this.hasTurn) return { writes: [], publish: [] };
-    const { first, next } = this.#data!;
+    if (!this.hasTurn) return { writes: this.#givenUp(), publish: [] };
+    const { first, next, expected } = this.#data!;
     const { ref } = this.#line;
-    if (first === next) return { writes: [{ ref, data: null }], publish: [] };
-    const [found] = await store.get([heldRef(ref, first)]);
-    if (found!.data === null) throw new ConflictError([ref]);
-    const { event, message } = found!.data as unknown as Held;
-    const line: Line = { turn: event, since: at, first: first + 1, next };
+    for (let number = first; number < next; number++) {
+      const place = heldRef(ref, number);
+      const [found] = await store.get([place]);
+      // Its place was given up. Or somebody was faster, and then the line has moved.
+      if (found!.data === null) continue;
+      const { event, message, deadLetter } = found!.data as unknown as Held;
+      const line: Line = { turn: event, since: at, first: number + 1, next, ...(expected && { expected }) };
+      return {
+        writes: [
+          this.#write({ ...line, ...(deadLetter !== undefined && { deadLetter }) }, number),
+          { ref: place, data: null },
+        ],
+        publish: message ? [released(message, this.#subscription)] : [],
+      };
+    }
+    return { writes: [{ ref, data: null }], publish: [] };
+  }
+
+  /** Nobody waits for it any more. */
+  #givenUp(): Write[] {
+    const kept = this.#kept;
+    if (!kept) return [];
+    return [this.#write(this.#data!, kept.number), { ref: heldRef(this.#line.ref, kept.number), data: null }];
+  }
+
+  /** @param number of a place where nobody is expected any more */
+  #write({ expected = [], ...line }: Line, number?: number): Write {
+    const left = expected.filter((each) => each.number !== number);
+    const poison = this.#poison;
     return {
-      writes: [
-        { ref, data: { ...line } },
-        { ref: found!.ref, data: null },
-      ],
-      publish: [released(message, this.#subscription)],
+      ref: this.#line.ref,
+      data: { ...line, ...(poison && { poison }), ...(left.length > 0 && { expected: left }) },
     };
   }
+}
+
+export function isSameEvent(one: EventKey): (other: EventKey) => boolean {
+  return (other) => one.every((part, index) => part === other[index]);
 }
 
 /** The same message, for the one subscription that held it. */

@@ -195,8 +195,7 @@ class DeliveryRun {
   async #untilSettled(id: string, refs: DeliveryRefs, signal: AbortSignal): Promise<void> {
     for (let run = 1; ; run++) {
       const read = await this.#read(refs);
-      const { inbox } = read;
-      const owner = ownerOf(this.#delivery.message, inbox, read.workflow);
+      const owner = ownerOf(this.#delivery.message, read.inbox, read.workflow);
       const place = await this.#placeOf(read, owner);
       try {
         const unit = await this.#unit(id, read, owner, place, signal);
@@ -206,7 +205,7 @@ class DeliveryRun {
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
-        await commitUnit(this.#ports, await this.#failure(id, inbox, owner, place, refusal(error, run), []));
+        await commitUnit(this.#ports, await this.#failure(id, read, owner, place, refusal(error, run), []));
         return;
       }
     }
@@ -228,7 +227,7 @@ class DeliveryRun {
     const ref = lineRef(name, tenant, workflow);
     // Whose it is was not said, and is known only now.
     const own = ref === line.ref ? line : (await this.#ports.store.get([ref]))[0]!;
-    return new Place(own, name, eventKeyOf(this.#delivery));
+    return new Place(own, name, eventKeyOf(this.#delivery), this.#subscription.order!.poison);
   }
 
   /** What is to be committed; undefined where nothing is. */
@@ -245,7 +244,7 @@ class DeliveryRun {
       await this.#sendLeft();
       return inbox.data!.state === 'settled' ? this.#passOn(inbox, owner, place) : undefined;
     }
-    if (this.#isReplaced(timer, owner)) return this.#letGo(inbox, timer, owner, place);
+    if (this.#isReplaced(timer, owner)) return this.#letGo(read, timer, owner, place);
     if (place?.isBehind) return this.#heldBehind(id, inbox, owner, place);
     return this.#run(id, read, owner, place, signal);
   }
@@ -280,7 +279,7 @@ class DeliveryRun {
 
   /** Nothing is left to do. If it was redriven, its dead letter is told; if others wait behind it, they are. */
   async #letGo(
-    inbox: Versioned,
+    { inbox, deferrals }: DeliveryRead,
     timer: Versioned,
     { tenant }: Owner,
     place: Place | undefined,
@@ -289,8 +288,10 @@ class DeliveryRun {
     const next = await this.#next(place);
     // What it has decided before is over, too: a retry that has come, a dead letter.
     if (inbox.data === null && resolved.length === 0 && next.writes.length === 0) return undefined;
-    const writes = [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes];
-    return { tenant, reads: [inbox, timer, ...linesOfPlace(place)], writes, ...nothingElse, publish: next.publish };
+    const unparked = await waking(this.#ports.store, deferrals, tenant, [], hasWaited(inbox));
+    const writes = [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes, ...unparked.writes];
+    const reads = [inbox, timer, ...linesOfPlace(place), ...unparked.reads];
+    return { tenant, reads, writes, ...nothingElse, publish: next.publish };
   }
 
   /** Settled before, but its turn it is: those behind it go on. */
@@ -354,7 +355,7 @@ class DeliveryRun {
       this.#hasHandled = true;
       const resolved = await this.#resolved(inbox);
       const next = await this.#next(place);
-      const woken = await waking(this.#ports.store, deferrals, tenant, step.written);
+      const woken = await waking(this.#ports.store, deferrals, tenant, step.written, hasWaited(inbox));
       return step.unit({
         reads: [inbox, ...linesOfPlace(place), ...woken.reads],
         writes: [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes, ...woken.writes],
@@ -366,7 +367,7 @@ class DeliveryRun {
       const seen = step?.reads ?? [];
       if (error instanceof Deferral) return await this.#deferral(id, read, owner, place, error, seen);
       // What is decided on what the handler saw holds only if that still is so.
-      return await this.#failure(id, inbox, owner, place, error, seen, step?.policyOf(error));
+      return await this.#failure(id, read, owner, place, error, seen, step?.policyOf(error));
     } finally {
       step?.close();
     }
@@ -400,7 +401,7 @@ class DeliveryRun {
   /** What an attempt commits whose event came too early: it waits for what it was decided on, and that this is as it was. */
   async #deferral(
     id: string,
-    { inbox, workflow, deferrals }: DeliveryRead,
+    read: DeliveryRead,
     owner: Owner,
     place: Place | undefined,
     { reason, maxAgeMs }: Deferral,
@@ -408,6 +409,7 @@ class DeliveryRun {
   ): Promise<UnitOfWork> {
     const { clock, log } = this.#ports;
     const { name, topic } = this.#subscription;
+    const { inbox, workflow, deferrals } = read;
     const now = clock.now();
     const since = (inbox.data?.deferredAt as number | undefined) ?? now;
     const leftMs = Math.min(maxAgeMs, since + maxAgeMs - now);
@@ -415,7 +417,7 @@ class DeliveryRun {
     const reads = [inbox, workflow!, ...linesOfPlace(place), ...seen];
     if (leftMs <= 0) {
       const error = new DormouseError('step.deferred', `deferred for ${maxAgeMs / 1000}s: ${reason}`);
-      return this.#failure(id, inbox, owner, place, error, reads);
+      return this.#failure(id, read, owner, place, error, reads);
     }
     const key = idOf(inbox.ref);
     const event: DeferredEvent = {
@@ -458,7 +460,7 @@ class DeliveryRun {
   /** What a failed attempt commits: the decision, and what carries it out. */
   async #failure(
     id: string,
-    inbox: Versioned,
+    { inbox, deferrals }: DeliveryRead,
     { tenant, subject }: Owner,
     place: Place | undefined,
     error: unknown,
@@ -482,7 +484,9 @@ class DeliveryRun {
     const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
     const record = { ...inbox.data, ...timer, state: decision.kind, attempt: this.#attempt, at: now };
     const message = messageToKeep(this.#delivery, topic);
-    const writes: Write[] = [];
+    const gone = decision.kind === 'dead-letter' && hasWaited(inbox);
+    const unparked = await waking(this.#ports.store, deferrals, tenant, [], gone);
+    const writes: Write[] = [...unparked.writes];
     const publish: Message[] = [];
     const published: PublishedEvent[] = [];
 
@@ -550,7 +554,7 @@ class DeliveryRun {
     const entered = isOfLog(journal.cause) ? [] : [journal];
     // That the outside failed holds whatever moved meanwhile. To run again at once would ask it again, with no backoff.
     const holdsAnyway = ofActivity !== undefined && decision.kind === 'retry';
-    const reads = [inbox, ...linesOfPlace(place), ...(holdsAnyway ? [] : seen)];
+    const reads = [inbox, ...linesOfPlace(place), ...unparked.reads, ...(holdsAnyway ? [] : seen)];
     return { tenant, reads, writes, entries: [], journal: entered, publish };
   }
 
@@ -573,6 +577,11 @@ class DeliveryRun {
 
 function settled(ref: Ref, at: number): Write {
   return { ref, data: { state: 'settled', at }, settledAt: at };
+}
+
+/** Its event was deferred once, and since then neither settled nor dead. */
+function hasWaited({ data }: Versioned): boolean {
+  return data?.deferredAt !== undefined;
 }
 
 const nothingElse = { entries: [], journal: [] } as const;

@@ -7,7 +7,7 @@ import type { Logger } from './logger.ts';
 import { eventKeyOf, inboxRef, lineRef, Place } from './order.ts';
 import { type Owner, ownerOf } from './owner.ts';
 import { serviceOf } from './service.ts';
-import { idOf, refOf } from './state-store.ts';
+import { idOf, refOf, type UnitOfWork } from './state-store.ts';
 import type { StepPorts } from './step.ts';
 import { deadLetter } from './system-topics.ts';
 import { workflowOf } from './workflow.ts';
@@ -77,6 +77,7 @@ export async function recordRaw(
   };
   const line = letter.workflow && lineRef(subscription, owner.tenant, letter.workflow);
   const place = line === undefined ? undefined : new Place((await store.get([line]))[0]!, subscription, event);
+  const { writes, publish } = await followedBy(place, key, now, store);
   const journal: JournalDraft = {
     workflow: letter.workflow,
     moment: 'attempt.failed',
@@ -102,14 +103,25 @@ export async function recordRaw(
     writes: [
       { ref: inboxAt, data: { ...inbox!.data, state: 'dead-letter', attempt, at: now } },
       { ref: letterRef, data: { ...letter } },
-      ...(place?.hasTurn ? place.kept(now, key) : []),
+      ...writes,
     ],
     entries: [],
     journal: [journal],
-    publish: [],
+    publish,
   });
   log.warn('delivery.unanswered', { subscription, event: event[2], workflow: letter.workflow, deadLetter: key });
   return announce(letter);
+}
+
+/** Those behind it wait for it or go on without it, as its subscription wants of what is dead. */
+async function followedBy(
+  place: Place | undefined,
+  deadLetter: string,
+  now: number,
+  store: StepPorts['store'],
+): Promise<Pick<UnitOfWork, 'writes' | 'publish'>> {
+  if (!place?.hasTurn) return { writes: [], publish: [] };
+  return place.goesOnWithoutDead ? place.passed(store, now) : { writes: place.kept(now, deadLetter), publish: [] };
 }
 
 /** The event of a dead letter. @param source who gave it up @param causationId its event */

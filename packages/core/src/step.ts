@@ -77,6 +77,14 @@ export interface FileOptions {
   readonly personal?: boolean;
 }
 
+export interface RedriveOptions {
+  /**
+   * Its service is another command, and nobody tells what becomes of it there: it is resolved when it leaves. Given up by the
+   * wire once more, it is open again. Default false.
+   */
+  readonly foreign?: boolean;
+}
+
 /** One run of a handler for one event: reads, effects, one commit. */
 export interface Step {
   /** The run of this handler for this event, from 1. */
@@ -107,7 +115,7 @@ export interface Step {
    * Sends a dead letter back to the one subscription that failed, its attempts counted anew. Nothing happens where it is
    * not open. @throws DormouseError `document.missing`
    */
-  redrive(deadLetterId: string): Promise<void>;
+  redrive(deadLetterId: string, options?: RedriveOptions): Promise<void>;
   /** @throws DormouseError `document.missing` */
   deadLetter(id: string): Promise<Readonly<DeadLetter>>;
   /** Leaves a dead letter as it is, for good. It stays on record; events that it held up go on without it. @throws DormouseError `document.missing`, `command.refused` where it is not open */
@@ -302,14 +310,15 @@ export class RunningStep implements Step {
     this.#cancelledTimers.push(name);
   }
 
-  async redrive(deadLetterId: string): Promise<void> {
+  async redrive(deadLetterId: string, { foreign = false }: RedriveOptions = {}): Promise<void> {
     this.#effect(`redrive dead letter "${deadLetterId}"`);
     const letter = await this.deadLetter(deadLetterId);
     if (letter.state !== 'open') return;
     const ref = refOf(deadLetters, deadLetterId);
     await this.#read([letter.inbox]);
     const inbox = this.#seen.get(letter.inbox)!.data;
-    this.#written.set(ref, { data: { ...letter, state: 'redriving' }, logged: false });
+    const state = foreign ? { state: 'resolved', resolvedAt: this.now } : { state: 'redriving' };
+    this.#written.set(ref, { data: { ...letter, ...state }, logged: false });
     this.#written.set(letter.inbox, {
       data: { ...inbox, failures: 0, outages: 0, postponements: 0, deferredAt: undefined, deadLetter: ref },
       logged: false,
@@ -342,9 +351,11 @@ export class RunningStep implements Step {
     const ref = lineRef(subscription, this.#origin.tenant, workflow);
     await this.#read([ref]);
     const line = this.#seen.get(ref)!;
-    const turn = (line.data as Line | null)?.turn;
-    if (turn === undefined || inboxRef(subscription, turn) !== inbox) return;
-    const { writes, publish } = await new Place(line, subscription, turn).passed(this.#ports.store, this.now);
+    const { turn, expected = [] } = (line.data ?? {}) as Partial<Line>;
+    const inLine = [...(turn ? [turn] : []), ...expected.map(({ event }) => event)];
+    const own = inLine.find((event) => inboxRef(subscription, event) === inbox);
+    if (!own) return;
+    const { writes, publish } = await new Place(line, subscription, own).passed(this.#ports.store, this.now);
     for (const write of writes) this.#written.set(write.ref, { data: write.data, logged: false });
     this.#released.push(...publish);
   }

@@ -3,6 +3,7 @@ export { type BackupContents, BackupError, backUp } from './backup.ts';
 export { FileBlobStore } from './blob-store.ts';
 export { BundleError, Bundler } from './bundler.ts';
 export { type Chain, type Head, verifiedChains } from './chains.ts';
+export { loadCommands } from './commands.ts';
 export { DataDirectory, DataDirectoryError, type HostFile } from './data-directory.ts';
 export { settleDeadly } from './deadly.ts';
 export { describeSystem } from './describe.ts';

@@ -31,7 +31,7 @@ export async function provision(client: PubsubClient, broker: Broker, store: Sta
   for (const subscription of plan.subscriptions) {
     const { name, enableMessageOrdering: isOrdered } = subscription;
     // What was held in the order it once had comes as messages now.
-    if (!isOrdered) await moveLines(store, name, { name, isOrdered });
+    if (!isOrdered) await moveLines(store, name, { name });
     const change = await subscriptionChange(client, subscription);
     if (change.action === 'refused') await replace(client, broker, subscription, change);
     else await applyToSubscription(client, subscription, change);
@@ -39,20 +39,26 @@ export async function provision(client: PubsubClient, broker: Broker, store: Sta
   }
 }
 
-/** What nobody can change can be made anew where nothing waits. It stays paused. */
+/**
+ * Order and filter, which no client can change, the broker's owner changes, also for what waits. What is on another topic, or detached, can be
+ * made anew where nothing waits. It stays paused.
+ */
 async function replace(client: PubsubClient, broker: Broker, plan: SubscriptionPlan, refused: Change): Promise<void> {
-  const { name } = plan;
-  const existing = broker.subscription(subscriptionName(name));
-  if (existing.backlog() > 0) {
+  const { name, filter, enableMessageOrdering } = plan;
+  const fullName = subscriptionName(name);
+  const existing = broker.subscription(fullName);
+  const { paused = false } = existing.config;
+  const isOwners = refused.fields.every(({ field }) => field === 'filter' || field === 'enableMessageOrdering');
+  if (isOwners) await broker.remakeSubscription(fullName, { filter, enableMessageOrdering });
+  else if (existing.backlog() === 0) await broker.deleteSubscription(fullName);
+  else {
     throw differs(
       [refused],
       `give the handler another \`name\`, start, and \`dormouse subscriptions move ${name} NEW-NAME\``,
     );
   }
-  const { paused = false } = existing.config;
-  await broker.deleteSubscription(subscriptionName(name));
   await applyToSubscription(client, plan, await subscriptionChange(client, plan));
-  if (paused) await broker.pause(subscriptionName(name), true);
+  if (paused && !isOwners) await broker.pause(fullName, true);
 }
 
 /** Older data directories keep a pause as a document, and its subscription without an endpoint. */

@@ -61,7 +61,7 @@ export class UndeclaredSubscriptions {
     }
     await broker.pause(nameOf(from), false);
     // First what is held: it came before what waits in the log.
-    let messages = await moveLines(store, from, { name: to, isOrdered: this.#declared(to)!.order !== undefined });
+    let messages = await moveLines(store, from, { name: to, order: this.#declared(to)!.order });
     for (;;) {
       const leases = broker.deliveries.lease(old, messagesAtATime);
       if (leases.length === 0) break;

@@ -1,4 +1,4 @@
-import { command, deadLetters, refOf, workflowId, workflows } from '@dormouse/core';
+import { command, refOf, workflowId, workflows } from '@dormouse/core';
 import { overdue, overdueTimer, parcel, posted, scanned } from './parcel.ts';
 
 const post = command<object, { parcelId: string }>({
@@ -40,15 +40,4 @@ const receive = command<{ readonly id: string }, null>({
   },
 });
 
-const redrive = command<{ readonly id: string }, null>({
-  name: 'redrive',
-  route: 'POST /api/dead-letters/:id/redrive',
-  parse: ({ params }) => ({ id: params.id! }),
-  subject: ({ id }) => ({ ref: refOf(deadLetters, id) }),
-  async run({ id }, step) {
-    await step.redrive(id);
-    return null;
-  },
-});
-
-export default [post, scan, receive, redrive];
+export default [post, scan, receive];

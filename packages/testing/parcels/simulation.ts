@@ -61,7 +61,7 @@ export default simulation<Outside>({
     }).flat(),
   mend: async ({ command }, { documents }) => {
     for (const { id, data } of documents.in<DeadLetter>('dead-letters')) {
-      if (data.state === 'open') await command('redrive', { params: { id } });
+      if (data.state === 'open') await command('redriveDeadLetter', { params: { id } });
     }
   },
   invariants: [

@@ -109,12 +109,42 @@ test('of an event that was deferred for its greatest age, a dead letter tells th
   expect(await wired.deadLetters()).toMatchObject([
     { state: 'open', code: 'step.deferred', cause: expect.stringContaining('the second has not come') },
   ]);
+  // Nothing says any more that one waits.
+  expect(await wired.stores.store.get(['deferrals/WF-1'])).toMatchObject([{ data: null }]);
   await wired.ask('redrive', (await wired.deadLetters())[0]!.id);
   await wired.advance(2 * day);
   await wired.publish([3]);
   await wired.settle();
   expect(await wired.seen()).toEqual([2, 3, 1]);
   expect(await wired.deadLetters()).toMatchObject([{ state: 'resolved' }]);
+});
+
+test('of an event that takes effect after its greatest age without a write, nothing says any more that it waits; of another, it does', async () => {
+  let isLate = false;
+  await using wired = await WiredService.with(async ({ data: { n } }, step) => {
+    await step.workflow(diary);
+    if (n === 2 || !isLate) step.defer('too early', { maxAge: n === 2 ? '9d' : '3d' });
+  });
+  const said = async () => (await wired.stores.store.get(['deferrals/WF-1']))[0]!.data !== null;
+  await wired.publish([1, 2]);
+  await wired.settle();
+  isLate = true;
+  await wired.advance(3 * day);
+  expect([await waiting(wired), await said()]).toEqual([1, true]);
+  await wired.advance(6 * day);
+  expect([await waiting(wired), await said(), await wired.deadLetters()]).toMatchObject([
+    0,
+    false,
+    [{ code: 'step.deferred' }],
+  ]);
+  await wired.publish([3]);
+  await wired.settle();
+  isLate = false;
+  await wired.publish([4]);
+  await wired.settle();
+  isLate = true;
+  await wired.advance(3 * day);
+  expect([await waiting(wired), await said()]).toEqual([0, false]);
 });
 
 test('what is written between its run and its commit makes it run again: it never waits for what has come', async () => {

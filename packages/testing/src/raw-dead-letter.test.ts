@@ -1,5 +1,5 @@
 // What the wire itself gives up on: real broker with its dead-letter policy, real store, time by hand.
-import { type DeadLetter, heldBack, type Message } from '@dormouse/core';
+import { type DeadLetter, heldBack, type Message, type PoisonPolicy } from '@dormouse/core';
 import { expect, test } from 'vitest';
 import { type CommitFate, diary, taker, WiredService } from './wired-service.ts';
 
@@ -116,10 +116,11 @@ test('two subscriptions that the wire gives up on for one event have a dead lett
   expect(wired.announced).toHaveLength(2);
 });
 
-test('in order, what the wire gives up on in its turn holds its key until it is redriven', async () => {
-  await using wired = await WiredService.with(
-    noting((_n, attempt) => attempt === 1),
-    { order: 'workflow' },
+/** Of two in order, the wire gives up on the first in its turn. */
+async function givenUpInTurn(poison: PoisonPolicy) {
+  const wired = await WiredService.with(
+    noting((n, attempt) => n === 1 && attempt === 1),
+    { order: 'workflow', poison },
     wireAttempts,
   );
   await wired.publish([1, 2]);
@@ -127,12 +128,28 @@ test('in order, what the wire gives up on in its turn holds its key until it is 
   wired.fate = losing(wireAttempts);
   await wired.advance(10_000);
   const [letter] = await wired.deadLetters();
-  expect(letter).toMatchObject({ code: 'delivery.unanswered' });
-  expect([await wired.seen(), await heldBack(wired.stores.store, taker)]).toEqual([[], { keys: 1, events: 1 }]);
-  await wired.ask('redrive', letter!.id);
-  await wired.advance(10_000);
-  expect(await wired.seen()).toEqual([1, 2]);
+  expect(letter).toMatchObject({ code: 'delivery.unanswered', state: 'open' });
+  return wired;
+}
+
+test('in order, those behind what the wire gives up on in its turn go on without it where their subscription parks what is dead', async () => {
+  await using wired = await givenUpInTurn('park');
+  expect([await wired.seen(), await heldBack(wired.stores.store, taker)]).toEqual([[2], { keys: 0, events: 0 }]);
+  await wired.ask('redrive', (await wired.deadLetters())[0]!.id);
+  expect(await wired.seen()).toEqual([2, 1]);
 });
+
+test.each(['park-key', 'block'] as const)(
+  'in order, what the wire gives up on in its turn holds its key until it is redriven (%s)',
+  async (poison) => {
+    await using wired = await givenUpInTurn(poison);
+    const [letter] = await wired.deadLetters();
+    expect([await wired.seen(), await heldBack(wired.stores.store, taker)]).toEqual([[], { keys: 1, events: 1 }]);
+    await wired.ask('redrive', letter!.id);
+    await wired.advance(10_000);
+    expect(await wired.seen()).toEqual([1, 2]);
+  },
+);
 
 test.each([
   ['another tenant’s workflow', { 'ce-tenant': 'other' }, 'other'],

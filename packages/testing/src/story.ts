@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { createConsole, type Mount, Tokens, type Trace } from '@dormouse/console';
 import {
-  type Command,
   type Duration,
   durationMs,
   everyTenant,
@@ -18,7 +17,7 @@ import {
   describeSystem,
   LocalPlatform,
   type LocalPlatformOptions,
-  type Manifest,
+  loadCommands,
   type RetentionSettings,
 } from '@dormouse/local';
 import { Front } from './front.ts';
@@ -188,7 +187,7 @@ export class Story implements AsyncDisposable {
       ...platform.ports,
       system: manifest.system,
       log: collector(log),
-      commands: await commandsOf(manifest),
+      commands: await loadCommands(manifest),
       tokens,
       onRevoked: () => {},
       answersTo: () => true,
@@ -346,10 +345,6 @@ async function startLocalStoryPlatform(
 
 async function moduleOf<T>(file: string): Promise<T> {
   return (await import(pathToFileURL(file).href)) as T;
-}
-
-async function commandsOf({ commands }: Manifest): Promise<readonly Command[]> {
-  return commands ? (await moduleOf<{ default: Command[] }>(commands)).default : [];
 }
 
 function collector(lines: LogLine[]): Logger {

@@ -1,8 +1,4 @@
 import { system } from '@dormouse/core';
 import { parcelSent } from './parcel.ts';
 
-export default system('post', {
-  topics: [parcelSent],
-  services: { van: './ordered-van.ts' },
-  commands: './commands.ts',
-});
+export default system('post', { topics: [parcelSent], services: { van: './ordered-van.ts' } });

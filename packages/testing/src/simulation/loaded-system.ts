@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Command, Service } from '@dormouse/core';
-import { describeSystem, type Manifest } from '@dormouse/local';
+import { describeSystem, loadCommands, type Manifest } from '@dormouse/local';
 
 /** A system with all its code in this process. */
 export interface LoadedSystem {
@@ -18,7 +18,7 @@ export async function loadSystem(systemFile: string): Promise<LoadedSystem> {
   for (const { name, run } of manifest.services) {
     if (run.kind === 'bundle') services.set(name, await defaultOf<Service>(run.source));
   }
-  const commands = manifest.commands ? await defaultOf<Command[]>(manifest.commands) : [];
+  const commands = await loadCommands(manifest);
   return { manifest, services, commands: new Map(commands.map((command) => [command.name, command])) };
 }
 
