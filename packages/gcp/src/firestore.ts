@@ -1,3 +1,4 @@
+import { GoogleError } from './google-error.ts';
 import type { GoogleRest } from './google-rest.ts';
 import type { Fields, Value } from './value.ts';
 
@@ -69,14 +70,18 @@ export class Firestore {
   /** In the order asked; undefined where there is none. */
   async get(paths: readonly string[]): Promise<(FirestoreDocument | undefined)[]> {
     if (paths.length === 0) return [];
-    const answers = await this.#call<{ found?: Raw }[]>('batchGet', {
+    const answers = await this.#call<{ found?: Raw; missing?: string }[]>('batchGet', {
       documents: [...new Set(paths)].map((path) => this.#name(path)),
     });
-    const found = new Map<string, FirestoreDocument>();
-    for (const { found: raw } of answers) {
-      if (raw) found.set(this.#pathOf(raw.name), this.#document(raw));
+    const told = new Map<string, FirestoreDocument | undefined>();
+    for (const { found, missing } of answers) {
+      if (found) told.set(this.#pathOf(found.name), this.#document(found));
+      else if (missing !== undefined) told.set(this.#pathOf(missing), undefined);
     }
-    return paths.map((path) => found.get(path));
+    // A stream that ends early must not make documents look absent.
+    const left = paths.find((path) => !told.has(path));
+    if (left !== undefined) throw endedEarly('batchGet', answers);
+    return paths.map((path) => told.get(path));
   }
 
   async query(query: Query): Promise<FirestoreDocument[]> {
@@ -94,7 +99,8 @@ export class Firestore {
       }),
       limit,
     };
-    const answers = await this.#call<{ document?: Raw }[]>('runQuery', { structuredQuery }, parent);
+    const answers = await this.#call<{ document?: Raw; error?: unknown }[]>('runQuery', { structuredQuery }, parent);
+    if (answers.some(({ error }) => error)) throw endedEarly('runQuery', answers);
     return answers.flatMap(({ document }) => (document ? [this.#document(document)] : []));
   }
 
@@ -142,4 +148,9 @@ interface Raw {
   readonly name: string;
   readonly fields?: Fields;
   readonly updateTime: string;
+}
+
+function endedEarly(method: string, answers: readonly unknown[]): GoogleError {
+  const { error } = (answers.at(-1) ?? {}) as { error?: { message?: string } };
+  return new GoogleError('UNAVAILABLE', `${method} ended early: ${error?.message ?? 'no reason told'}`, { code: 200 });
 }
