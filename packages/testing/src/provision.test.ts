@@ -148,7 +148,7 @@ describe('Google’s emulator', () => {
 
 function provisions(plan: Plan, address: () => string): void {
   test('a plan is made, and made again it changes nothing', async () => {
-    const { client, send } = clientOf(address());
+    const { client, send, methods } = clientOf(address());
     expect((await changesTo(client, plan)).map(({ action }) => action)).toEqual(Array(6).fill('create'));
     expect(await client.getTopic('order.placed')).toBeUndefined();
 
@@ -174,8 +174,10 @@ function provisions(plan: Plan, address: () => string): void {
         oidcToken: { serviceAccountEmail: 'caller@example.com', audience: 'http://stock.example.com' },
       },
     });
+    methods.length = 0;
     const again = await provision(client, plan);
     expect(again.map(({ action, fields }) => [action, fields])).toEqual(Array(6).fill(['same', []]));
+    expect(methods).toEqual(Array(6).fill('GET'));
   });
 
   test('what may change is brought to the plan, each field told with what it was', async () => {
@@ -245,12 +247,16 @@ let projects = 0;
 /** Of a project of its own. */
 function clientOf(address: string) {
   const project = `provision-${++projects}`;
+  /** Of what was asked. */
+  const methods: string[] = [];
   const request = async (method: string, path: string, json: string) => {
+    methods.push(method);
     const headers = { 'content-type': 'application/json' };
     const response = await fetch(`http://${address}${path}`, { method, headers, ...(json && { body: json }) });
     return { status: response.status, body: await response.text() };
   };
   return {
+    methods,
     client: new PubsubClient(request, project),
     send: async (method: string, path: string, body?: unknown): Promise<unknown> => {
       const answer = await request(method, `/v1/projects/${project}/${path}`, body ? JSON.stringify(body) : '');
