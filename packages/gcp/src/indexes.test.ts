@@ -40,7 +40,7 @@ test('no field has two overrides, and nothing that waits to be sent expires', ()
   const places = fieldOverrides.map(({ collectionGroup, fieldPath }) => `${collectionGroup} ${fieldPath}`);
   expect(new Set(places).size).toBe(places.length);
   const expiring = fieldOverrides.filter(({ ttl }) => ttl).map(({ collectionGroup }) => collectionGroup);
-  expect(expiring.toSorted()).toEqual(['activities', 'inbox', 'named', 'personal']);
+  expect(expiring.toSorted()).toEqual(['activities', 'inbox', 'named', 'parts', 'personal']);
 });
 
 test.each([

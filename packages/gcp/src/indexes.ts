@@ -43,10 +43,10 @@ const declared: readonly Index[] = [
 ];
 
 /**
- * Documents that carry `expireAt` once only a repeat of what is done would ask for them. Not the outbox: what is there was not sent, and
+ * Documents that carry `expireAt` once only a repeat of what is done would ask for them, and what lies beside those. Not the outbox: what is there was not sent, and
  * goes when it was.
  */
-const expiring = ['inbox', 'activities', 'personal', 'named'];
+const expiring = ['inbox', 'activities', 'personal', 'named', 'parts'];
 
 /**
  * All indexes, and what has none: of the collections named here no field is indexed but those, since each index is written with

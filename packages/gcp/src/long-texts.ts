@@ -2,7 +2,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { sha256 } from '@dormouse/core';
 import type { Firestore, FirestoreDocument, FirestoreWrite } from './firestore.ts';
 import { GoogleError } from './google-error.ts';
-import { bytes, bytesOf, type Fields, texts, textsOf } from './value.ts';
+import { bytes, bytesOf, type Fields, texts, textsOf, time } from './value.ts';
 
 /** What is shorter is kept as it is, without a look. In characters, of which each may take three bytes. */
 const shortJson = 300_000;
@@ -10,6 +10,8 @@ const longText = 50_000;
 /** Of one document, with room for its name and what it is not to hold. Source: firebase.google.com/docs/firestore/quotas, 1 MiB. */
 const partBytes = 1_000_000;
 const maxReads = 5;
+/** Firestore deletes what has expired within a day or more, in any order; a document without its parts could not be read. */
+const partsOutliveMs = 30 * 86_400_000;
 const mark = '\u0000long text ';
 
 /** A text that lies beside its document, in so many parts. */
@@ -17,6 +19,8 @@ export interface LongText {
   readonly id: string;
   readonly parts: number;
   readonly hash: string;
+  /** Its document does. */
+  readonly expires: boolean;
 }
 
 /** A document, what it says, and what of that lies beside it. */
@@ -49,8 +53,11 @@ export class LongTexts {
     this.#newId = newId;
   }
 
-  /** @param before what lies beside the document that this one replaces */
-  lay(data: unknown, before: readonly LongText[] = []): Laid {
+  /**
+   * @param before what lies beside the document that this one replaces
+   * @param expireAt when the document expires, and its parts after it. Default: not
+   */
+  lay(data: unknown, before: readonly LongText[] = [], expireAt?: number): Laid {
     const whole = JSON.stringify(data);
     if (whole.length < shortJson) return { json: whole, long: [], field: {}, writes: removing(before) };
     const long: LongText[] = [];
@@ -58,17 +65,19 @@ export class LongTexts {
     const json = JSON.stringify(data, (_name, value) => {
       if (typeof value !== 'string' || value.length < longText) return value;
       const hash = sha256(value);
-      const same = before.find((each) => each.hash === hash);
-      const laid = same ?? this.#written(value, hash, writes);
-      long.push(laid);
-      return mark + laid.id;
+      const isSame = (each: LongText) => each.hash === hash;
+      if (!long.some(isSame)) {
+        const same = before.find(isSame);
+        long.push(same ? kept(same, expireAt, writes) : this.#written(value, hash, expireAt, writes));
+      }
+      return mark + long.find(isSame)!.id;
     });
-    const gone = before.filter((each) => !long.includes(each));
+    const gone = before.filter(({ id }) => !long.some((each) => each.id === id));
     const field: Fields = long.length === 0 ? {} : { parts: { arrayValue: texts(long.map(told)) } };
     return { json, long, field, writes: [...writes, ...removing(gone)] };
   }
 
-  #written(value: string, hash: string, writes: FirestoreWrite[]): LongText {
+  #written(value: string, hash: string, expireAt: number | undefined, writes: FirestoreWrite[]): LongText {
     // Of base64, most of what it is made of, even the fastest way leaves only what it stands for.
     const packed = gzipSync(value, { level: 1 });
     const id = this.#newId();
@@ -78,10 +87,10 @@ export class LongTexts {
         kind: 'update',
         path: partPath(id, parts++),
         precondition: { exists: false },
-        fields: { bytes: bytes(packed.subarray(at, at + partBytes)) },
+        fields: { bytes: bytes(packed.subarray(at, at + partBytes)), ...expiry(expireAt) },
       });
     }
-    return { id, parts, hash };
+    return { id, parts, hash, expires: expireAt !== undefined };
   }
 
   /** Documents with all that they say, by the field that has their JSON. One that is gone meanwhile is undefined. */
@@ -108,6 +117,25 @@ export class LongTexts {
   }
 }
 
+/** It is not written again; only whether it expires may be another. */
+function kept(same: LongText, expireAt: number | undefined, writes: FirestoreWrite[]): LongText {
+  const expires = expireAt !== undefined;
+  if (expires || same.expires) {
+    const changed = {
+      kind: 'update',
+      precondition: { exists: true },
+      mask: ['expireAt'],
+      fields: expiry(expireAt),
+    } as const;
+    writes.push(...pathsOf(same).map((path) => ({ ...changed, path })));
+  }
+  return { ...same, expires };
+}
+
+function expiry(expireAt: number | undefined): Fields {
+  return expireAt === undefined ? {} : { expireAt: time(expireAt + partsOutliveMs) };
+}
+
 /** The deletes of what lay beside a document. */
 export function removing(long: readonly LongText[]): FirestoreWrite[] {
   return long.flatMap(pathsOf).map((path) => ({ kind: 'delete', path }));
@@ -118,7 +146,7 @@ export function beside(document: FirestoreDocument | undefined): LongText[] {
   if (!document?.fields.parts) return [];
   return textsOf(document.fields.parts).map((each) => {
     const [id, parts] = each.split(' ');
-    return { id: id!, parts: Number(parts), hash: '' };
+    return { id: id!, parts: Number(parts), hash: '', expires: document.fields.expireAt !== undefined };
   });
 }
 

@@ -246,7 +246,8 @@ export class FirestoreStateStore implements TickStore {
         besideThem.push(...removing(long));
         continue;
       }
-      const laid = this.#longTexts.lay(data, long);
+      const expireAt = settledAt === undefined ? undefined : settledAt + keptAfterSettledMs;
+      const laid = this.#longTexts.lay(data, long, expireAt);
       besideThem.push(...laid.writes);
       const due = dueAfterMs === undefined ? dueAt : now + dueAfterMs;
       if (due !== undefined) earliest = Math.min(due, earliest ?? due);
@@ -260,7 +261,7 @@ export class FirestoreStateStore implements TickStore {
           ...laid.field,
           tenant: text(tenant),
           ...(due !== undefined && { dueAt: integer(due) }),
-          ...(settledAt !== undefined && { expireAt: time(settledAt + keptAfterSettledMs) }),
+          ...(expireAt !== undefined && { expireAt: time(expireAt) }),
         },
         transforms: [
           { fieldPath: 'createdAt', minimum: integer(now) },

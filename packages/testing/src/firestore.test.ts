@@ -67,6 +67,36 @@ else {
     expect(await partsIn(store)).toEqual([]);
   });
 
+  test('what lies beside a document that expires does too, a month later, and no longer when that is kept again', async () => {
+    await using store = googleStore(emulator.address);
+    const message = newsOf(randomBytes(400_000).toString('base64'));
+    const settledAt = Date.UTC(2026, 0, 1);
+    const write = async (settled?: { settledAt: number }) => {
+      const reads = await store.get([timer]);
+      const data = { name: 'reminder', generation: 'G1', dueAt: 1, message, ...(settled && { consumed: true }) };
+      await store.commit({ ...nothing, reads, writes: [{ ref: timer, data, ...settled }] });
+    };
+    const expiries = async () => {
+      const documents = await store.firestore.get([timer, (await partsIn(store))[0]![0]!]);
+      return documents.map((document) => document!.fields.expireAt);
+    };
+    await write();
+    expect(await expiries()).toEqual([undefined, undefined]);
+    // Of either kind: the same message settled, and a new one that is settled at once.
+    await write({ settledAt });
+    const dayMs = 86_400_000;
+    const told = [settledAt + 45 * dayMs, settledAt + 75 * dayMs].map((ms) => ({
+      timestampValue: new Date(ms).toISOString().replace('.000', ''),
+    }));
+    expect(await expiries()).toEqual(told);
+    await write();
+    expect(await expiries()).toEqual([undefined, undefined]);
+    await store.commit({ ...nothing, writes: [{ ref: timer, data: null }] });
+    await write({ settledAt });
+    expect(await expiries()).toEqual(told);
+    expect((await store.get([timer]))[0]!.data!.message).toEqual(message);
+  });
+
   test('whoever reads while it is written anew reads one or the other', async () => {
     await using store = googleStore(emulator.address);
     const texts = [1, 2].map(() => randomBytes(500_000).toString('base64'));
