@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BrokerError } from '../broker-error.ts';
 import { readMessage, writeMessage } from './json.ts';
@@ -23,6 +24,24 @@ test.each([
   ],
 ])('%s is read', (_what, type, given, read) => {
   expect(readMessage(v1(type), given)).toStrictEqual(read);
+});
+
+test('property: what is base64 as it should be passes as it is, and nothing else does', () => {
+  const text = fc.string({ unit: fc.constantFrom(...'AZaz09+/==-_ \n!é𝄞'), maxLength: 12 });
+  const pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+  fc.assert(
+    fc.property(text, (data) => {
+      const given = { data };
+      let read: unknown;
+      try {
+        read = readMessage(v1('PubsubMessage'), given);
+      } catch {
+        read = undefined;
+      }
+      expect(read === given).toBe(pattern.test(data));
+    }),
+    { numRuns: 2_000 },
+  );
 });
 
 test.each([
