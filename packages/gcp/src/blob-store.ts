@@ -19,8 +19,8 @@ const removingAtOnce = 16;
 const maxReads = 3;
 
 /**
- * Objects of a bucket, named by their keys. An object appears whole or not at all, and is written once: a precondition says that there is none.
- * Cloud Storage checks what it is sent by its MD5, and what it answers is checked by the same.
+ * Objects of a bucket, named by their keys. An object appears whole or not at all, and is written once: a precondition says that
+ * there is none. Cloud Storage checks what it is sent by its MD5, and what it answers is checked by the same.
  * Source: cloud.google.com/storage/docs/json_api/v1.
  */
 export class GcsBlobStore implements BlobStore {

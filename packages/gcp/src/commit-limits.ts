@@ -7,7 +7,10 @@ import type { Value } from './value.ts';
 const mostDocumentBytes = 1_048_576;
 const mostCommitBytes = 10_485_760;
 const mostWrites = 500;
-/** Source: what Firestore says of one above it, "Request payload size exceeds the limit: 11534336 bytes"; some of it left for the rest of the request. */
+/**
+ * Source: what Firestore says of one above it, "Request payload size exceeds the limit: 11534336 bytes"; some of it is left for
+ * the rest of the request.
+ */
 const mostRequestBytes = 11_500_000;
 /** Bytes are a third longer in JSON, and texts may be twice as long: below this, none is too long. */
 const surelyShortBytes = 5_000_000;

@@ -41,6 +41,14 @@ export async function answering<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Source: cloud.google.com/storage/docs/retry-strategy; google.aip.dev/194. 0: no answer at all. */
+const passing: ReadonlySet<number> = new Set([0, 408, 429, 500, 502, 503, 504]);
+
+/** Whether the same request may go well a moment later. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof GoogleError && passing.has(error.facts.code);
+}
+
 /** Source: google/rpc/code.proto, its mapping to HTTP; for APIs whose errors bear no name, as Cloud Storage's. */
 const names: Readonly<Record<number, string>> = {
   400: 'INVALID_ARGUMENT',

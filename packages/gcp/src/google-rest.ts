@@ -1,6 +1,6 @@
 import type { Agent as HttpAgent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Clock, Random } from '@dormouse/core';
-import { errorOf, GoogleError } from './google-error.ts';
+import { errorOf, GoogleError, isPassing } from './google-error.ts';
 
 /** The bearer of a request; asked with the one that was refused, another one. */
 export type TokenSource = (refused?: string) => Promise<string>;
@@ -41,8 +41,6 @@ const maxTries = 5;
 const patienceMs = 30_000;
 const firstWaitMs = 100;
 const longestWaitMs = 8_000;
-/** Source: cloud.google.com/storage/docs/retry-strategy; google.aip.dev/194. */
-const passing: ReadonlySet<number> = new Set([0, 408, 429, 500, 502, 503, 504]);
 /** So the request never got there. */
 const unreached: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH']);
 
@@ -95,7 +93,7 @@ export class GoogleRest {
         }
         const waitMs = facts.retryAfterMs ?? this.#backoffMs(tries);
         const isPast = tries === maxTries || clock.steady() + waitMs > giveUpAt;
-        if (request.once || !passing.has(facts.code) || isPast) {
+        if (request.once || !isPassing(error) || isPast) {
           throw isRepeat ? (error as GoogleError).asRepeat() : error;
         }
         isRepeat ||= facts.mayHaveHappened === true;

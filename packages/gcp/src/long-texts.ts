@@ -40,9 +40,9 @@ export interface Laid {
 }
 
 /**
- * Long texts within the JSON of a document, which may be a megabyte: most of all the data of a message that is kept to be sent again,
- * for which Pub/Sub allows ten. They lie at `parts/<id>-<number>`, compressed, are written by the same commit as their document, and removed by the one that
- * writes or deletes it without them; one that stays the same is not written again.
+ * Long texts within the JSON of a document, which may be a megabyte: most of all the data of a message that is kept to be sent
+ * again, for which Pub/Sub allows ten. They lie at `parts/<id>-<number>`, compressed, are written by the same commit as their
+ * document, and removed by the one that writes or deletes it without them; one that stays the same is not written again.
  */
 export class LongTexts {
   readonly #firestore: Firestore;

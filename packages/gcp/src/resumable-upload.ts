@@ -1,4 +1,4 @@
-import { GoogleError } from './google-error.ts';
+import { GoogleError, isPassing } from './google-error.ts';
 import type { GoogleRest, RestAnswer } from './google-rest.ts';
 
 export interface Upload {
@@ -76,8 +76,4 @@ async function uploadInSession(rest: GoogleRest, session: string, { bytes, piece
 function heldOf({ headers }: RestAnswer): number {
   const last = /-(\d+)$/.exec(headers.range ?? '')?.[1];
   return last === undefined ? 0 : Number(last) + 1;
-}
-
-function isPassing(error: unknown): boolean {
-  return error instanceof GoogleError && [0, 408, 429, 500, 502, 503, 504].includes(error.facts.code);
 }

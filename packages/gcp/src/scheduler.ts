@@ -29,12 +29,13 @@ const furthestMs = (30 * 24 - 1) * hourMs;
 const maxNames = 12;
 
 /**
- * Has a service woken when a timer is due: by a task of Cloud Tasks for each second in which one is, named by it, so that however many ask for it
- * make one. The task makes `POST /tick` (`core/src/scheduler.ts`). What is due later than a task can be is looked at again in a month.
+ * Has a service woken when a timer is due: by a task of Cloud Tasks for each second in which one is, named by it, so that however
+ * many ask for it make one. The task makes `POST /tick` (`core/src/scheduler.ts`). What is due later than a task can be is looked
+ * at again in a month.
  *
- * A name is used up for hours once its task has run or was deleted (up to four, says Google; nine days in old queues). So where a task of the name was
- * there, it is asked whether it still waits; if not the next name is taken, with a later time: twice as far ahead with each, so
- * that clocks that differ make a few tasks and no endless row of them.
+ * A name is used up for hours once its task has run or was deleted (up to four, says Google; nine days in old queues). So where a
+ * task of the name was there, it is asked whether it still waits; if not the next name is taken, with a later time: twice as far
+ * ahead with each, so that clocks that differ make a few tasks and no endless row of them.
  * Source: cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create.
  */
 export class TaskScheduler implements Waker {

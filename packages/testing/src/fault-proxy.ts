@@ -3,8 +3,8 @@ import { type ApiAnswer, ApiRefusal, ApiServer } from './google/api-server.ts';
 import type { OrderedFaults, SeenRequest } from './google/ordered-faults.ts';
 
 /**
- * Stands between a service and an emulator, over HTTP/1.1, and lets go wrong what is ordered: answered in its place, late, dropped before it
- * got there, or done and its answer lost. Its `requests` are those of the service, so round trips can be counted.
+ * Stands between a service and an emulator, over HTTP/1.1, and lets go wrong what is ordered: answered in its place, late, dropped
+ * before it got there, or done and its answer lost. Its `requests` are those of the service, so round trips can be counted.
  */
 export class FaultProxy implements AsyncDisposable {
   readonly #agent = new Agent({ keepAlive: true });

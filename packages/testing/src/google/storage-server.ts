@@ -38,8 +38,8 @@ const quantumBytes = 256 * 1024;
 const longestNameBytes = 1024;
 
 /**
- * Cloud Storage's JSON API as far as objects go: simple, multipart and resumable uploads, preconditions by generation, checksums that are checked, downloads,
- * listings by pages. Memory only.
+ * Cloud Storage's JSON API as far as objects go: simple, multipart and resumable uploads, preconditions by generation, checksums
+ * that are checked, downloads, listings by pages. Memory only.
  * Source: cloud.google.com/storage/docs/json_api/v1/objects, performing-resumable-uploads.
  */
 export class StorageServer implements AsyncDisposable {

@@ -63,8 +63,8 @@ const furthestMs = 30 * 86_400_000;
 const dispatchDeadlineMs = 600_000;
 
 /**
- * Cloud Tasks, as far as HTTP tasks go: names are taken once, a task is dispatched at its time by the clock that is given, again after a backoff until it
- * is answered with 2xx, and its name stays used up for hours.
+ * Cloud Tasks, as far as HTTP tasks go: names are taken once, a task is dispatched at its time by the clock that is given, again
+ * after a backoff until it is answered with 2xx, and its name stays used up for hours.
  * Source: google/cloud/tasks/v2/cloudtasks.proto, queue.proto, task.proto.
  */
 export class TasksServer implements AsyncDisposable {
@@ -141,7 +141,8 @@ export class TasksServer implements AsyncDisposable {
     if (queueName === undefined) throw new ApiRefusal(404, 'NOT_FOUND', `The requested URL ${pathname} was not found.`);
     const queue = this.#queues.get(queueName);
     if (!queue) throw new ApiRefusal(404, 'NOT_FOUND', 'Queue does not exist.');
-    const what = `${request.method} ${taskId === undefined ? (/\/tasks$/.test(path) ? 'tasks' : 'queue') : 'task'}${verb ? `:${verb}` : ''}`;
+    const kind = taskId !== undefined ? 'task' : /\/tasks$/.test(path) ? 'tasks' : 'queue';
+    const what = `${request.method} ${kind}${verb ? `:${verb}` : ''}`;
     const task = () => this.#found(`${queueName}/tasks/${taskId}`);
     switch (what) {
       case 'GET queue':
