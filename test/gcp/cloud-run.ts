@@ -108,6 +108,8 @@ export class Instance {
   readonly exited: Promise<unknown>;
   inFlight = 0;
   isListening = false;
+  /** From its start until it listened. */
+  startMs = 0;
   asked: NodeJS.Signals | undefined;
   #askedAt = 0;
   #cancelIdle: ReturnType<typeof setTimeout> | undefined;
@@ -280,7 +282,8 @@ class Deployment {
       this.instances.delete(instance);
       this.#look();
     });
-    const giveUpAt = performance.now() + startWithinMs;
+    const startedAt = performance.now();
+    const giveUpAt = startedAt + startWithinMs;
     while (this.instances.has(instance) && !(await accepts(port))) {
       if (performance.now() > giveUpAt) instance.end('SIGKILL');
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -288,6 +291,7 @@ class Deployment {
     // One that ends before it listens is not made up for at once.
     if (!this.instances.has(instance)) await new Promise((resolve) => setTimeout(resolve, failedStartMs));
     this.#isStarting = false;
+    instance.startMs = performance.now() - startedAt;
     instance.isListening = true;
     instance.idleFrom(this.#options.idleMs);
     this.#look();

@@ -13,6 +13,9 @@ import { SandboxProcess } from './sandbox-process.ts';
 /** Whose Pub/Sub: Google's emulator, or our own broker, which filters and sends tokens. */
 export type Wire = 'emulator' | 'broker';
 
+/** What may be put something before. */
+export type Between = 'firestore' | 'pubsub' | 'storage' | 'tasks';
+
 export interface GoogleSystemOptions {
   readonly engines: Engines;
   readonly wire: Wire;
@@ -22,6 +25,8 @@ export interface GoogleSystemOptions {
   /** For the sandbox's record. */
   readonly folder: string;
   readonly idleMs: number;
+  /** What services find in place of an engine's address, `host:port`. Default: the address itself. */
+  readonly between?: (engine: Between, address: string) => Promise<string> | string;
   /** Cloud Scheduler's sweep, which is to come every five minutes, comes so often. Default: never. */
   readonly sweepEveryMs?: number;
   /** Settings of the services, on top of the sandbox's. */
@@ -116,11 +121,12 @@ export class GoogleSystem implements Subject, AsyncDisposable {
       manifest.sandbox === undefined
         ? undefined
         : await SandboxProcess.start(manifest.sandbox, data, webhook, `whsec_${randomBytes(24).toString('base64')}`);
+    const { between = (_engine, address) => address } = options;
     const emulators = {
-      FIRESTORE_EMULATOR_HOST: engines.firestore.address,
-      PUBSUB_EMULATOR_HOST: pubsub,
-      STORAGE_EMULATOR_HOST: engines.storage.address,
-      CLOUD_TASKS_EMULATOR_HOST: engines.tasks.address,
+      FIRESTORE_EMULATOR_HOST: await between('firestore', engines.firestore.address),
+      PUBSUB_EMULATOR_HOST: await between('pubsub', pubsub),
+      STORAGE_EMULATOR_HOST: await between('storage', engines.storage.address),
+      CLOUD_TASKS_EMULATOR_HOST: await between('tasks', engines.tasks.address),
       GCE_METADATA_HOST: engines.metadata.address,
       DORMOUSE_IDENTITY_EMULATOR_HOST: identities.join(','),
     };

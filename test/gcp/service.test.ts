@@ -7,6 +7,7 @@ import { describeSystem, type Manifest } from '@dormouse/local';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { makeImageFolders } from '../../deploy/image-folder.ts';
 import { startImage } from '../../deploy/image-process.ts';
+import { FaultProxy } from '../../packages/testing/src/fault-proxy.ts';
 import { skipWithout } from '../../packages/testing/src/google-emulator.ts';
 import { SmallSystem } from '../system/small-system.ts';
 import { temporaryFolder } from '../system/temporary-folder.ts';
@@ -116,10 +117,10 @@ else {
     await seen(system, id, 'hello');
     // Past Cloud Run, which would let none of these in.
     const [scribe] = system.cloudRun.instances('scribe');
+    const tokenOf = (claims: Record<string, unknown>) =>
+      engines.metadata.sign({ aud: url, email: environment.DORMOUSE_SERVICE_ACCOUNT, ...claims });
     const post = async (path: string, claims?: Record<string, unknown>, body = '{}') => {
-      const token =
-        claims && (await engines.metadata.sign({ aud: url, email: environment.DORMOUSE_SERVICE_ACCOUNT, ...claims }));
-      const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+      const headers = claims ? { authorization: `Bearer ${await tokenOf(claims)}` } : {};
       return (await fetch(`http://127.0.0.1:${scribe!.port}${path}`, { method: 'POST', headers, body })).status;
     };
     expect(await post('/tick', {})).toBe(200);
@@ -132,8 +133,45 @@ else {
       expect(await post(path, {}, 'x'.repeat(15_000_001))).toBe(413);
     }
     expect(await post('/elsewhere', {})).toBe(404);
+
+    // As Cloud Run hands over what it has checked itself. The console lets in anyone, and needs the signature.
+    const checked = async (base: string, claims: Record<string, unknown>) => {
+      const authorization = `Bearer ${(await tokenOf(claims)).replace(/[^.]*$/, 'SIGNATURE_REMOVED_BY_GOOGLE')}`;
+      return (await fetch(`${base}/tick`, { method: 'POST', headers: { authorization }, body: '{}' })).status;
+    };
+    const direct = `http://127.0.0.1:${scribe!.port}`;
+    expect(await checked(direct, {})).toBe(200);
+    expect(await checked(direct, { aud: 'https://other.example' })).toBe(401);
+    expect(await checked(direct, { iss: 'https://other.example' })).toBe(401);
+    expect(await checked(direct, { email: 'other@project-1.iam.gserviceaccount.com' })).toBe(401);
+    expect(await checked(direct, { email_verified: false })).toBe(401);
+    expect(await checked(direct, { exp: Math.floor(Date.now() / 1000) - 3600 })).toBe(401);
+    const consoleUrl = system.cloudRun.urlOf('console');
+    expect(await checked(consoleUrl, { aud: consoleUrl })).toBe(401);
     const past = await fetch(`${url}/tick`, { method: 'POST', body: '{}' });
     expect(past.status).toBe(403);
+  });
+
+  test('a publish that is refused fails no request: a task has it sent a while later', async () => {
+    let proxy: FaultProxy | undefined;
+    const between: GoogleSystemOptions['between'] = async (engine, address) => {
+      if (engine !== 'pubsub') return address;
+      proxy = await FaultProxy.start(address);
+      onTestFinished(() => proxy![Symbol.asyncDispose]());
+      return proxy.address;
+    };
+    const system = await start(small, { wire: 'broker', between });
+    const refused = proxy!.faults.order({
+      on: ({ path }) => path.endsWith(':publish'),
+      times: Number.POSITIVE_INFINITY,
+      mishap: { status: 403 },
+    });
+    const id = await note(system, 'late');
+    expect(refused.struck).toBeGreaterThan(0);
+    expect(await system.isQuiet()).toBe(false);
+    refused.takeBack();
+    await seen(system, id, 'late');
+    await system.until('nothing is left in the outbox', () => system.isQuiet());
   });
 
   test('what its environment lacks is told in one line, each by its name and what to set', async () => {
