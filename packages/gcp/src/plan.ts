@@ -249,6 +249,7 @@ function unknownOf({
     'which topics a handler publishes to is not declared; every service may publish to all, since each also sends what others left unsent',
     "the services' own settings: the environment variables that their code reads",
     'the images of the services',
+    'the first token of the console, a secret in its environment: DORMOUSE_ADMIN_TOKEN',
     `who provisions: roles/pubsub.editor on the project, roles/iam.serviceAccountUser on ${caller}`,
     ...foreign.map(
       ({ service, account }) =>

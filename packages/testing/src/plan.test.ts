@@ -91,6 +91,7 @@ test('timers and the sweep have a queue and a schedule, and what is erased is no
 
 test('what the declarations do not tell is said: who publishes what, settings, images, other commands', async () => {
   expect(plan.unknown.join('\n')).toMatch(/which topics a handler publishes to is not declared/);
+  expect(plan.unknown.join('\n')).toMatch(/a secret in its environment: DORMOUSE_ADMIN_TOKEN/);
   const file = join(import.meta.dirname, '../../../apps/orders/system.ts');
   const orders = googlePlanOf(await describeSystem(file, dirname(file)), google);
   expect(orders.unknown.join('\n')).toMatch(/service "tally" is another command.*orders-tally@acme-prod/);
