@@ -19,7 +19,7 @@ export const faults = {
   'store.head-moved': { about: 'a commit is refused, as if only the log had grown', chance: 0.01 },
   'store.answer-lost': { about: 'a commit takes effect, and is answered with an error', chance: 0.01 },
   'broker.unavailable': { about: 'the broker takes no message for a while', chance: 0.01 },
-  'broker.killed': { about: 'a broker that is apart dies, and starts again after a while', chance: 0.002 },
+  'broker.killed': { about: 'a broker that is apart dies, and starts again after a while', chance: 0.001 },
   'broker.answer-lost': { about: 'messages are published, and the answer is lost', chance: 0.02 },
   'file.unavailable': { about: 'a file can be neither read nor written', chance: 0.005 },
   'clock.forward': { about: 'the date is set forward', chance: 0.001 },
