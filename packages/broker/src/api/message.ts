@@ -24,11 +24,12 @@ export function receivedMessage(subscription: SubscriptionState, lease: Lease): 
 
 /**
  * Opaque to clients; it names the delivery, and is good for no other subscription and for nothing after a seek. No two deliveries have
- * the same, also of a message that came again with its key, uncounted: clients keep what they have by it.
+ * the same, also of a message that came again with its key, uncounted: clients keep what they have by it. Plain, since to write and read it
+ * in base64 takes 0.45 µs more of each message, a twentieth of what pulling and acking it costs.
  */
 function ackIdOf({ id, seeks }: SubscriptionState, { message, attempt, serial }: Lease): string {
-  const unique = serial === undefined ? '' : ` ${serial.toString(36)}`;
-  return Buffer.from(`ack ${id} ${seeks} ${message.position} ${attempt}${unique}`).toString('base64url');
+  const unique = serial === undefined ? '' : `-${serial.toString(36)}`;
+  return `${id}-${seeks}-${message.position}-${attempt}${unique}`;
 }
 
 /** A delivery and the ack id that a client has for it. */
@@ -38,7 +39,7 @@ export interface NamedDelivery extends Delivery {
 
 /** What an ack id names; undefined where it is of a delivery before a seek. @throws BrokerError INVALID_ARGUMENT where it is none of this subscription */
 export function deliveryOf({ id, seeks, config }: SubscriptionState, ackId: string): NamedDelivery | undefined {
-  const named = /^ack (\d+) (\d+) (\d{1,15}) (\d+)(?: \w+)?$/.exec(Buffer.from(ackId, 'base64url').toString('latin1'));
+  const named = /^(\d+)-(\d+)-(\d{1,15})-(\d+)(?:-\w+)?$/.exec(ackId);
   if (!named || Number(named[1]) !== id) {
     const shown = ackId.length > 100 ? `${ackId.slice(0, 100)}…` : ackId;
     throw new BrokerError('INVALID_ARGUMENT', `"${shown}" is no ack id of subscription "${config.name}"`);
