@@ -1,7 +1,7 @@
 import type { GooglePlan } from '@dormouse/gcp';
 import type { Command } from './command-line.ts';
 import { googleOptions, googlePlan } from './google-plan.ts';
-import { paint, table } from './paint.ts';
+import { paint, span, table } from './paint.ts';
 import { jsonOption } from './settings.ts';
 
 export const plan: Command = {
@@ -77,10 +77,10 @@ function policiesOf({ subscriptions, caller }: GooglePlan): string[] {
   const [first] = subscriptions;
   if (!first) return [];
   const { minimumBackoff, maximumBackoff } = first.retryPolicy;
-  const days = Number.parseInt(first.messageRetentionDuration, 10) / 86_400;
+  const kept = span(Number.parseInt(first.messageRetentionDuration, 10) * 1000);
   return [
     `each: pushed to /pubsub-push of its service, by a token of ${caller} for that service's URL;`,
-    `retried after ${minimumBackoff} to ${maximumBackoff}; messages are kept ${days} days, it never expires;`,
+    `retried after ${minimumBackoff} to ${maximumBackoff}; messages are kept for ${kept}, it never expires;`,
     'a filter lets through what is addressed to it, or to nobody (`dormouse-to`)',
   ];
 }
