@@ -48,9 +48,8 @@ export async function makeImageFolders({ systemFile, names, out }: ImageOptions)
   }
 }
 
-function allOf({ services, commands }: Manifest): string[] {
-  const bundled = services.filter(({ run }) => run.kind === 'bundle').map(({ name }) => name);
-  return [...bundled, ...(commands ? [consoleName] : [])];
+function allOf({ services }: Manifest): string[] {
+  return [...services.filter(({ run }) => run.kind === 'bundle').map(({ name }) => name), consoleName];
 }
 
 async function makeImageFolder(manifest: Manifest, name: string, build: string, out: string): Promise<string> {

@@ -219,6 +219,8 @@ else {
     expect(topics.find(({ name }) => name === 'note.taken')?.subscriptions).toEqual([
       { name: 'scribe.note.taken', ordered: false, undeclared: false },
     ]);
+    const { paths } = await system.get<{ paths: object }>('/openapi.json');
+    expect(Object.keys(paths)).toContain('/api/dead-letters/{id}/redrive');
     const paused = await system.ask('/api/subscriptions/scribe.note.taken/pause', { method: 'POST' });
     expect(paused.status).toBe(501);
     expect(await paused.json()).toMatchObject({ detail: expect.stringContaining('gcloud pubsub subscriptions') });

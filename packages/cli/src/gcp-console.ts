@@ -1,5 +1,5 @@
 import { createConsole, Refusal, Tokens, type TopicStatus } from '@dormouse/console';
-import { type Command, ConflictError, DormouseError, Erasure, everyTenant } from '@dormouse/core';
+import { type Command, ConflictError, commandsOf, DormouseError, Erasure, everyTenant } from '@dormouse/core';
 import { GcpPlatform, HttpServer, type ImageSystem, LogWatch, starting } from '@dormouse/gcp';
 import { getRequestListener } from '@hono/node-server';
 
@@ -22,7 +22,7 @@ async function run(commands: readonly Command[]): Promise<void> {
     ...ports,
     system: declared.system,
     log,
-    commands,
+    commands: commandsOf(commands, declared),
     tokens,
     onRevoked: () => {},
     // Google's front end hands over only what is addressed to this service.

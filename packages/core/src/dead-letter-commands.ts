@@ -6,12 +6,24 @@ import { refOf } from './state-store.ts';
 const answer = z.object({ deadLetterId: z.string() });
 const grounds = z.object({ reason: z.string().min(1).max(500) });
 
+/** What of a system's declaration these commands go by. */
+export interface DeclaredReaders {
+  readonly services: readonly { readonly subscriptions: readonly Reader[] }[];
+}
+
+interface Reader {
+  readonly name: string;
+  /** False where the reader is another command: nobody tells what became of a redrive there. */
+  readonly dormouse: boolean;
+}
+
 /**
  * The commands of a system with those that every system has: an operator sends a dead letter back, or leaves it for good. One of
  * its own by the same route takes their place.
- * @param foreign subscriptions whose service is another command: of those nobody tells what became of a redrive
  */
-export function commandsOf(own: readonly Command[], foreign: ReadonlySet<string>): readonly Command[] {
+export function commandsOf(own: readonly Command[], { services }: DeclaredReaders): readonly Command[] {
+  const readers = services.flatMap(({ subscriptions }) => subscriptions);
+  const foreign = new Set(readers.filter(({ dormouse }) => !dormouse).map(({ name }) => name));
   const taken = new Set(own.map(({ route }) => shapeOf(route)));
   return [...own, ...[redriving(foreign), discarding].filter(({ route }) => !taken.has(shapeOf(route)))];
 }

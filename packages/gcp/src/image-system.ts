@@ -8,7 +8,13 @@ export interface ImageSystem {
   readonly topics: readonly { readonly name: string }[];
   readonly services: readonly {
     readonly name: string;
-    readonly subscriptions: readonly { readonly name: string; readonly topic: string; readonly order?: Order }[];
+    readonly subscriptions: readonly {
+      readonly name: string;
+      readonly topic: string;
+      readonly order?: Order;
+      /** False where the reader is another command. */
+      readonly dormouse: boolean;
+    }[];
   }[];
   readonly closedStatuses?: readonly string[];
 }

@@ -71,12 +71,15 @@ const lazyHttp: Plugin = {
   },
 };
 
+/** For a system that declares none: those that every system has. */
+const noCommands = 'none';
+
 /** The last lines of every bundle, by what it is: of a service, or of the console with the system's commands. */
 const lastLines = {
   'service:': (service: string) =>
     `import service from ${JSON.stringify(service)};\nimport { serve } from ${JSON.stringify(join(import.meta.dirname, 'serve.ts'))};\nserve(service);\n`,
   'console:': (commands: string) =>
-    `import commands from ${JSON.stringify(commands)};\nimport { serveConsole } from ${JSON.stringify(consoleModule)};\nserveConsole(commands);\n`,
+    `${commands === noCommands ? 'const commands = []' : `import commands from ${JSON.stringify(commands)}`};\nimport { serveConsole } from ${JSON.stringify(consoleModule)};\nserveConsole(commands);\n`,
 };
 
 const entries: Plugin = {
@@ -105,7 +108,7 @@ function contextOfServices({ services, spare, commands }: Manifest) {
     ...quiet,
     entryPoints: Object.fromEntries([
       ...services.flatMap(({ name, run }) => (run.kind === 'bundle' ? [[name, `service:${run.source}`]] : [])),
-      ...(consoleModule && commands ? [[consoleEntry, `console:${commands}`] as const] : []),
+      ...(consoleModule ? [[consoleEntry, `console:${commands ?? noCommands}`] as const] : []),
       [basename(spare, '.mjs'), join(import.meta.dirname, 'spare-process.ts')],
     ]),
     // What a handler imports lazily stays a file of its own.

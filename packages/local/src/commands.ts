@@ -4,7 +4,5 @@ import type { Manifest } from './manifest.ts';
 
 /** All commands of a system, loaded: those it declares, and those that every system has. */
 export async function loadCommands({ commands, services }: Manifest): Promise<readonly Command[]> {
-  const own = commands === undefined ? [] : await load<readonly Command[]>(commands);
-  const foreign = services.flatMap(({ subscriptions }) => subscriptions.filter(({ dormouse }) => !dormouse));
-  return commandsOf(own, new Set(foreign.map(({ name }) => name)));
+  return commandsOf(commands === undefined ? [] : await load<readonly Command[]>(commands), { services });
 }

@@ -20,7 +20,7 @@ const operator: Actor = { name: 'anna', role: 'operator', tenant: 'default' };
 const other = 'other.thing.asked';
 
 /** Nothing of its own, as a plain system. */
-const plain = commandsOf([], new Set([other]));
+const plain = commandsOf([], { services: [{ subscriptions: [{ name: other, dormouse: false }] }] });
 
 async function give(
   wired: WiredService,
@@ -157,7 +157,7 @@ test('a system may put a command of its own in their place, by the same route', 
       throw new CommandRefused('not today');
     },
   });
-  expect(commandsOf([own], new Set()).map(({ name }) => name)).toEqual(['again', 'discardDeadLetter']);
+  expect(commandsOf([own], { services: [] }).map(({ name }) => name)).toEqual(['again', 'discardDeadLetter']);
 });
 
 /** As the wire forwards what the other service never settled. */
