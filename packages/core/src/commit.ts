@@ -17,9 +17,9 @@ export async function commitUnit({ store, relay, waker }: Committing, unit: Unit
   for (let tries = 1; ; tries++) {
     try {
       const committed = await store.commit(unit);
-      const { unsent, dueAt } = committed;
+      const { unsent, hasMore, dueAt } = committed;
       const [isSent] = await Promise.all([relay?.send(unsent), dueAt !== undefined && waker?.wake(dueAt)]);
-      if (isSent === false) await waker?.expectSent();
+      if (isSent === false || hasMore) await waker?.expectSent();
       return committed;
     } catch (error) {
       if (error instanceof ConflictError && error.moved.length === 0 && tries < maxTries) continue;

@@ -39,7 +39,7 @@ export const errorCodes = {
     'A step met conflicts in every one of its re-runs. Retried after about a second; uses up no attempt.',
   'store.limit': 'A step does more at once than its store can commit. Nothing was done. Dead-lettered at once.',
   'store.unavailable':
-    'The state store did not answer, or its disk would not take a write. Nothing was done. A message is not acknowledged and comes again, no attempt used up; a request is answered 503.',
+    'The state store did not answer, or its disk would not take a write. Nothing was done, or, where only the answer of a remote store was lost, all of it. A message is not acknowledged and comes again, no attempt used up; a request is answered 503.',
   'subscription.differs':
     'A subscription exists with another topic, order or filter than its handler needs, which Pub/Sub lets nobody change. Nothing starts.',
   'subscription.refused': 'A subscription cannot be moved or forgotten; the message says why. Nothing more was done.',

@@ -50,6 +50,8 @@ export interface Committed {
    * the workflows it touches. None where the store publishes within its commit.
    */
   readonly unsent: readonly Unsent[];
+  /** What those workflows have left is more than fits: the last of it is not among `unsent`. Default false. */
+  readonly hasMore?: boolean;
   /** When the earliest of the timers that the unit set is due. Absent without any, and where the store's host looks after them. */
   readonly dueAt?: number;
 }

@@ -1,5 +1,6 @@
 import type { Agent as HttpAgent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Clock, Random } from '@dormouse/core';
+import { Backoff } from './backoff.ts';
 import { errorOf, GoogleError, isPassing } from './google-error.ts';
 
 /** The bearer of a request; asked with the one that was refused, another one. */
@@ -52,12 +53,14 @@ const unreached: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EA
  */
 export class GoogleRest {
   readonly #options: GoogleRestOptions;
+  readonly #backoff: Backoff;
   readonly #http: typeof import('node:http') | typeof import('node:https');
   readonly #agent: HttpAgent;
   readonly #url: URL;
 
   constructor(options: GoogleRestOptions) {
     this.#options = options;
+    this.#backoff = new Backoff({ ...options, firstMs: firstWaitMs, longestMs: longestWaitMs });
     this.#url = new URL(options.url);
     const module = this.#url.protocol === 'https:' ? 'node:https' : 'node:http';
     this.#http = process.getBuiltinModule(module) as typeof import('node:https');
@@ -91,24 +94,19 @@ export class GoogleRest {
           token = await tokenOf(token);
           continue;
         }
-        const waitMs = facts.retryAfterMs ?? this.#backoffMs(tries);
+        const waitMs = facts.retryAfterMs ?? this.#backoff.ms(tries);
         const isPast = tries === maxTries || clock.steady() + waitMs > giveUpAt;
         if (request.once || !isPassing(error) || isPast) {
           throw isRepeat ? (error as GoogleError).asRepeat() : error;
         }
         isRepeat ||= facts.mayHaveHappened === true;
-        await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+        await this.#backoff.wait(waitMs);
       }
     }
   }
 
   close(): void {
     this.#agent.destroy();
-  }
-
-  /** Spread, so that what failed together does not come back together. */
-  #backoffMs(tries: number): number {
-    return Math.min(longestWaitMs, firstWaitMs * 2 ** (tries - 1)) * (0.5 + this.#options.random.fraction() / 2);
   }
 
   #try(request: RestRequest, token: string | undefined): Promise<RestAnswer> {

@@ -1,4 +1,5 @@
 import { firstHash, type Ref, refOf, workflowOf } from '@dormouse/core';
+import type { Backoff } from './backoff.ts';
 import type { Firestore, FirestoreDocument, FirestoreWrite } from './firestore.ts';
 import { GoogleError } from './google-error.ts';
 import { integer, numberOf, text, textOf, texts, textsOf } from './value.ts';
@@ -15,6 +16,7 @@ export interface Head {
 }
 
 const remembered = 2_000;
+const maxTries = 10;
 
 /**
  * The heads of chains, at `heads/<chain>`: read along with the documents they belong to and remembered, since a unit needs them
@@ -22,11 +24,13 @@ const remembered = 2_000;
  */
 export class Heads {
   readonly #firestore: Firestore;
+  readonly #backoff: Backoff;
   readonly #known = new Map<Ref, Head>();
   readonly #turns = new Map<Ref, Promise<unknown>>();
 
-  constructor(firestore: Firestore) {
+  constructor(firestore: Firestore, backoff: Backoff) {
     this.#firestore = firestore;
+    this.#backoff = backoff;
   }
 
   /** Paths of heads that a unit about these documents will need, and that are not known. */
@@ -78,21 +82,27 @@ export class Heads {
       const clear: FirestoreWrite = {
         kind: 'update',
         path: pathOf(workflow),
-        precondition: known?.updateTime === undefined ? { exists: true } : { updateTime: known.updateTime },
         mask: [],
         fields: {},
         transforms: [{ fieldPath: 'unsent', removeAllFromArray: texts(ids) }],
       };
-      try {
-        const [time] = await this.#firestore.commit([clear, ...writes]);
-        if (!known) return;
-        const gone = new Set(ids);
-        this.#remember(workflow, { ...known, unsent: known.unsent.filter((id) => !gone.has(id)), updateTime: time });
-      } catch (error) {
-        this.forget([workflow]);
-        if (!(error instanceof GoogleError) || error.status !== 'FAILED_PRECONDITION') throw error;
-        // Another process has moved it: the ids go all the same, and the head is read when it is next needed.
-        await this.#firestore.commit([{ ...clear, precondition: { exists: true } }, ...writes]);
+      for (let tries = 1; ; tries++) {
+        // Where another process has moved it the ids go all the same, and the head is read when it is next needed.
+        const updateTime = tries === 1 ? known?.updateTime : undefined;
+        const precondition = updateTime === undefined ? { exists: true } : { updateTime };
+        try {
+          const [time] = await this.#firestore.commit([{ ...clear, precondition }, ...writes]);
+          if (!known || updateTime === undefined) return;
+          const gone = new Set(ids);
+          this.#remember(workflow, { ...known, unsent: known.unsent.filter((id) => !gone.has(id)), updateTime: time });
+          return;
+        } catch (error) {
+          this.forget([workflow]);
+          const status = error instanceof GoogleError ? error.status : undefined;
+          const hasMoved = status === 'FAILED_PRECONDITION' && updateTime !== undefined;
+          if (!hasMoved && (status !== 'ABORTED' || tries === maxTries)) throw error;
+          if (!hasMoved) await this.#backoff.wait(this.#backoff.ms(tries));
+        }
       }
     });
   }

@@ -32,6 +32,7 @@ import {
   workflowOf,
   writePageCursor,
 } from '@dormouse/core';
+import { Backoff } from './backoff.ts';
 import { checkLimits, limitOf } from './commit-limits.ts';
 import type { Firestore, FirestoreDocument, Query as FirestoreQuery, FirestoreWrite } from './firestore.ts';
 import { answering, GoogleError } from './google-error.ts';
@@ -43,7 +44,7 @@ import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 export interface FirestoreStateStoreOptions {
   readonly firestore: Firestore;
   readonly clock: Clock;
-  /** For the ids of messages that are about no workflow. */
+  /** For the ids of messages that are about no workflow, and to spread retries. */
   readonly random: Random;
   /** Name of the system, for the source of audit events. */
   readonly system: string;
@@ -59,6 +60,8 @@ const remembered = 5_000;
 const keptAfterSettledMs = 45 * 86_400_000;
 /** Not of a handler's making: Firestore gave up one of two commits that met, or an other tenant was faster. */
 const maxTries = 10;
+const firstWaitMs = 20;
+const longestWaitMs = 1_000;
 const refused: ReadonlySet<string> = new Set(['FAILED_PRECONDITION', 'ALREADY_EXISTS', 'ABORTED', 'NOT_FOUND']);
 
 /**
@@ -74,6 +77,7 @@ export class FirestoreStateStore implements TickStore {
   readonly #firestore: Firestore;
   readonly #heads: Heads;
   readonly #longTexts: LongTexts;
+  readonly #backoff: Backoff;
   /** Of documents that were read lately: whose they are, and what lies beside them. */
   readonly #owners = new Map<Ref, Pick<Versioned, 'version' | 'tenant'> & { readonly long: readonly LongText[] }>();
   /** Of messages that are not known to be sent, by their ids, where something lies beside them. */
@@ -82,7 +86,8 @@ export class FirestoreStateStore implements TickStore {
   constructor(options: FirestoreStateStoreOptions) {
     this.#options = options;
     this.#firestore = options.firestore;
-    this.#heads = new Heads(options.firestore);
+    this.#backoff = new Backoff({ ...options, firstMs: firstWaitMs, longestMs: longestWaitMs });
+    this.#heads = new Heads(options.firestore, this.#backoff);
     this.#longTexts = new LongTexts(options.firestore, () => this.#newId());
   }
 
@@ -157,7 +162,18 @@ export class FirestoreStateStore implements TickStore {
 
   async commit(unit: UnitOfWork): Promise<Committed> {
     refuseUndeclared(unit, this.#options.declares);
-    return answering(() => this.#heads.inTurn(headsOf(unit), () => this.#commit(unit)));
+    const chains = headsOf(unit);
+    return answering(() =>
+      this.#heads.inTurn(chains, async () => {
+        try {
+          return await this.#commit(unit);
+        } catch (error) {
+          // Nobody knows how they stand.
+          this.#heads.forget(chains);
+          throw error;
+        }
+      }),
+    );
   }
 
   async #commit(unit: UnitOfWork): Promise<Committed> {
@@ -170,15 +186,19 @@ export class FirestoreStateStore implements TickStore {
       });
       if (times) {
         draft.committed(times);
-        const older = await this.#messages(draft.older);
-        const { dueAt } = draft;
-        const unsent = [...older, ...draft.unsent];
-        return { versions: draft.versions(times), unsent, ...(dueAt !== undefined && { dueAt }) };
+        const { unsent, hasMore, dueAt } = draft;
+        return {
+          versions: draft.versions(times),
+          unsent,
+          ...(hasMore && { hasMore }),
+          ...(dueAt !== undefined && { dueAt }),
+        };
       }
       await this.#tellWhatMoved(unit, draft.heads);
       if (tries === maxTries) {
         throw new GoogleError('ABORTED', `refused ${tries} times, and nothing has moved`, { code: 409 });
       }
+      await this.#backoff.wait(this.#backoff.ms(tries));
     }
   }
 
@@ -302,16 +322,19 @@ export class FirestoreStateStore implements TickStore {
       if (audit) projected.push(auditMessage({ kind: 'journal', entry }, { system, tenant, workflow, at: now }));
     }
 
-    const older = headsOf(unit).flatMap((chain) => heads.get(chain)!.unsent.slice(0, unsentAtATime));
-    const unsent: Unsent[] = [];
+    const own = new Map<string, Unsent>();
+    const ofNone: Unsent[] = [];
+    const besideOwn = new Map<string, readonly LongText[]>();
     for (const message of [...projected, ...unit.publish]) {
       const workflow = orderOf(message);
       const head = workflow === undefined ? undefined : heads.get(workflow)!;
       const id = head ? `${idOf(workflow!)}.${padded(++head.position)}` : `.${this.#newId()}`;
-      head?.unsent.push(id);
-      unsent.push({ id, message });
+      if (head) {
+        head.unsent.push(id);
+        own.set(id, { id, message });
+      } else ofNone.push({ id, message });
       const { json, long, field, writes: besideIt } = this.#longTexts.lay(message);
-      if (long.length > 0) this.#besideUnsent.set(id, long);
+      if (long.length > 0) besideOwn.set(id, long);
       writes.push(
         {
           kind: 'update',
@@ -325,11 +348,16 @@ export class FirestoreStateStore implements TickStore {
     const firstHead = writes.length;
     for (const [chain, head] of heads) writes.push(this.#heads.write(chain, head));
 
+    const ids = [...heads.values()].flatMap((head) => head.unsent.slice(0, unsentAtATime));
+    // Before the commit: one that has happened is not to be told as failed because this did.
+    const older = await this.#messages(ids.filter((id) => !own.has(id)));
+    const left = ids.flatMap((id) => own.get(id) ?? older.get(id) ?? []);
+
     return {
       writes,
       heads,
-      older,
-      unsent,
+      unsent: [...left, ...ofNone],
+      hasMore: [...heads.values()].some((head) => head.unsent.length > unsentAtATime),
       dueAt: earliest,
       versions: (times) => unit.writes.map(({ data }, index) => (data === null ? null : times[firstWrite + index]!)),
       committed: (times) => {
@@ -337,6 +365,7 @@ export class FirestoreStateStore implements TickStore {
           throw new GoogleError('INTERNAL', `${times.length} results of ${writes.length} writes`, { code: 200 });
         }
         this.#heads.moved(heads, times.slice(firstHead));
+        for (const [id, long] of besideOwn) this.#besideUnsent.set(id, long);
       },
     };
   }
@@ -386,17 +415,19 @@ export class FirestoreStateStore implements TickStore {
     const paths = head.unsent.slice(0, limit).map(outboxPath);
     const found = await this.#firestore.get(paths);
     const now = this.#options.clock.now();
-    const old = found.filter((document) => {
+    // Clocks of processes differ: what stands before one that is old enough must leave before it.
+    const last = found.findLastIndex((document) => {
       if (!document) return false;
       const committedAt = numberOf(document.fields.at);
       return before === undefined || committedAt < before || committedAt > now;
     });
-    return this.#unsent(old);
+    return this.#unsent(found.slice(0, last + 1));
   }
 
-  async #messages(ids: readonly string[]): Promise<Unsent[]> {
-    // One that is gone was sent and cleared by another meanwhile.
-    return this.#unsent(await this.#firestore.get(ids.map(outboxPath)));
+  /** By their ids. One that is gone was sent and cleared by another meanwhile. */
+  async #messages(ids: readonly string[]): Promise<Map<string, Unsent>> {
+    const found = await this.#unsent(await this.#firestore.get(ids.map(outboxPath)));
+    return new Map(found.map((each) => [each.id, each]));
   }
 
   async #unsent(documents: readonly (FirestoreDocument | undefined)[]): Promise<Unsent[]> {
@@ -440,8 +471,8 @@ interface Draft {
   readonly writes: readonly FirestoreWrite[];
   /** As they will be, with the update time they had. */
   readonly heads: ReadonlyMap<Ref, Head>;
-  readonly older: readonly string[];
   readonly unsent: readonly Unsent[];
+  readonly hasMore: boolean;
   readonly dueAt: number | undefined;
   versions(times: readonly (string | undefined)[]): (string | null)[];
   committed(times: readonly (string | undefined)[]): void;

@@ -377,10 +377,16 @@ function prepare(database: Database) {
     ceiling: database.prepare('SELECT value FROM version_ceiling'),
     raiseCeiling: database.prepare('UPDATE version_ceiling SET value = ?'),
     post: database.prepare('INSERT INTO outbox (workflow, at, message) VALUES (?, ?, ?)'),
-    // What is of the future was committed before the clock was set back.
-    unsent: database.prepare('SELECT id, message FROM outbox WHERE (at < ? OR at > ?) ORDER BY id LIMIT ?'),
+    // What is of the future was committed before the clock was set back; what stands before one that is old enough leaves before it.
+    unsent: database.prepare(
+      `SELECT id, message FROM outbox
+       WHERE id <= (SELECT id FROM outbox WHERE at < ? OR at > ? ORDER BY id DESC LIMIT 1) ORDER BY id LIMIT ?`,
+    ),
     unsentOf: database.prepare(
-      'SELECT id, message FROM outbox WHERE workflow = ? AND (at < ? OR at > ?) ORDER BY id LIMIT ?',
+      `SELECT id, message FROM outbox
+       WHERE workflow = ?1
+         AND id <= (SELECT id FROM outbox WHERE workflow = ?1 AND (at < ?2 OR at > ?3) ORDER BY id DESC LIMIT 1)
+       ORDER BY id LIMIT ?4`,
     ),
     idsUnsentOf: inArrays(database.prepare('SELECT id FROM outbox WHERE workflow = ? ORDER BY id LIMIT ?')),
     posted: database.prepare('SELECT id, message FROM outbox WHERE id = ?'),

@@ -1,4 +1,5 @@
 // Real: Google's Firestore emulator and a broker over REST, each behind a proxy that lets go wrong what is ordered; the endpoint with its handlers.
+import { randomBytes } from 'node:crypto';
 import {
   ConflictError,
   createEndpoint,
@@ -14,7 +15,7 @@ import {
   type UnitOfWork,
   workflow,
 } from '@dormouse/core';
-import { GoogleRest, pubsubOver } from '@dormouse/gcp';
+import { Firestore, FirestoreStateStore, GoogleRest, pubsubOver } from '@dormouse/gcp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as z from 'zod';
 import { BrokerServer } from './broker-server.ts';
@@ -22,6 +23,7 @@ import { FaultProxy } from './fault-proxy.ts';
 import { googleStore } from './google/google-store.ts';
 import type { Fault, Mishap, SeenRequest } from './google/ordered-faults.ts';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
+import { SeededRandom } from './seeded-random.ts';
 import { testEvent } from './test-event.ts';
 
 const quiet = { info() {}, warn() {}, error() {} };
@@ -191,6 +193,69 @@ else {
     await google.store.commit(unit(1));
     await expect(google.store.commit(unit(2))).rejects.toThrow(ConflictError);
     expect(await google.count()).toBe(1);
+  });
+
+  test('a unit is told as failed only where nothing of it was done, also where what its workflow has left cannot be read', async () => {
+    await using google = await open();
+    await google.store.commit(publishing('a'));
+    const isLeftRead = ({ path, body }: SeenRequest) => path.endsWith(':batchGet') && `${body}`.includes('/outbox/');
+    const outage = google.order({ on: isLeftRead, mishap: status(403, 'PERMISSION_DENIED'), times: Infinity });
+    await expect(google.store.commit(publishing('b'))).rejects.toMatchObject({ code: 'store.unavailable' });
+    expect(outage.struck).toBe(1);
+    outage.takeBack();
+    expect((await google.store.unsent({})).map(({ message }) => message.attributes.name)).toEqual(['a']);
+  });
+
+  test('what is sent is cleared, also while Firestore gives up one of two commits that meet', async () => {
+    await using google = await open();
+    const { unsent } = await google.store.commit(publishing('a'));
+    google.order({ on: isCommit, mishap: status(409, 'ABORTED'), times: 3 });
+    expect(await google.relay.send(unsent)).toBe(true);
+    expect(await google.store.unsent({})).toEqual([]);
+  });
+
+  test('a commit that Firestore gives up is tried again after waits that grow, and are not the same for all', async () => {
+    await using proxy = await FaultProxy.start(() => emulator.address);
+    const waits: number[] = [];
+    const after = (ms: number, callback: () => void) => {
+      waits.push(ms);
+      return systemClock.after(0, callback);
+    };
+    const random = new SeededRandom();
+    const rest = new GoogleRest({ url: proxy.url, token: async () => 'owner', clock: systemClock, random });
+    const store = new FirestoreStateStore({
+      firestore: new Firestore({ project: 'test-waits', rest }),
+      clock: { ...systemClock, after },
+      random,
+      system: 'test',
+      declares: () => true,
+      audit: false,
+    });
+    proxy.faults.order({ on: isCommit, mishap: status(409, 'ABORTED'), times: 9 });
+    await store.commit(publishing('a'));
+    expect(await store.unsent({})).toHaveLength(1);
+    rest.close();
+    expect(waits).toHaveLength(9);
+    for (const [n, ms] of waits.entries()) {
+      const most = Math.min(1_000, 20 * 2 ** n);
+      expect(ms).toBeGreaterThanOrEqual(most / 2);
+      expect(ms).toBeLessThan(most);
+    }
+    expect(new Set(waits.slice(-3)).size).toBe(3);
+  });
+
+  test('of a unit that was refused nothing is removed with what is sent later under its numbers', async () => {
+    await using google = await open();
+    google.order({ on: isCommit, mishap: status(403, 'PERMISSION_DENIED') });
+    const large = { ...publishing('a').publish[0]!, data: randomBytes(400_000).toString('base64') };
+    const work = google.store.commit({ ...publishing('a'), publish: [large] });
+    await expect(work).rejects.toMatchObject({ code: 'store.unavailable' });
+    const { unsent } = await google.store.commit(publishing('b'));
+    const bodies: string[] = [];
+    google.order({ on: ({ body }) => bodies.push(`${body}`) < 0 });
+    await google.store.sent(unsent.map(({ id }) => id));
+    expect(bodies).toEqual([expect.stringContaining('/outbox/')]);
+    expect(bodies[0]).not.toContain('/parts/');
   });
 
   test('a store that is out is told as such, nothing is done, and all is well when it is back', async () => {

@@ -1,4 +1,4 @@
-import type { Clock, StateStore, UnitOfWork } from '@dormouse/core';
+import { type Clock, type StateStore, type UnitOfWork, unsentAtATime } from '@dormouse/core';
 import { describe, expect, test } from 'vitest';
 import { SetClock } from './set-clock.ts';
 
@@ -80,6 +80,33 @@ export function outboxSuite(name: string, open: (clock?: Clock) => Promise<State
       const { unsent } = await store.commit(publishing('WF-1', 'b'));
       expect(unsent.map(nameOf)).toEqual(['a', 'b']);
       expect((await store.unsent({ before: clock.now() })).map(nameOf)).toEqual(['a']);
+    });
+
+    test('a clock that is ahead of the one that commits next changes no order of what is swept', async () => {
+      const clock = new SetClock();
+      await using store = await open(clock);
+      await store.commit(publishing('WF-1', 'a'));
+      clock.set(-5_000);
+      await store.commit(publishing('WF-1', 'b'));
+      clock.pass(12_000);
+      await store.commit(publishing('WF-1', 'c'));
+      // By the dates of their commits, only `b` is old enough.
+      const before = clock.now() - 10_000;
+      expect((await store.unsent({ before })).map(nameOf)).toEqual(['a', 'b']);
+      expect((await store.unsent({ before, workflow: 'workflows/WF-1' })).map(nameOf)).toEqual(['a', 'b']);
+    });
+
+    test('of more than fits at once the oldest come first, and a unit’s own wait until they are sent', async () => {
+      await using store = await open();
+      const names = Array.from({ length: unsentAtATime + 50 }, (_, n) => `${n}`);
+      for (let n = 0; n < names.length; n += 100) await store.commit(publishing('WF-1', ...names.slice(n, n + 100)));
+      let { unsent } = await store.commit(publishing('WF-1', 'new'));
+      const arrived: string[] = [];
+      for (; unsent.length > 0; unsent = await store.unsent({ workflow: 'workflows/WF-1' })) {
+        arrived.push(...unsent.map(nameOf));
+        await store.sent(unsent.map(({ id }) => id));
+      }
+      expect(arrived).toEqual([...names, 'new']);
     });
 
     test('a hundred commits at once to one workflow leave one order, which all that follows keeps', async () => {

@@ -238,5 +238,6 @@ function refusalOf(error: unknown): Refusal {
 const internal = 'this request failed; the log of the host tells why';
 /** Where the error's own message is for operators. */
 const untold: Readonly<Record<string, string>> = {
-  'store.unavailable': 'the state cannot be read or written now; nothing was done, try again later',
+  'store.unavailable':
+    'the state cannot be read or written now; try again later, and where something was to be done, look first whether it was',
 };

@@ -16,10 +16,12 @@ export function googleStore(address: string, clock: Clock = systemClock): Firest
     clock: systemClock,
     random: systemRandom,
   });
+  // What it waits for is real, whatever time it is told.
+  const told: Clock = { ...systemClock, now: () => clock.now() };
   const firestore = new Firestore({ project: `test-${++projects}`, rest });
   const store = new FirestoreStateStore({
     firestore,
-    clock,
+    clock: told,
     random: systemRandom,
     system: 'test',
     declares: (topic) => topic === 'news',
