@@ -1,4 +1,5 @@
 export { type Actor, may, type Role, roles, sees, tenantOfNew } from './actor.ts';
+export { admission, type Refused, type RequestHead, UncheckedTokenError } from './admission.ts';
 export { type AuditedEntry, auditMessage } from './audit.ts';
 export { type BlobStore, type FileRef, fileHash, readFile, saltKeyOf } from './blob-store.ts';
 export { canonicalJson } from './canonical-json.ts';
@@ -99,7 +100,7 @@ export {
   undeclaredIn,
 } from './provision.ts';
 export { PubsubClient, PubsubError, type PubsubTransport, type PushPlan } from './pubsub-client.ts';
-export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts } from './push-endpoint.ts';
+export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts, maxPushBytes } from './push-endpoint.ts';
 export { type PushClaims, pushTokenCheck } from './push-token.ts';
 export { rawFilter, wireAttempts } from './raw-dead-letter.ts';
 export { redacted, redactedFacts } from './redact.ts';

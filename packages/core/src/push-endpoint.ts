@@ -1,3 +1,4 @@
+import { admission, type RequestHead } from './admission.ts';
 import { commitUnit } from './commit.ts';
 import { type DeadLetter, deadLetters } from './dead-letter.ts';
 import { Deferral, type DeferredEvent, deferralsRef, parked, waking } from './deferral.ts';
@@ -45,13 +46,15 @@ export interface Endpoint {
   readonly fetch: (request: Request) => Promise<Response>;
   /** The same for a server that has method, header and body at hand: Node loads its Request in 20 ms and 15 MB. */
   readonly push: (request: PushRequest) => Promise<PushAnswer>;
+  /** Its first half, before any of the body is read: the answer to who is not let in, undefined lets him in. */
+  readonly admit: (head: RequestHead) => Promise<PushAnswer | undefined>;
+  /** Its second half. */
+  readonly take: (body: string) => Promise<PushAnswer>;
   /** The same without HTTP or token. Rejects when nothing could be committed. */
   readonly deliver: (delivery: Delivery) => Promise<void>;
 }
 
-export interface PushRequest {
-  readonly method: string;
-  readonly authorization: string | undefined;
+export interface PushRequest extends RequestHead {
   readonly body: string;
 }
 
@@ -65,7 +68,8 @@ export interface PushAnswer {
 const maxRuns = 8;
 /** Left of the ack deadline for the commit. */
 const commitMarginMs = 2_000;
-const maxPushBytes = 15_000_000;
+/** More than a push of the largest message, 10 MB, takes in base64. */
+export const maxPushBytes = 15_000_000;
 
 /**
  * Takes deliveries for the subscriptions of one service: decode, check, run one step, commit.
@@ -96,14 +100,15 @@ export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint
     await new DeliveryRun(service, subscription, delivery, marks, ports).settle();
   }
 
-  async function push({ method, authorization = '', body }: PushRequest): Promise<PushAnswer> {
-    if (method !== 'POST') return { status: 405, detail: 'push requests are POST' };
-    try {
-      await ports.authenticate(/^Bearer (.+)$/.exec(authorization)?.[1]);
-    } catch (error) {
-      ports.log.warn('push.refused', { service: service.name, reason: causeOf(error) });
-      return { status: 401, detail: 'the push carries no valid token of this system' };
-    }
+  function admit(head: RequestHead): Promise<PushAnswer | undefined> {
+    return admission(head, ports.authenticate, ports.log, 'push');
+  }
+
+  async function push(request: PushRequest): Promise<PushAnswer> {
+    return (await admit(request)) ?? take(request.body);
+  }
+
+  async function take(body: string): Promise<PushAnswer> {
     if (body.length > maxPushBytes) return { status: 413, detail: `a push is at most ${maxPushBytes} bytes` };
     const delivery = readPush(body);
     if (!delivery) return { status: 400, detail: 'the body is no Pub/Sub push envelope' };
@@ -119,15 +124,13 @@ export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint
   }
 
   async function fetch(request: Request): Promise<Response> {
-    const { status, detail } = await push({
-      method: request.method,
-      authorization: request.headers.get('authorization') ?? undefined,
-      body: await request.text(),
-    });
+    const { method, headers } = request;
+    const refused = await admit({ method, authorization: headers.get('authorization') ?? undefined });
+    const { status, detail } = refused ?? (await take(await request.text()));
     return detail === undefined ? new Response(null, { status }) : answer(status, detail);
   }
 
-  return { fetch, push, deliver };
+  return { fetch, push, admit, take, deliver };
 }
 
 /** Where the memory of a delivery is. */

@@ -1,7 +1,7 @@
 import type { Message } from './envelope.ts';
 import { causeOf } from './failure.ts';
 import type { Logger } from './logger.ts';
-import { type Ref, type StateStore, type Unsent, type UnsentQuery, unsentAtATime } from './state-store.ts';
+import type { Ref, StateStore, Unsent, UnsentQuery } from './state-store.ts';
 import { workflowOf } from './workflow.ts';
 
 /** What a relay publishes by: the client of Pub/Sub, or a broker in the same process. */
@@ -13,6 +13,8 @@ export interface Publisher {
 /** Source: the limits of google.pubsub.v1 Publish, with room for what JSON puts around a message. */
 const mostMessages = 1_000;
 const mostBytes = 7_000_000;
+/** Of one drain: each page passes over all that is stuck, so that it costs more the more that is. */
+const mostStuck = 2_000;
 
 interface Sending {
   readonly unsent: Unsent;
@@ -48,24 +50,42 @@ export class Relay {
    * @returns whether all of it left
    */
   async send(unsent: readonly Unsent[]): Promise<boolean> {
-    const left = await Promise.all(unsent.map((each) => this.#underWay.get(each.id) ?? this.#sending(each)));
+    const left = await Promise.all(unsent.map((each) => this.#leaving(each)));
     return left.every(Boolean);
   }
 
-  /** Sends what a workflow has left, or by the query any has. @returns whether nothing of it is left */
-  async drain(query: UnsentQuery): Promise<boolean> {
-    for (;;) {
-      const unsent = await this.#store.unsent(query);
-      if (!(await this.send(unsent))) return false;
-      if (unsent.length < (query.limit ?? unsentAtATime)) return true;
+  /**
+   * Sends what a workflow has left, or by the query any has. What cannot leave now is passed over, with all that comes behind it in
+   * its topic and ordering key: it holds up nothing else, until 2,000 messages are stuck.
+   * @returns the topics of what is stuck; none where nothing is left
+   */
+  async drain(query: UnsentQuery): Promise<string[]> {
+    const stuck: string[] = [];
+    const lanes = new Set<string>();
+    const topics = new Set<string>();
+    while (stuck.length < mostStuck) {
+      const unsent = await this.#store.unsent({ ...query, except: stuck });
+      if (unsent.length === 0) break;
+      const left = await Promise.all(unsent.map((each) => !lanes.has(laneOf(each)) && this.#leaving(each)));
+      for (const [index, each] of unsent.entries()) {
+        if (left[index]) continue;
+        stuck.push(each.id);
+        lanes.add(laneOf(each));
+        topics.add(each.message.topic);
+      }
     }
+    return [...topics];
+  }
+
+  #leaving(unsent: Unsent): Promise<boolean> {
+    return this.#underWay.get(unsent.id) ?? this.#sending(unsent);
   }
 
   #sending(unsent: Unsent): Promise<boolean> {
     const { promise, resolve: left } = Promise.withResolvers<boolean>();
     this.#underWay.set(unsent.id, promise);
-    const { topic, orderingKey = '' } = unsent.message;
-    const lane = `${topic} ${orderingKey}`;
+    const { topic } = unsent.message;
+    const lane = laneOf(unsent);
     const waiting = this.#waiting.get(lane);
     if (waiting) waiting.push({ unsent, left });
     else {
@@ -116,6 +136,11 @@ export class Relay {
 /** By what messages are kept in order among each other: the workflow that they are about. */
 export function orderOf({ attributes }: Pick<Message, 'attributes'>): Ref | undefined {
   return workflowOf(attributes['ce-subject'] ?? '');
+}
+
+/** One request holds messages of one topic and ordering key. */
+function laneOf({ message: { topic, orderingKey = '' } }: Unsent): string {
+  return `${topic} ${orderingKey}`;
 }
 
 function withoutTopic({ topic: _, ...message }: Message): Omit<Message, 'topic'> {

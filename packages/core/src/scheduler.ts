@@ -1,6 +1,7 @@
 import { type Committing, commitUnit } from './commit.ts';
 import { ConflictError } from './errors.ts';
-import type { StateStore, Versioned } from './state-store.ts';
+import { causeOf } from './failure.ts';
+import type { Ref, StateStore, Versioned } from './state-store.ts';
 import type { StepPorts } from './step.ts';
 import { firing } from './timer.ts';
 
@@ -24,18 +25,39 @@ export interface TickStore extends StateStore {
 export const timersAtATime = 100;
 /** What is in the outbox for so long, whoever committed it will not send any more. */
 export const strandedAfterMs = 10_000;
+/** Of one look: each batch passes over all that failed before. */
+const mostUnfired = 1_000;
+const minuteMs = 60_000;
+
+export interface Fired {
+  /** How many were due, also those that another fired meanwhile. */
+  readonly due: number;
+  /** Which timer could not be fired, and why: the first of them. Absent where all were. */
+  readonly failure?: string;
+}
 
 /**
- * Fires a batch of the timers that are due by then, the earliest first. Two at once do no harm: one meets a conflict.
- * @returns how many it looked at: of a full batch there may be more
+ * Fires the timers that are due by then, in batches, the earliest first. One that cannot be fired holds up no other, until a
+ * thousand of them do. Two at once do no harm: one meets a conflict.
+ * @param goesOn asked before each batch
  */
-export async function fireDue(ports: Committing, now: number): Promise<number> {
-  const due = await ports.store.due(now, timersAtATime);
-  // Each in a unit of its own: one that cannot leave holds up no other. They share a group all the same.
-  const fired = await Promise.allSettled(due.map((timer) => fire(ports, timer)));
-  const failed = fired.find(({ status }) => status === 'rejected');
-  if (failed) throw (failed as PromiseRejectedResult).reason;
-  return due.length;
+export async function fireDue(ports: Committing, now: number, goesOn = () => true): Promise<Fired> {
+  const unfired: Ref[] = [];
+  let [due, failure]: [number, string?] = [0];
+  while (unfired.length < mostUnfired && goesOn()) {
+    const batch = await ports.store.due(now, timersAtATime, unfired);
+    if (batch.length === 0) break;
+    due += batch.length;
+    // Each in a unit of its own. They share a group all the same.
+    const fired = await Promise.allSettled(batch.map((timer) => fire(ports, timer)));
+    for (const [index, each] of fired.entries()) {
+      if (each.status === 'fulfilled') continue;
+      const { ref } = batch[index]!;
+      unfired.push(ref);
+      failure ??= `${ref}: ${causeOf(each.reason)}`;
+    }
+  }
+  return { due, ...(failure !== undefined && { failure }) };
 }
 
 async function fire(ports: Committing, timer: Versioned): Promise<void> {
@@ -58,6 +80,8 @@ export interface Ticked {
   readonly due: number;
   /** Nothing stranded is left in the outbox. */
   readonly isDrained: boolean;
+  /** What could not be done, by topic or timer; it is looked at again at the next full minute. */
+  readonly failures: readonly string[];
   /** Somebody looks again by then. Absent where no timer waits. */
   readonly nextDueAt?: number;
 }
@@ -66,27 +90,28 @@ export interface Ticked {
  * What a platform without a host does whenever it is time: fires what is due, sends what is stranded, and has itself woken for the
  * next. Any number of them at once, also too early or for nothing, do no harm.
  * @param at the time for which it was woken, epoch milliseconds: a clock of ours that is behind holds up no timer
- * @throws what the store throws, after all that could be done was; then it is to be tried again
+ * @throws what the store throws where it does not tell what is due next; then it is to be tried again
  */
 export async function tick(ports: TickPorts, at = 0): Promise<Ticked> {
   const now = Math.max(ports.clock.now(), at);
-  const [due, isDrained] = await Promise.allSettled([
-    fireAllDue(ports, now),
-    ports.relay.drain({ before: now - strandedAfterMs }),
+  const told = (subject: string) => (error: unknown) => ({ failure: `${subject}: ${causeOf(error)}` });
+  const [fired, drained] = await Promise.all([
+    fireDue(ports, now).catch(told('timers')),
+    ports.relay.drain({ before: now - strandedAfterMs }).catch(told('outbox')),
   ]);
-  // Also after a failure: what is due later must not depend on what is due now, for which this one is tried again.
+  const failures = [
+    ...(fired.failure === undefined ? [] : [fired.failure]),
+    ...('failure' in drained ? [drained.failure] : drained.map((topic) => `${topic}: cannot be published to`)),
+  ];
+  // Also after a failure: what is due later must not depend on what is due now.
   const nextDueAt = await ports.store.nextDueAt(now);
   if (nextDueAt !== undefined) await ports.waker.wake(nextDueAt);
-  if (due.status === 'rejected') throw due.reason;
-  if (isDrained.status === 'rejected') throw isDrained.reason;
-  return { due: due.value, isDrained: isDrained.value, ...(nextDueAt !== undefined && { nextDueAt }) };
-}
-
-async function fireAllDue(ports: Committing, now: number): Promise<number> {
-  let all = 0;
-  for (;;) {
-    const looked = await fireDue(ports, now);
-    all += looked;
-    if (looked < timersAtATime) return all;
-  }
+  // Shared by all that meet it within a minute: for as long as it lasts, tasks of their own would pile up.
+  if (failures.length > 0) await ports.waker.wake((Math.floor(now / minuteMs) + 1) * minuteMs);
+  return {
+    due: 'due' in fired ? fired.due : 0,
+    isDrained: !('failure' in drained) && drained.length === 0,
+    failures,
+    ...(nextDueAt !== undefined && { nextDueAt }),
+  };
 }

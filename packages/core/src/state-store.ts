@@ -72,6 +72,8 @@ export interface UnsentQuery {
   readonly before?: number;
   /** Default `unsentAtATime`. */
   readonly limit?: number;
+  /** Ids that are passed over, and not counted. Default: none. */
+  readonly except?: readonly string[];
 }
 
 /** Documents of one collection, newest first. */
@@ -117,9 +119,15 @@ export interface StateStore {
    * `document.exists` for a write where another tenant's document is, `topic.undeclared`
    */
   commit(unit: UnitOfWork): Promise<Committed>;
-  /** Timers that are due by then, of any tenant, the earliest first. */
-  due(now: number, limit: number): Promise<Versioned[]>;
-  /** What is committed and not known to be published, that of each workflow in the order of its commits. */
+  /**
+   * Timers that are due by then, of any tenant, the earliest first. Fewer than the limit do not say that there are no more; none does.
+   * @param except that are passed over, and not counted. Default: none
+   */
+  due(now: number, limit: number, except?: readonly Ref[]): Promise<Versioned[]>;
+  /**
+   * What is committed and not known to be published, that of each workflow in the order of its commits. Fewer than the limit do not
+   * say that there is no more; none does.
+   */
   unsent(query: UnsentQuery): Promise<Unsent[]>;
   /** These are published for certain. */
   sent(ids: readonly string[]): Promise<void>;

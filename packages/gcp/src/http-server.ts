@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { causeOf, type Logger } from '@dormouse/core';
 import { traced } from './log.ts';
 
-export interface CloudRequest {
+export interface CloudHead {
   readonly method: string;
   readonly authorization: string | undefined;
-  readonly body: string;
 }
 
 export interface CloudAnswer {
@@ -15,13 +15,26 @@ export interface CloudAnswer {
   readonly json?: object | undefined;
 }
 
+export interface Route {
+  /** Of the longest body; a longer one is answered 413. */
+  readonly maxBodyBytes: number;
+  /** Before any of the body is read, which anybody can send: the answer to whoever is not let in. Undefined lets him in. */
+  readonly admit: (head: CloudHead) => Promise<CloudAnswer | undefined>;
+  readonly answer: (body: string) => Promise<CloudAnswer>;
+}
+
 /** By their paths. */
-export type Routes = Readonly<Record<string, (request: CloudRequest) => Promise<CloudAnswer> | CloudAnswer>>;
+export type Routes = Readonly<Record<string, Route>>;
+
+/** For probes. */
+export const healthRoute: Route = {
+  maxBodyBytes: 0,
+  admit: async () => ({ status: 200 }),
+  answer: async () => ({ status: 200 }),
+};
 
 export type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
-/** More than a push of the largest message, 10 MB, takes in base64. */
-const maxBodyBytes = 15_000_000;
 /** Longer than Google's front ends keep a connection that is idle: who hangs up first must be the one who would use it next. */
 const keepAliveMs = 620_000;
 /** Cloud Run kills ten seconds after it has asked. */
@@ -48,17 +61,18 @@ export class HttpServer {
       this.#hold(outgoing);
       traced(incoming.headers, () => {
         const path = incoming.url!.split('?', 1)[0]!;
-        const handle = Object.hasOwn(routes, path) ? routes[path] : undefined;
-        if (handle) void this.#answer(handle, incoming, outgoing);
+        const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+        if (route) void this.#answer(route, incoming, outgoing);
         else otherwise(incoming, outgoing);
       });
     });
   }
 
-  listen(port: number): Promise<void> {
+  /** @param port 0: one that is free. @returns which it is */
+  listen(port: number): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(port, resolve);
+      this.#server.listen(port, () => resolve((this.#server.address() as AddressInfo).port));
     });
   }
 
@@ -70,14 +84,15 @@ export class HttpServer {
     process.once('SIGTERM', async () => {
       onStopping();
       const late = new Promise<'late'>((resolve) => setTimeout(resolve, graceMs, 'late'));
-      if ((await Promise.race([this.#drain(), late])) === 'late') {
+      if ((await Promise.race([this.close(), late])) === 'late') {
         this.#log.warn('service.cut', { unanswered: this.#held.size, afterMs: graceMs });
       }
       process.exit(0);
     });
   }
 
-  async #drain(): Promise<void> {
+  /** Takes no new connection. Resolves when all that it holds is answered. */
+  async close(): Promise<void> {
     this.#server.close();
     if (this.#held.size === 0) return;
     await new Promise<void>((resolve) => {
@@ -93,28 +108,29 @@ export class HttpServer {
     });
   }
 
-  async #answer(handle: Routes[string], incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  async #answer(route: Route, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     try {
-      const body = await bodyOf(incoming);
+      const { method = 'GET', headers } = incoming;
+      const refused = await route.admit({ method, authorization: headers.authorization });
+      const body = refused ? '' : await bodyOf(incoming, route.maxBodyBytes);
       if (body === undefined) {
-        outgoing.writeHead(413, { connection: 'close' }).end();
+        outgoing.writeHead(413).end();
         return;
       }
-      const { method = 'GET', headers } = incoming;
-      const answer = await handle({ method, authorization: headers.authorization, body });
+      const answer = refused ?? (await route.answer(body));
       const { status, json = answer.detail === undefined ? undefined : { status, detail: answer.detail } } = answer;
       const content = json && JSON.stringify(json);
       outgoing.writeHead(status, content === undefined ? {} : { 'content-type': 'application/json' }).end(content);
     } catch (error) {
-      // The sender hung up, or the handler threw, which it must not.
+      // The sender hung up, or the route threw, which it must not.
       if (!outgoing.destroyed) this.#log.error('request.failed', { cause: causeOf(error) });
       outgoing.destroy();
     }
   }
 }
 
-/** Undefined where it is too long: the rest is not read. Rejects where it breaks off. */
-function bodyOf(incoming: IncomingMessage): Promise<string | undefined> {
+/** Undefined as soon as it is too long: what still comes is read by Node, and kept by nobody. Rejects where it breaks off. */
+function bodyOf(incoming: IncomingMessage, maxBodyBytes: number): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -122,7 +138,7 @@ function bodyOf(incoming: IncomingMessage): Promise<string | undefined> {
       bytes += chunk.length;
       if (bytes <= maxBodyBytes) chunks.push(chunk);
       else {
-        incoming.pause();
+        chunks.length = 0;
         resolve(undefined);
       }
     });

@@ -1,5 +1,4 @@
-import type { Clock } from '@dormouse/core';
-import { pushTokenCheck } from '@dormouse/core';
+import { type Clock, causeOf, pushTokenCheck, UncheckedTokenError } from '@dormouse/core';
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { GoogleRest, TokenSource } from './google-rest.ts';
 
@@ -81,6 +80,8 @@ export class TokenKeys {
   #askedAt = Number.NEGATIVE_INFINITY;
   #keptUntil = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | undefined;
+  /** Why they could not be had when they were asked for last. */
+  #failure: unknown;
 
   /** @param servers of keys, below `/oauth2/v3/certs`; with more than one, a token may be signed by any of theirs */
   constructor(servers: readonly GoogleRest[], clock: Clock) {
@@ -88,15 +89,18 @@ export class TokenKeys {
     this.#clock = clock;
   }
 
+  /** @throws UncheckedTokenError where the key may be one that cannot be had */
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    if (!this.#keys || this.#clock.steady() >= this.#keptUntil) await this.load().catch(this.#ifNone);
+    if (!this.#keys || this.#clock.steady() >= this.#keptUntil) await this.load().catch(() => {});
+    if (!this.#keys) throw this.#unchecked();
     try {
-      return await this.#keys!(header, token);
+      return await this.#keys(header, token);
     } catch (error) {
-      const isUnknown = error instanceof errors.JWKSNoMatchingKey;
-      if (!isUnknown || this.#clock.steady() < this.#askedAt + refetchAfterMs) throw error;
-      await this.load();
-      return this.#keys!(header, token);
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      if (this.#clock.steady() >= this.#askedAt + refetchAfterMs) await this.load().catch(() => {});
+      else if (this.#failure === undefined) throw error;
+      if (this.#failure !== undefined) throw this.#unchecked();
+      return this.#keys(header, token);
     }
   };
 
@@ -108,14 +112,25 @@ export class TokenKeys {
     return this.#asking;
   }
 
-  readonly #ifNone = (error: unknown) => {
-    if (!this.#keys) throw error;
-  };
+  #unchecked(): UncheckedTokenError {
+    const message = `the keys that sign tokens cannot be had: ${causeOf(this.#failure)}`;
+    return new UncheckedTokenError(message, { cause: this.#failure });
+  }
 
   async #load(): Promise<void> {
     this.#askedAt = this.#clock.steady();
     // Not before a while either where they cannot be had.
     this.#keptUntil = this.#askedAt + refetchAfterMs;
+    try {
+      await this.#fetch();
+      this.#failure = undefined;
+    } catch (error) {
+      this.#failure = error;
+      throw error;
+    }
+  }
+
+  async #fetch(): Promise<void> {
     const answers = await Promise.all(this.#servers.map((each) => each.request({ method: 'GET', path: keysPath })));
     const sets = answers.map(({ bytes }) => JSON.parse(bytes.toString()) as JSONWebKeySet);
     this.#keys = createLocalJWKSet({ keys: sets.flatMap(({ keys }) => keys) });

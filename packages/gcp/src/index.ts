@@ -9,7 +9,7 @@ export {
   type RestRequest,
   type TokenSource,
 } from './google-rest.ts';
-export { type CloudAnswer, type CloudRequest, HttpServer } from './http-server.ts';
+export { type CloudAnswer, type CloudHead, HttpServer, type Route } from './http-server.ts';
 export {
   AccessTokens,
   googleIssuers,
@@ -39,4 +39,4 @@ export { pubsubOver } from './pubsub-transport.ts';
 export { TaskScheduler, type TaskSchedulerOptions, type TickBody, tasksUrl } from './scheduler.ts';
 export { starting } from './starting.ts';
 export { FirestoreStateStore, type FirestoreStateStoreOptions } from './state-store.ts';
-export { type TickAnswer, type TickOptions, type TickRequest, tickEndpoint } from './tick.ts';
+export { type TickOptions, tickRoute } from './tick.ts';

@@ -3,6 +3,7 @@ import { GcsBlobStore, storageUrl } from './blob-store.ts';
 import { readEnvironment } from './environment.ts';
 import { Firestore, firestoreUrl } from './firestore.ts';
 import { GoogleRest, type TokenSource } from './google-rest.ts';
+import type { Route } from './http-server.ts';
 import { AccessTokens, googleKeysUrl, metadataUrl, TokenKeys, tokenCheck } from './identity.ts';
 import { type ImageSystem, readImageSystem } from './image-system.ts';
 import { afterCloudRun } from './invoker.ts';
@@ -10,7 +11,7 @@ import { cloudLog } from './log.ts';
 import { pubsubOver } from './pubsub-transport.ts';
 import { TaskScheduler, tasksUrl } from './scheduler.ts';
 import { FirestoreStateStore } from './state-store.ts';
-import { type TickAnswer, type TickRequest, tickEndpoint } from './tick.ts';
+import { tickRoute } from './tick.ts';
 
 const pubsubUrl = 'https://pubsub.googleapis.com';
 
@@ -24,7 +25,7 @@ export class GcpPlatform {
   /** Resolves where a token is of who may push to this service, rejects otherwise. */
   readonly authenticate: (token: string | undefined) => Promise<void>;
   /** Answers `POST /tick`. */
-  readonly tick: (request: TickRequest) => Promise<TickAnswer>;
+  readonly tick: Route;
 
   private constructor(
     ports: StepPorts,
@@ -96,7 +97,7 @@ export class GcpPlatform {
     const wanted = { audience: serviceUrl, serviceAccount, clock };
     const check = tokenCheck({ keys, ...wanted });
     const authenticate = invoker === 'caller' ? afterCloudRun(check, wanted) : check;
-    const tick = tickEndpoint({ ports: { store, relay, waker, clock }, authenticate, log });
+    const tick = tickRoute({ ports: { store, relay, waker, clock }, authenticate, log });
     return new GcpPlatform({ store, blobs, clock, random, relay, waker }, { log, declared, port, authenticate, tick });
   }
 }

@@ -1,5 +1,5 @@
-import { createEndpoint, type Service } from '@dormouse/core';
-import { HttpServer } from './http-server.ts';
+import { createEndpoint, maxPushBytes, type Service } from '@dormouse/core';
+import { HttpServer, healthRoute } from './http-server.ts';
 import { GcpPlatform } from './platform.ts';
 import { starting } from './starting.ts';
 
@@ -12,10 +12,8 @@ async function run(service: Service): Promise<void> {
   const platform = GcpPlatform.open(process.env);
   const { ports, log, declared, authenticate } = platform;
   const endpoint = createEndpoint(service, { ...ports, system: declared.system, log, authenticate });
-  const server = new HttpServer(
-    { '/pubsub-push': endpoint.push, '/tick': platform.tick, '/healthz': () => ({ status: 200 }) },
-    log,
-  );
+  const pushes = { maxBodyBytes: maxPushBytes, admit: endpoint.admit, answer: endpoint.take };
+  const server = new HttpServer({ '/pubsub-push': pushes, '/tick': platform.tick, '/healthz': healthRoute }, log);
   server.stopOnSignal();
   await server.listen(platform.port);
 }

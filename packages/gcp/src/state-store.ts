@@ -370,10 +370,13 @@ export class FirestoreStateStore implements TickStore {
     };
   }
 
-  async due(now: number, limit: number): Promise<Versioned[]> {
+  async due(now: number, limit: number, except: readonly Ref[] = []): Promise<Versioned[]> {
     return answering(async () => {
       const where = [{ field: 'dueAt', op: 'LESS_THAN_OR_EQUAL', value: integer(now) }];
-      const read = await this.#longTexts.read(await this.#query({ ...timers, where, limit }), dataOf);
+      const found = await this.#query({ ...timers, where, limit: limit + except.length });
+      const passedOver = new Set(except);
+      const left = found.filter(({ path }) => !passedOver.has(path)).slice(0, limit);
+      const read = await this.#longTexts.read(left, dataOf);
       for (const each of read) if (each) this.#learn(each.document.path, each.document, each.long);
       return versionedAll(read);
     });
@@ -387,15 +390,18 @@ export class FirestoreStateStore implements TickStore {
     });
   }
 
-  async unsent({ workflow, before, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
+  async unsent({ workflow, before, limit = unsentAtATime, except = [] }: UnsentQuery): Promise<Unsent[]> {
+    const passedOver = new Set(except);
     return answering(async () => {
-      if (workflow !== undefined) return this.#left(workflow, before, limit);
+      if (workflow !== undefined) return this.#left(workflow, before, limit, passedOver);
       // What is of the future was committed by a clock that was ahead.
       const where =
         before === undefined ? [[]] : [at('LESS_THAN', before), at('GREATER_THAN', this.#options.clock.now())];
       const orderBy = [{ field: 'at' }, { field: '__name__' }];
-      const pages = where.map((each) => this.#query({ collection: 'outbox', where: each, orderBy, limit }));
-      const oldest = (await Promise.all(pages)).flat();
+      const most = limit + except.length;
+      const pages = where.map((each) => this.#query({ collection: 'outbox', where: each, orderBy, limit: most }));
+      const found = (await Promise.all(pages)).flat();
+      const oldest = found.filter(({ path }) => !passedOver.has(unsentId(path))).slice(0, limit);
       // Clocks of processes differ: the order among messages of a workflow is its head's.
       const left: Unsent[] = [];
       const ofWorkflows = new Set<Ref>();
@@ -404,15 +410,21 @@ export class FirestoreStateStore implements TickStore {
         if (of === undefined) left.push(unsent);
         else ofWorkflows.add(of);
       }
-      for (const each of ofWorkflows) left.push(...(await this.#left(each, before, limit)));
+      for (const each of ofWorkflows) left.push(...(await this.#left(each, before, limit, passedOver)));
       return left.slice(0, limit);
     });
   }
 
-  async #left(workflow: Ref, before: number | undefined, limit: number): Promise<Unsent[]> {
+  async #left(
+    workflow: Ref,
+    before: number | undefined,
+    limit: number,
+    passedOver: ReadonlySet<string>,
+  ): Promise<Unsent[]> {
     this.#heads.forget([workflow]);
     const head = (await this.#heads.of([workflow])).get(workflow)!;
-    const paths = head.unsent.slice(0, limit).map(outboxPath);
+    const asked = head.unsent.filter((id) => !passedOver.has(id));
+    const paths = asked.slice(0, limit).map(outboxPath);
     const found = await this.#firestore.get(paths);
     const now = this.#options.clock.now();
     // Clocks of processes differ: what stands before one that is old enough must leave before it.
@@ -434,7 +446,7 @@ export class FirestoreStateStore implements TickStore {
     const found = await this.#longTexts.read(documents, (fields) => textOf(fields.message));
     return found.flatMap((read) => {
       if (!read) return [];
-      const id = read.document.path.slice('outbox/'.length);
+      const id = unsentId(read.document.path);
       if (read.long.length > 0) this.#besideUnsent.set(id, read.long);
       return [{ id, message: read.data as Message }];
     });
@@ -508,6 +520,10 @@ function at(op: string, time: number) {
 
 function outboxPath(id: string): string {
   return `outbox/${id}`;
+}
+
+function unsentId(path: string): string {
+  return path.slice('outbox/'.length);
 }
 
 function dataOf(fields: Fields): string {

@@ -1,17 +1,6 @@
-import { causeOf, type Logger, type TickPorts, tick } from '@dormouse/core';
+import { admission, causeOf, type Logger, type TickPorts, tick } from '@dormouse/core';
+import type { CloudAnswer, Route } from './http-server.ts';
 import type { TickBody } from './scheduler.ts';
-
-export interface TickRequest {
-  readonly method: string;
-  readonly authorization: string | undefined;
-  readonly body: string;
-}
-
-export interface TickAnswer {
-  readonly status: number;
-  /** For whoever looks at what a task was answered. */
-  readonly json: Readonly<Record<string, unknown>>;
-}
 
 export interface TickOptions {
   readonly ports: TickPorts;
@@ -20,31 +9,30 @@ export interface TickOptions {
   readonly log: Logger;
 }
 
+/** Of a `TickBody`, with room. */
+const maxBodyBytes = 1_000;
+
 /**
- * `POST /tick`: by Cloud Tasks when a timer is due, and every few minutes as a net. 200 with what was done and what is due next;
- * 503 where something is left to do, which Cloud Tasks takes for a reason to come again.
+ * `POST /tick`: by Cloud Tasks when a timer is due, and every few minutes as a net. 200 with what was done and what is due next, once
+ * somebody is asked to look then: also where something is stuck, since one task a minute looks at that again, and Cloud Tasks would bring
+ * back every other that meets it for a month. 503 where nobody knows what is due next.
  */
-export function tickEndpoint({ ports, authenticate, log }: TickOptions): (request: TickRequest) => Promise<TickAnswer> {
-  return async ({ method, authorization = '', body }) => {
-    if (method !== 'POST') return { status: 405, json: { detail: 'a tick is a POST' } };
-    try {
-      await authenticate(/^Bearer (.+)$/.exec(authorization)?.[1]);
-    } catch (error) {
-      log.warn('tick.refused', { reason: causeOf(error) });
-      return { status: 401, json: { detail: 'the request carries no valid token of this system' } };
-    }
+export function tickRoute({ ports, authenticate, log }: TickOptions): Route {
+  async function answer(body: string): Promise<CloudAnswer> {
     const at = timeOf(body);
-    if (at === undefined)
-      return { status: 400, json: { detail: 'the body is neither empty nor {"at": milliseconds}' } };
+    if (at === undefined) return { status: 400, detail: 'the body is neither empty nor {"at": milliseconds}' };
     try {
-      const { due, isDrained, nextDueAt } = await tick(ports, at);
+      const { due, isDrained, failures, nextDueAt } = await tick(ports, at);
+      if (failures.length > 0) log.error('tick.stuck', { failures });
       const next = nextDueAt === undefined ? {} : { nextDueAt: new Date(nextDueAt).toISOString() };
-      return { status: isDrained ? 200 : 503, json: { due, isDrained, ...next } };
+      return { status: 200, json: { due, isDrained, failures, ...next } };
     } catch (error) {
       log.error('tick.failed', { cause: causeOf(error) });
-      return { status: 503, json: { detail: causeOf(error) } };
+      return { status: 503, detail: causeOf(error) };
     }
-  };
+  }
+
+  return { maxBodyBytes, admit: (head) => admission(head, authenticate, log, 'tick'), answer };
 }
 
 /** Of an empty body, the beginning of time: the clock alone counts. */

@@ -9,7 +9,7 @@ type Push = Endpoint['push'];
 
 async function serve(push: Push): Promise<{ server: PushServer; line: PushLine }> {
   const { path, line } = lineTo();
-  const server = new PushServer({ push, fetch: async () => new Response(), deliver: async () => {} });
+  const server = new PushServer({ push });
   await new Promise<void>((resolve) => server.listen(path, resolve));
   onTestFinished(() => server.close());
   return { server, line };

@@ -16,7 +16,7 @@ export class PushServer {
   #held = 0;
   #onFree: () => void = () => {};
 
-  constructor(endpoint: Endpoint) {
+  constructor(endpoint: Pick<Endpoint, 'push'>) {
     this.#server = createServer((socket) => {
       // The host is gone, and with it whoever could be answered.
       socket.on('error', () => {});

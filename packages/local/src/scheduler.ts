@@ -6,7 +6,6 @@ import {
   type StateStore,
   type StepPorts,
   strandedAfterMs,
-  timersAtATime,
 } from '@dormouse/core';
 import type { SqliteStateStore } from './state-store.ts';
 
@@ -99,10 +98,9 @@ export class Scheduler {
     this.#firing++;
     try {
       if (wasSetBack) await this.#store.endBackoffs(now);
-      for (let more = true; more; ) {
-        const looked = await fireDue({ store: this.#store, relay: this.#relay }, now);
-        more = looked === timersAtATime && !this.#stopped;
-      }
+      const ports = { store: this.#store, relay: this.#relay };
+      const { failure } = await fireDue(ports, now, () => !this.#stopped);
+      if (failure !== undefined) throw new Error(failure);
       const next = this.#store.nextDueAt();
       if (next !== undefined) this.wake(next, now);
     } catch (error) {

@@ -261,15 +261,19 @@ export class SqliteStateStore implements StateStore {
     return [...left, ...ofNone];
   }
 
-  async unsent({ workflow, before = Number.MAX_SAFE_INTEGER, limit = unsentAtATime }: UnsentQuery): Promise<Unsent[]> {
+  async unsent(query: UnsentQuery): Promise<Unsent[]> {
+    const { workflow, before = Number.MAX_SAFE_INTEGER, limit = unsentAtATime, except = [] } = query;
     const now = this.#options.now();
+    const most = limit + except.length;
     const read = () =>
       workflow === undefined
-        ? this.#sql.unsent.all(before, now, limit)
-        : this.#sql.unsentOf.all(workflow, before, now, limit);
+        ? this.#sql.unsent.all(before, now, most)
+        : this.#sql.unsentOf.all(workflow, before, now, most);
     // As a write: who is answered publishes it, so it must be durable.
     const rows = await this.#writing(read);
-    return (rows as unknown as OutboxRow[]).map(unsentOf);
+    const passedOver = new Set(except);
+    const left = (rows as unknown as OutboxRow[]).filter(({ id }) => !passedOver.has(String(id)));
+    return left.slice(0, limit).map(unsentOf);
   }
 
   sent(ids: readonly string[]): Promise<void> {
@@ -278,8 +282,11 @@ export class SqliteStateStore implements StateStore {
     });
   }
 
-  async due(now: number, limit: number): Promise<Versioned[]> {
-    return this.#reading(() => (this.#sql.due.all(now, limit) as unknown as Row[]).map(versioned));
+  async due(now: number, limit: number, except: readonly Ref[] = []): Promise<Versioned[]> {
+    const rows = await this.#reading(() => this.#sql.due.all(now, limit + except.length) as unknown as Row[]);
+    const passedOver = new Set(except);
+    const left = rows.filter(({ ref }) => !passedOver.has(ref));
+    return left.slice(0, limit).map(versioned);
   }
 
   /** A backoff that began in the future is over: the clock was set back, and nobody knows how long it ran. */

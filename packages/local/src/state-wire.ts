@@ -39,7 +39,8 @@ const methods = {
   find: (store: StateStore, query: Query) => store.find(query),
   log: (store: StateStore, query: LogQuery) => firstEntries(store.log(query)),
   commit: (store: StateStore, unit: UnitOfWork) => store.commit(unit),
-  due: (store: StateStore, { now, limit }: { now: number; limit: number }) => store.due(now, limit),
+  due: (store: StateStore, { now, limit, except }: { now: number; limit: number; except?: readonly Ref[] }) =>
+    store.due(now, limit, except),
   unsent: (store: StateStore, query: UnsentQuery) => store.unsent(query),
   sent: (store: StateStore, ids: readonly string[]) => store.sent(ids),
 };
@@ -133,8 +134,8 @@ export class RemoteStateStore implements StateStore {
     return this.#call('commit', unit);
   }
 
-  due(now: number, limit: number): Promise<Versioned[]> {
-    return this.#call('due', { now, limit });
+  due(now: number, limit: number, except?: readonly Ref[]): Promise<Versioned[]> {
+    return this.#call('due', { now, limit, except });
   }
 
   unsent(query: UnsentQuery): Promise<Unsent[]> {

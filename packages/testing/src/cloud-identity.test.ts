@@ -1,6 +1,6 @@
 // Real: tokens signed with RSA, keys and access tokens over HTTP, as `MetadataServer` serves them.
 import { generateKeyPairSync } from 'node:crypto';
-import { type Clock, systemClock, systemRandom } from '@dormouse/core';
+import { admission, type Clock, systemClock, systemRandom } from '@dormouse/core';
 import { AccessTokens, GoogleRest, TokenKeys, tokenCheck } from '@dormouse/gcp';
 import { SignJWT } from 'jose';
 import { expect, test } from 'vitest';
@@ -124,6 +124,26 @@ test('while keys cannot be had those that are known go on being good', async () 
   google.metadata.faults.order({ mishap: { status: 404 }, times: Infinity });
   google.clock.pass(6 * hour);
   await google.check(await google.sign());
+});
+
+test('while keys cannot be had a token that they may have signed is neither good nor refused: the wire is to come again', async () => {
+  await using google = await open();
+  const outage = google.metadata.faults.order({ mishap: { status: 404 }, times: Infinity });
+  const log = { info() {}, warn() {}, error() {} };
+  const admit = async () => {
+    const head = { method: 'POST', authorization: `Bearer ${await google.sign()}` };
+    return admission(head, google.check, log, 'push');
+  };
+  for (let tries = 0; tries < 2; tries++) {
+    expect(await admit()).toMatchObject({ status: 503, detail: expect.stringContaining('404') });
+  }
+  outage.takeBack();
+  expect(await admit()).toBeUndefined();
+  // A new one, which nobody could fetch yet.
+  google.clock.pass(minute);
+  await google.metadata.rotate();
+  google.metadata.faults.order({ mishap: { status: 404 }, times: Infinity });
+  for (let tries = 0; tries < 2; tries++) expect(await admit()).toMatchObject({ status: 503 });
 });
 
 test('one access token serves all until shortly before it expires, however many ask', async () => {

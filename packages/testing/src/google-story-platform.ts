@@ -24,9 +24,9 @@ import {
   pubsubOver,
   type RestAnswer,
   type RestRequest,
+  type Route,
   TaskScheduler,
-  type TickRequest,
-  tickEndpoint,
+  tickRoute,
 } from '@dormouse/gcp';
 import { InlineTarget, type ManifestService, settleDeadly, topicsOf } from '@dormouse/local';
 import { StorageServer } from './google/storage-server.ts';
@@ -90,7 +90,7 @@ export async function startGoogleStoryPlatform(
   });
   const blobs = new GcsBlobStore({ rest: requests.to(storage.url), bucket });
   const ports = { store, blobs, clock, random, relay, waker };
-  answerTicks(ticked, tickEndpoint({ ports: { store, relay, waker, clock }, authenticate: async () => {}, log }));
+  answerTicks(ticked, tickRoute({ ports: { store, relay, waker, clock }, authenticate: async () => {}, log }));
 
   const targets = new Map<string, InlineTarget>();
   for (const service of manifest.services) {
@@ -195,13 +195,13 @@ function endpointOf(service: string): string {
   return `http://${service}.story/pubsub-push`;
 }
 
-function answerTicks(server: Server, tick: ReturnType<typeof tickEndpoint>): void {
+function answerTicks(server: Server, { admit, answer }: Route): void {
   server.on('request', async (request, response) => {
     let body = '';
     for await (const chunk of request) body += chunk;
-    const asked: TickRequest = { method: request.method!, authorization: request.headers.authorization, body };
-    const { status, json } = await tick(asked);
-    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json));
+    const refused = await admit({ method: request.method!, authorization: request.headers.authorization });
+    const { status, json } = refused ?? (await answer(body));
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json ?? {}));
   });
 }
 

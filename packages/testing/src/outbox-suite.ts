@@ -41,6 +41,15 @@ export function outboxSuite(name: string, open: (clock?: Clock) => Promise<State
       expect(unsent.map(nameOf)).toEqual(['a']);
     });
 
+    test('what is to be passed over is not told, nor counted', async () => {
+      await using store = await open();
+      const { unsent } = await store.commit(publishing('WF-1', 'a', 'b', 'c', 'd'));
+      const except = unsent.slice(0, 2).map(({ id }) => id);
+      expect((await store.unsent({ except, limit: 1 })).map(nameOf)).toEqual(['c']);
+      expect((await store.unsent({ except, workflow: 'workflows/WF-1' })).map(nameOf)).toEqual(['c', 'd']);
+      expect(await store.unsent({ except: unsent.map(({ id }) => id), limit: 1 })).toEqual([]);
+    });
+
     test('of units that are refused nothing is left', async () => {
       await using store = await open();
       const write = { ...publishing('WF-1'), writes: [{ ref: 'a/1', data: {} }] };

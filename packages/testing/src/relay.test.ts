@@ -177,8 +177,25 @@ test('2,500 messages leave in requests of a thousand, in their order; behind one
   expect(await bench.relay.send(all)).toBe(false);
   expect(bench.requests).toEqual([1_000, 1_000]);
   expect(bench.log).toEqual(['relay.failed']);
-  expect(await bench.relay.drain({})).toBe(true);
+  expect(await bench.relay.drain({})).toEqual([]);
   expect(bench.arrived()).toEqual(Array.from({ length: 2_500 }, (_, n) => `thing.asked ${n}`));
+});
+
+test('what a topic refuses holds up no other, and of it nothing leaves out of turn', async () => {
+  await using bench = await Bench.open();
+  const { store } = bench.stores;
+  const publish = [
+    ...Array.from({ length: 1_200 }, (_, n) => ({ ...event(n).message, topic: noted.name })),
+    { ...event(7).message, topic: asked.name },
+  ];
+  await store.commit({ tenant: 'default', reads: [], writes: [], entries: [], journal: [], publish });
+  // The first request only: what comes behind it must wait all the same.
+  bench.refuses = (to) => to === noted.name && bench.requests.length === 1;
+  expect(await bench.relay.drain({})).toEqual([noted.name]);
+  expect(bench.arrived()).toEqual(['thing.asked 7']);
+  expect(await store.unsent({ limit: 2_000 })).toHaveLength(1_200);
+  expect(await bench.relay.drain({})).toEqual([]);
+  expect(bench.arrived()).toHaveLength(1_201);
 });
 
 test('a hundred steps of one workflow at once publish each message once', async () => {
@@ -205,7 +222,7 @@ test('messages of large data leave in requests that the wire takes', async () =>
   const large = Buffer.from(JSON.stringify({ n: 1, text: 'x'.repeat(2_000_000) })).toString('base64');
   const publish = Array.from({ length: 5 }, (_, n) => ({ ...event(n).message, topic: asked.name, data: large }));
   await bench.stores.store.commit({ tenant: 'default', reads: [], writes: [], entries: [], journal: [], publish });
-  expect(await bench.relay.drain({})).toBe(true);
+  expect(await bench.relay.drain({})).toEqual([]);
   expect(bench.requests).toEqual([2, 2, 1]);
 });
 

@@ -1,6 +1,6 @@
 // Real: SQLite, the broker's log.
 import { Broker, Database, messagesIn } from '@dormouse/broker';
-import { Relay } from '@dormouse/core';
+import { Relay, timersAtATime } from '@dormouse/core';
 import { publishingTo, Scheduler, SqliteStateStore, type TimerStore } from '@dormouse/local';
 import { expect, test } from 'vitest';
 import { type SchedulerBench, schedulerSuite } from './scheduler-suite.ts';
@@ -168,4 +168,22 @@ test('what the store did not answer is asked again soon, also where a timer is s
   await set('later', 86_400_000);
   bench.clock.pass(1_000);
   expect(await bench.published()).toEqual(['soon']);
+});
+
+test('timers that can never be fired, more than are looked at together, hold up none that are due after them', async () => {
+  await using bench = await LocalBench.open();
+  const commit = bench.store.commit.bind(bench.store);
+  const set = (name: string, ms: number) => {
+    const dueAt = bench.clock.now() + ms;
+    const data = { name, generation: name, dueAt, message: { topic: 'news', attributes: { name }, data: '' } };
+    return commit({ ...left, publish: [], writes: [{ ref: `timers/WF-1/named/${name}`, data, dueAt }] });
+  };
+  for (let n = 0; n < timersAtATime + 1; n++) await set(`poison-${n}`, 1_000);
+  await set('after', 2_000);
+  bench.store.commit = async (unit) => {
+    if (unit.publish[0]?.attributes.name?.startsWith('poison')) throw new Error('too large');
+    return commit(unit);
+  };
+  bench.clock.pass(2_000);
+  expect(await bench.published()).toEqual(['after']);
 });

@@ -144,6 +144,7 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
       expect(await names(99)).toEqual([]);
       expect(await names(1_000)).toEqual(['soon', 'later']);
       expect(await names(1_000, 1)).toEqual(['soon']);
+      expect((await store.due(1_000, 1, ['timers/WF-1/named/soon'])).map(({ data }) => data!.name)).toEqual(['later']);
       const [soon] = await store.due(100, 1);
       await store.commit(firing(soon!));
       await expect(store.commit(firing(soon!))).rejects.toThrow(ConflictError);

@@ -3,14 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Broker, Database, messagesIn } from '@dormouse/broker';
 import { type Clock, Relay, systemClock, systemRandom, type UnitOfWork } from '@dormouse/core';
-import {
-  type FirestoreStateStore,
-  GoogleRest,
-  TaskScheduler,
-  TokenKeys,
-  tickEndpoint,
-  tokenCheck,
-} from '@dormouse/gcp';
+import { type FirestoreStateStore, GoogleRest, TaskScheduler, TokenKeys, tickRoute, tokenCheck } from '@dormouse/gcp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { googleStore } from './google/google-store.ts';
 import { MetadataServer } from './google/metadata-server.ts';
@@ -69,7 +62,7 @@ class GoogleBench implements SchedulerBench {
       clock: itsClock,
       log: quiet,
     });
-    const answer = tickEndpoint({
+    const route = tickRoute({
       ports: { store: this.store, relay: this.relay, waker: this.waker, clock: itsClock },
       authenticate: tokenCheck({
         keys: new TokenKeys([this.#rests[1]!], clock),
@@ -84,12 +77,9 @@ class GoogleBench implements SchedulerBench {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk);
       const body = Buffer.concat(chunks).toString();
-      const { status, json } = await answer({
-        method: request.method!,
-        authorization: request.headers.authorization,
-        body,
-      });
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json));
+      const refused = await route.admit({ method: request.method!, authorization: request.headers.authorization });
+      const { status, json } = refused ?? (await route.answer(body));
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json ?? {}));
     });
   }
 
@@ -272,23 +262,49 @@ else {
     expect((await bench.published()).toSorted()).toEqual(names.toSorted());
   });
 
-  test('what cannot be published stays, the tick says so, and is made again until it can', async () => {
+  test('what cannot be published stays, the tick says so, and a task a minute looks at it again, however many met it', async () => {
     await using bench = await GoogleBench.open();
-    await set(bench, 'reminder', second);
     bench.outage = new Error('UNAVAILABLE');
-    bench.clock.pass(second);
-    expect(await bench.published()).toEqual([]);
-    // It was fired; a while later nothing of it may be left.
-    bench.clock.pass(12 * second);
-    expect(await bench.published()).toEqual([]);
-    expect(bench.tasks.dispatched.at(-1)!.status).toBe(503);
-    bench.outage = undefined;
-    for (let passed = 0; passed < 5; passed++) {
+    for (const at of [1, 2, 3, 4, 5]) await set(bench, `reminder ${at}`, at * second);
+    for (let passed = 0; passed < 30; passed++) {
       bench.clock.pass(second);
       await bench.published();
     }
-    expect(await bench.published()).toEqual(['reminder']);
+    // They were fired, and a while later nothing of them may be left.
+    expect(new Set(bench.tasks.dispatched.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(bench.tasks.waiting.map(({ at }) => at - bench.clock.now())).toEqual([30 * second]);
+    expect((await bench.sweep()).json).toMatchObject({
+      isDrained: false,
+      failures: ['news: cannot be published to'],
+    });
+    expect(bench.tasks.waiting).toHaveLength(1);
+    bench.clock.pass(minute);
+    expect(await bench.published()).toEqual([]);
+    expect(bench.tasks.waiting).toHaveLength(1);
+    bench.outage = undefined;
+    bench.clock.pass(minute);
+    expect((await bench.published()).toSorted()).toEqual([1, 2, 3, 4, 5].map((at) => `reminder ${at}`));
     expect(bench.tasks.waiting).toEqual([]);
+  });
+
+  test('a timer that can never be fired is named, and makes no task of another come again', async () => {
+    await using bench = await GoogleBench.open();
+    const { name, ref } = { name: 'poison', ref: 'timers/WF-1/named/poison' };
+    const dueAt = bench.clock.now() + second;
+    const message = { topic: 'news', attributes: { name, 'ce-subject': 'workflows/WF-1' }, data: '' };
+    const commit = bench.store.commit.bind(bench.store);
+    await commit({ ...timer(bench, name, second), writes: [{ ref, data: { name, dueAt, message }, dueAt }] });
+    bench.store.commit = async (unit) => {
+      if (unit.writes.some((write) => write.ref === ref)) throw new Error('too large');
+      return commit(unit);
+    };
+    await set(bench, 'reminder', 2 * second);
+    bench.clock.pass(2 * second);
+    expect(await bench.published()).toEqual(['reminder']);
+    const { status, json } = await bench.sweep();
+    expect(status).toBe(200);
+    expect(json).toMatchObject({ isDrained: true, failures: [`${ref}: too large`] });
+    expect(bench.tasks.waiting.map(({ at }) => at - bench.clock.now())).toEqual([58 * second]);
   });
 
   test('a tick without a token, or with another’s, is refused', async () => {

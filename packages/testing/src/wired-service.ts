@@ -218,7 +218,7 @@ export class WiredService implements AsyncDisposable {
       get: (refs) => store.get(refs),
       find: (query) => store.find(query),
       log: (query) => store.log(query),
-      due: (now, limit) => store.due(now, limit),
+      due: (now, limit, except) => store.due(now, limit, except),
       unsent: (query) => store.unsent(query),
       sent: (ids) => store.sent(ids),
       commit: async (unit) => {

@@ -75,9 +75,9 @@ function storeOf({ tasks, faults, witness, store, answers }: SimulatedPortsOptio
       }
       return committed;
     },
-    async due(now, limit) {
+    async due(now, limit, except) {
       await answering('looks for timers that are due');
-      return store.due(now, limit);
+      return store.due(now, limit, except);
     },
     async unsent(query) {
       await answering(`looks for what is unsent${query.workflow ? ` of ${query.workflow}` : ''}`);
