@@ -170,7 +170,6 @@ async function runOnce(
       traceparent: undefined,
       attempt: run,
       signal,
-      inbox: before?.ref,
     },
     ports,
     read,

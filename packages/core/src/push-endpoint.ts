@@ -18,6 +18,7 @@ import {
 import { ConflictError, DormouseError } from './errors.ts';
 import { causeOf, decide, placesOf, RetryLaterError, type RetryPolicy } from './failure.ts';
 import { derivedId } from './ids.ts';
+import { activitiesOf, settled } from './inbox.ts';
 import { type Cause, isOfLog, type JournalDraft, type PublishedEvent } from './log.ts';
 import type { Logger } from './logger.ts';
 import { eventKeyOf, inboxRef, lineRef, Place } from './order.ts';
@@ -151,6 +152,7 @@ class DeliveryRun {
   readonly #begunAt: number;
   /** The handler has run to its end: what is committed are its effects, not its failure. */
   #hasHandled = false;
+  readonly #activities = new Set<Ref>();
 
   constructor(
     service: Service,
@@ -294,7 +296,7 @@ class DeliveryRun {
     const unparked = await waking(this.#ports.store, deferrals, tenant, [], hasWaited(inbox));
     const writes = [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes, ...unparked.writes];
     const reads = [inbox, timer, ...linesOfPlace(place), ...unparked.reads];
-    return { tenant, reads, writes, ...nothingElse, publish: next.publish };
+    return { tenant, reads, writes, settles: this.#recorded(inbox), ...nothingElse, publish: next.publish };
   }
 
   /** Settled before, but its turn it is: those behind it go on. */
@@ -309,8 +311,7 @@ class DeliveryRun {
     if (inbox.data?.state === 'held') return undefined;
     const { name, topic } = this.#subscription;
     const at = this.#ports.clock.now();
-    const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
-    const memory = { ref: inbox.ref, data: { ...inbox.data, ...timer, state: 'held', at } };
+    const memory = { ref: inbox.ref, data: { ...this.#remembered(inbox), state: 'held', at } };
     const message = messageToKeep(this.#delivery, topic);
     const workflow = workflowOf(this.#delivery.message.attributes['ce-subject'] ?? '');
     this.#ports.log.info('delivery.held', { subscription: name, event: id, workflow });
@@ -349,7 +350,7 @@ class DeliveryRun {
         attempt: this.#attempt,
         signal,
         consumedTimer: this.#marks.timer?.ref,
-        inbox: inbox.ref,
+        delivery: { inbox: inbox.ref, activities: this.#activities },
       };
       const prefetched = [timer, workflow].filter((each): each is Versioned => each !== undefined);
       step = new RunningStep(origin, this.#ports, prefetched);
@@ -362,6 +363,7 @@ class DeliveryRun {
       return step.unit({
         reads: [inbox, ...linesOfPlace(place), ...woken.reads],
         writes: [settled(inbox.ref, this.#ports.clock.now()), ...resolved, ...next.writes, ...woken.writes],
+        settles: this.#recorded(inbox),
         publish: [...next.publish, ...woken.publish],
       });
     } catch (error) {
@@ -374,6 +376,22 @@ class DeliveryRun {
     } finally {
       step?.close();
     }
+  }
+
+  /** Results of activities of this delivery: they are kept until it is settled. */
+  #recorded({ data }: Versioned): Ref[] {
+    return [...new Set([...activitiesOf(data), ...this.#activities])];
+  }
+
+  /** What it remembers beside its state while it is not settled. */
+  #remembered(inbox: Versioned): Record<string, unknown> {
+    const activities = this.#recorded(inbox);
+    return {
+      ...inbox.data,
+      // The timer that its message came from stays while this waits.
+      ...(this.#marks.timer && { timer: this.#marks.timer.ref }),
+      ...(activities.length > 0 && { activities }),
+    };
   }
 
   /** The dead letter that this delivery was redriven from, if it was. */
@@ -430,9 +448,13 @@ class DeliveryRun {
       waitsFor: [about, ...seen.map(({ ref }) => ref).filter((ref) => ref.startsWith(`${about}/`))],
       deferredAt: now,
     };
-    // The timer that its message came from stays while this waits.
-    const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
-    const record = { ...inbox.data, ...timer, state: 'deferred', attempt: this.#attempt, at: now, deferredAt: since };
+    const record = {
+      ...this.#remembered(inbox),
+      state: 'deferred',
+      attempt: this.#attempt,
+      at: now,
+      deferredAt: since,
+    };
     const journal: JournalDraft = {
       workflow: workflowOf(owner.subject ?? ''),
       moment: 'event.deferred',
@@ -483,9 +505,7 @@ class DeliveryRun {
     const cause = causeOf(error);
     // The same for every attempt at this event, as the inbox's.
     const key = idOf(inbox.ref);
-    // The timer that its message came from stays while this waits.
-    const timer = this.#marks.timer && { timer: this.#marks.timer.ref };
-    const record = { ...inbox.data, ...timer, state: decision.kind, attempt: this.#attempt, at: now };
+    const record = { ...this.#remembered(inbox), state: decision.kind, attempt: this.#attempt, at: now };
     const message = messageToKeep(this.#delivery, topic);
     const gone = decision.kind === 'dead-letter' && hasWaited(inbox);
     const unparked = await waking(this.#ports.store, deferrals, tenant, [], gone);
@@ -576,10 +596,6 @@ class DeliveryRun {
   #source(): string {
     return `//dormouse/${this.#ports.system}/${this.#service.name}`;
   }
-}
-
-function settled(ref: Ref, at: number): Write {
-  return { ref, data: { state: 'settled', at }, settledAt: at };
 }
 
 /** Its event was deferred once, and since then neither settled nor dead. */

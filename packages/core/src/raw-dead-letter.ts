@@ -40,7 +40,7 @@ export async function recordRaw(
   const subscription = delivery.message.attributes[sourceSubscription]!;
   const original = originalOf(delivery);
   const { message } = original;
-  const attempt = decodeMarks(message.attributes).attempt ?? 1;
+  const { attempt = 1, timer } = decodeMarks(message.attributes);
   const event = eventKeyOf(original);
   const inboxAt = inboxRef(subscription, event);
   const key = idOf(inboxAt);
@@ -101,7 +101,10 @@ export async function recordRaw(
     tenant: owner.tenant,
     reads: [inbox!, recorded!, ...(place ? [place.line] : [])],
     writes: [
-      { ref: inboxAt, data: { ...inbox!.data, state: 'dead-letter', attempt, at: now } },
+      {
+        ref: inboxAt,
+        data: { ...inbox!.data, ...(timer && { timer: timer.ref }), state: 'dead-letter', attempt, at: now },
+      },
       { ref: letterRef, data: { ...letter } },
       ...writes,
     ],

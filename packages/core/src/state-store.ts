@@ -36,6 +36,11 @@ export interface UnitOfWork {
   /** Preconditions: every document read, not only those written, is still at its version. */
   readonly reads: readonly Pick<Versioned, 'ref' | 'version'>[];
   readonly writes: readonly Write[];
+  /**
+   * Documents, otherwise left as they are, that from now on only a repeat would ask for, as by `settledAt`. One that is not there is passed
+   * over: they are no preconditions. Default none.
+   */
+  readonly settles?: readonly Ref[];
   /** One for every chain the unit touches; the store numbers and chains them. */
   readonly entries: readonly EntryDraft[];
   readonly journal: readonly JournalDraft[];

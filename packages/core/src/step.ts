@@ -10,6 +10,7 @@ import { addressed, type Envelope, encodeMessage, type Message, messageProblem }
 import { ConflictError, DormouseError } from './errors.ts';
 import { activityPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
 import { derivedId, hmacSha256, randomId, sha256 } from './ids.ts';
+import { activitiesOf, settled } from './inbox.ts';
 import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log.ts';
 import { inboxRef, type Line, lineRef, Place } from './order.ts';
 import { difference } from './patch.ts';
@@ -26,7 +27,7 @@ import {
 import type { Relay } from './relay.ts';
 import type { Waker } from './scheduler.ts';
 import { idOf, type Ref, refOf, type StateStore, type UnitOfWork, type Versioned, type Write } from './state-store.ts';
-import { timerRef } from './timer.ts';
+import { consumed, timerRef } from './timer.ts';
 import { checkData, type Topic } from './topic.ts';
 import { type Collection, type WorkflowKind, workflowOf } from './workflow.ts';
 
@@ -170,8 +171,15 @@ export interface StepOrigin {
   readonly signal: AbortSignal;
   /** The timer whose message woke this step: the commit marks it consumed, unless the handler sets it anew. */
   readonly consumedTimer?: Ref | undefined;
-  /** The memory of the delivery, or of the command: while it waits to be run again, results of activities are kept. */
-  readonly inbox?: Ref | undefined;
+  /** Of a delivery: results of its activities are kept until it is settled. None of a command: nobody settles one that failed. */
+  readonly delivery?: DeliveryMemory | undefined;
+}
+
+/** What a delivery remembers from one run to the next. */
+export interface DeliveryMemory {
+  readonly inbox: Ref;
+  /** Recorded results that its runs left or took. */
+  readonly activities: Set<Ref>;
 }
 
 const maxResultBytes = 256 * 1024;
@@ -200,6 +208,7 @@ export class RunningStep implements Step {
   readonly #released: Message[] = [];
   readonly #cancelledTimers: string[] = [];
   readonly #activities = new Set<string>();
+  readonly #settled: Ref[] = [];
   readonly #failedActivities = new WeakMap<Error, RetryPolicy>();
   #note: string | undefined;
   #closed = false;
@@ -217,7 +226,7 @@ export class RunningStep implements Step {
       this.#seen.set(origin.consumedTimer, this.#prefetched.get(origin.consumedTimer)!);
       const timer = this.#prefetched.get(origin.consumedTimer)!.data;
       this.#written.set(origin.consumedTimer, {
-        data: { ...timer, consumed: true },
+        data: consumed(timer),
         settledAt: this.now,
         logged: false,
       });
@@ -337,6 +346,10 @@ export class RunningStep implements Step {
       );
     }
     await this.#passed(letter);
+    await this.#read([letter.inbox]);
+    this.#settled.push(...activitiesOf(this.#seen.get(letter.inbox)!.data));
+    const { data, settledAt } = settled(letter.inbox, this.now);
+    this.#written.set(letter.inbox, { data, settledAt, logged: false });
     const discarded = { reason, at: this.now };
     this.#written.set(refOf(deadLetters, deadLetterId), {
       data: { ...letter, state: 'discarded', discarded },
@@ -391,8 +404,10 @@ export class RunningStep implements Step {
       salt === undefined
         ? sha256(JSON.stringify(input) ?? 'undefined')
         : hmacSha256(salt, canonicalJson(input ?? null));
+    const { delivery, tenant } = this.#origin;
     const taken = (record: Versioned): R => {
       if (record.version === null) refuseErased(this.#workflow);
+      delivery?.activities.add(ref);
       if (record.data!.inputHash !== hashOf(record.data!.salt as string | undefined)) {
         throw new DormouseError(
           'step.activity-input',
@@ -424,8 +439,6 @@ export class RunningStep implements Step {
         `activity "${name}": its result must be JSON of at most ${maxResultBytes} bytes; keep it with step.files.put and return the reference`,
       );
     }
-    // It outlives the delivery that may ask for it again.
-    const { inbox, tenant } = this.#origin;
     const salt = personal ? newSalt(random) : undefined;
     const record = {
       ref,
@@ -434,9 +447,10 @@ export class RunningStep implements Step {
         inputHash: hashOf(salt),
         result: JSON.parse(json),
         ...(salt !== undefined && { salt }),
-        ...(inbox !== undefined && { inbox }),
+        ...(delivery && { inbox: delivery.inbox }),
       },
-      settledAt: this.#ports.clock.now(),
+      // As long as its delivery may run again it is asked for, however late: whoever settles that settles this.
+      ...(!delivery && { settledAt: clock.now() }),
     };
     // Not after the erasing: nobody would look there again.
     const reads = [{ ref, version: null }, ...erased];
@@ -447,6 +461,7 @@ export class RunningStep implements Step {
       // An overlapping run was first; its result is the one that counts.
       return taken((await store.get([ref]))[0]!);
     }
+    delivery?.activities.add(ref);
     return record.data.result as R;
   }
 
@@ -533,7 +548,7 @@ export class RunningStep implements Step {
   }
 
   /** Everything collected, as one commit. */
-  unit(more: Pick<UnitOfWork, 'reads' | 'writes' | 'publish'>): UnitOfWork {
+  unit(more: Pick<UnitOfWork, 'reads' | 'writes' | 'publish' | 'settles'>): UnitOfWork {
     this.close();
     const { cause, subject, tenant } = this.#origin;
     const draft = (chain: Ref, changes: EntryDraft['changes']): EntryDraft => ({
@@ -563,6 +578,7 @@ export class RunningStep implements Step {
       tenant,
       reads: [...this.reads, ...more.reads],
       writes: [...writes, ...more.writes],
+      settles: [...this.#settled, ...(more.settles ?? [])],
       // The log is not logged: whoever listens to it would never come to an end.
       entries: isOfLog(cause) ? [] : [...changed].map(([ref, changes]) => draft(ref, changes)),
       journal: [],

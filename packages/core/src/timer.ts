@@ -13,8 +13,14 @@ export interface Timer {
   /** Epoch milliseconds. Of a retry, which waits for a duration and for no date: as it was when that was decided. */
   readonly dueAt: number;
   readonly message: Message;
-  /** A commit took its message in. The mark stays, since every subscription of the topic takes the same message. */
+  /** A commit took its message in. The mark stays, since every subscription of the topic takes the same message; the message does not. */
   readonly consumed?: true;
+}
+
+/** What stays of a timer whose message was taken in. */
+export function consumed(timer: Versioned['data']): Record<string, unknown> {
+  const { message: _, ...rest } = timer!;
+  return { ...rest, consumed: true };
 }
 
 export function timerRef(workflow: Ref, name: string): Ref {

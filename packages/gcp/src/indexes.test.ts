@@ -31,7 +31,6 @@ test('a listing by tenant has an index of two fields, any other one of its own f
       fieldPath: 'dueAt',
       indexes: [{ order: 'ASCENDING', queryScope: 'COLLECTION_GROUP' }],
     },
-    { collectionGroup: 'named', fieldPath: 'expireAt', ttl: true, indexes: [] },
   ]);
 });
 
@@ -40,7 +39,7 @@ test('no field has two overrides, and nothing that waits to be sent expires', ()
   const places = fieldOverrides.map(({ collectionGroup, fieldPath }) => `${collectionGroup} ${fieldPath}`);
   expect(new Set(places).size).toBe(places.length);
   const expiring = fieldOverrides.filter(({ ttl }) => ttl).map(({ collectionGroup }) => collectionGroup);
-  expect(expiring.toSorted()).toEqual(['activities', 'inbox', 'named', 'parts', 'personal']);
+  expect(expiring.toSorted()).toEqual(['activities', 'inbox', 'parts', 'personal']);
 });
 
 test.each([

@@ -1,4 +1,4 @@
-import { DormouseError, listings } from '@dormouse/core';
+import { DormouseError, listings, type Ref } from '@dormouse/core';
 import type { Query } from './firestore.ts';
 
 type Direction = 'ASCENDING' | 'DESCENDING';
@@ -43,10 +43,16 @@ const declared: readonly Index[] = [
 ];
 
 /**
- * Documents that carry `expireAt` once only a repeat of what is done would ask for them, and what lies beside those. Not the outbox: what is there was not sent, and
- * goes when it was.
+ * Documents that carry `expireAt` once only a repeat of what is done would ask for them, and what lies beside those. Not the outbox: what is
+ * there was not sent, and goes when it was. Not consumed timers: one subscription consumes, and the dead letter of another asks for the
+ * timer whenever it is redriven; Firestore goes by the time alone. There is one of each name a workflow, without its message.
  */
-const expiring = ['inbox', 'activities', 'personal', 'named', 'parts'];
+const expiring = ['inbox', 'activities', 'personal', 'parts'];
+
+/** Whether a document goes some time after it was settled. */
+export function isExpiring(ref: Ref): boolean {
+  return expiring.includes(ref.split('/').at(-2)!);
+}
 
 /**
  * All indexes, and what has none: of the collections named here no field is indexed but those, since each index is written with

@@ -37,7 +37,7 @@ import { checkLimits, limitOf } from './commit-limits.ts';
 import type { Firestore, FirestoreDocument, Query as FirestoreQuery, FirestoreWrite } from './firestore.ts';
 import { answering, GoogleError } from './google-error.ts';
 import { type Head, Heads } from './heads.ts';
-import { checkIndexed } from './indexes.ts';
+import { checkIndexed, isExpiring } from './indexes.ts';
 import { beside, type LongText, LongTexts, type Read, removing } from './long-texts.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
@@ -177,8 +177,9 @@ export class FirestoreStateStore implements TickStore {
   }
 
   async #commit(unit: UnitOfWork): Promise<Committed> {
+    let { settles = [] } = unit;
     for (let tries = 1; ; tries++) {
-      const draft = await this.#draft(unit);
+      const draft = await this.#draft({ ...unit, settles });
       checkLimits(draft.writes);
       const times = await this.#commitOnce(draft.writes).catch((error: unknown) => {
         this.#heads.forget(headsOf(unit));
@@ -194,7 +195,8 @@ export class FirestoreStateStore implements TickStore {
           ...(dueAt !== undefined && { dueAt }),
         };
       }
-      await this.#tellWhatMoved(unit, draft.heads);
+      const there = await this.#tellWhatMoved(unit, draft.heads);
+      settles = settles.filter((ref) => there.has(ref));
       if (tries === maxTries) {
         throw new GoogleError('ABORTED', `refused ${tries} times, and nothing has moved`, { code: 409 });
       }
@@ -219,17 +221,20 @@ export class FirestoreStateStore implements TickStore {
     }
   }
 
-  /** @throws ConflictError where something has */
-  async #tellWhatMoved(unit: UnitOfWork, heads: ReadonlyMap<Ref, Head>): Promise<void> {
+  /** @returns which of those that it settles are there @throws ConflictError where something has */
+  async #tellWhatMoved(unit: UnitOfWork, heads: ReadonlyMap<Ref, Head>): Promise<Set<Ref>> {
     const refs = unit.reads.map(({ ref }) => ref);
     const chains = [...heads.keys()];
-    const found = await this.#firestore.get([...refs, ...chains.map((chain) => refOf('heads', chain))]);
+    const { settles = [] } = unit;
+    const asked = [...refs, ...chains.map((chain) => refOf('heads', chain)), ...settles];
+    const found = await this.#firestore.get(asked);
     const moved = unit.reads.filter(({ version }, index) => (found[index]?.updateTime ?? null) !== version);
     if (moved.length > 0) throw new ConflictError(moved.map(({ ref }) => ref));
     const movedHeads = chains.filter(
       (chain, index) => found[refs.length + index]?.updateTime !== heads.get(chain)!.updateTime,
     );
     if (movedHeads.length > 0) throw new ConflictError([], movedHeads);
+    return new Set(settles.filter((_, index) => found[refs.length + chains.length + index]));
   }
 
   /** The unit as Firestore takes it, by the heads as they are known. */
@@ -266,7 +271,7 @@ export class FirestoreStateStore implements TickStore {
         besideThem.push(...removing(long));
         continue;
       }
-      const expireAt = settledAt === undefined ? undefined : settledAt + keptAfterSettledMs;
+      const expireAt = settledAt === undefined || !isExpiring(ref) ? undefined : settledAt + keptAfterSettledMs;
       const laid = this.#longTexts.lay(data, long, expireAt);
       besideThem.push(...laid.writes);
       const due = dueAfterMs === undefined ? dueAt : now + dueAfterMs;
@@ -293,6 +298,10 @@ export class FirestoreStateStore implements TickStore {
 
     // After all that is told its version.
     writes.push(...besideThem);
+    for (const ref of unit.settles ?? []) {
+      const fields = { expireAt: time(now + keptAfterSettledMs) };
+      writes.push({ kind: 'update', path: ref, precondition: { exists: true }, mask: ['expireAt'], fields });
+    }
 
     const projected: Message[] = [];
     const enter = (workflow: Ref | undefined, fields: Fields) => {

@@ -64,7 +64,7 @@ const clockMarginMs = 86_400_000;
  * not settled:
  * - a message goes when every subscription's cursor is past it; an unsettled one never, however old;
  * - an inbox entry goes when it is settled, before M; one that waits for a retry or a redrive never;
- * - an activity's result goes with its inbox entry settled or gone, made before M;
+ * - an activity's result goes when it was settled with its inbox entry, before M;
  * - a consumed timer goes when consumed before M, and no delivery of its message waits;
  * - a failed attempt goes when its delivery is settled;
  * - an unfinished file goes after a day;
@@ -151,6 +151,7 @@ export class Retention {
   #mayGo(ref: Ref): boolean {
     const kind = ref.slice(0, ref.indexOf('/'));
     if (kind === 'inbox') return true;
+    // Older programs settled it as they made it.
     if (kind === 'activities') return !this.#waits(this.#sql.inboxOf.get(ref)!.inbox as Ref | null);
     if (kind === 'timers') return this.#sql.timerInUse.get(ref) === undefined;
     return false;

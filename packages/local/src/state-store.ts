@@ -204,6 +204,7 @@ export class SqliteStateStore implements StateStore {
       if (this.#sql.write.run(...row).changes === 0) throw documentTaken(ref);
       return String(version);
     });
+    for (const ref of unit.settles ?? []) this.#sql.settle.run(now, ref, tenant);
     const touched = new Set<Ref>();
     const projected: Message[] = [];
     for (const draft of unit.entries) {
@@ -365,6 +366,7 @@ function prepare(database: Database) {
          version = excluded.version, due_at = excluded.due_at, settled_at = excluded.settled_at, data = excluded.data
        WHERE tenant = excluded.tenant`,
     ),
+    settle: database.prepare('UPDATE document SET settled_at = ? WHERE ref = ? AND tenant = ?'),
     remove: database.prepare('DELETE FROM document WHERE ref = ? AND tenant = ?'),
     head: inArrays(database.prepare('SELECT seq, hash FROM head WHERE chain = ?')),
     moveHead: database.prepare(

@@ -605,6 +605,28 @@ test('the message of a timer that was cancelled or replaced meanwhile does nothi
   expect(fired).toBe(0);
 });
 
+test('so does a retry of it, though its first run came before that', async () => {
+  let runs = 0;
+  await using bench = await Bench.with(async ({ data }, step) => {
+    if (data.n === 1) step.publish(asked, { n: 9 }, { after: '1h', timer: 'reminder' });
+    else if (data.n === 2) await step.cancelTimer('reminder');
+    else {
+      runs++;
+      throw new Error('down');
+    }
+  });
+  await bench.deliver(event('E1', { n: 1 }));
+  const [timer] = await timersOf(bench.stores.store, wf);
+  await bench.deliver(timer!.message);
+  await bench.deliver(event('E2', { n: 2 }));
+  const { attributes } = timer!.message;
+  await bench.deliver({
+    ...timer!.message,
+    attributes: { ...attributes, 'dormouse-to': 'taker.thing.asked', 'dormouse-attempt': '2' },
+  });
+  expect(runs).toBe(1);
+});
+
 test('a handler that sets its own timer anew keeps it', async () => {
   await using bench = await Bench.with(async ({ data }, step) => {
     step.publish(asked, { n: data.n + 1 }, { after: '1h', timer: 'reminder' });

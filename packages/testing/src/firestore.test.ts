@@ -70,14 +70,15 @@ else {
   test('what lies beside a document that expires does too, a month later, and no longer when that is kept again', async () => {
     await using store = googleStore(emulator.address);
     const message = newsOf(randomBytes(400_000).toString('base64'));
+    const memory = 'inbox/E1';
     const settledAt = Date.UTC(2026, 0, 1);
     const write = async (settled?: { settledAt: number }) => {
-      const reads = await store.get([timer]);
-      const data = { name: 'reminder', generation: 'G1', dueAt: 1, message, ...(settled && { consumed: true }) };
-      await store.commit({ ...nothing, reads, writes: [{ ref: timer, data, ...settled }] });
+      const reads = await store.get([memory]);
+      const data = { message, ...(settled && { state: 'settled' }) };
+      await store.commit({ ...nothing, reads, writes: [{ ref: memory, data, ...settled }] });
     };
     const expiries = async () => {
-      const documents = await store.firestore.get([timer, (await partsIn(store))[0]![0]!]);
+      const documents = await store.firestore.get([memory, (await partsIn(store))[0]![0]!]);
       return documents.map((document) => document!.fields.expireAt);
     };
     await write();
@@ -91,10 +92,10 @@ else {
     expect(await expiries()).toEqual(told);
     await write();
     expect(await expiries()).toEqual([undefined, undefined]);
-    await store.commit({ ...nothing, writes: [{ ref: timer, data: null }] });
+    await store.commit({ ...nothing, writes: [{ ref: memory, data: null }] });
     await write({ settledAt });
     expect(await expiries()).toEqual(told);
-    expect((await store.get([timer]))[0]!.data!.message).toEqual(message);
+    expect((await store.get([memory]))[0]!.data!.message).toEqual(message);
   });
 
   test('whoever reads while it is written anew reads one or the other', async () => {

@@ -97,6 +97,17 @@ test('the record is made and announced once, however often it is forwarded, deli
   expect(new Set(wired.announced.map(({ id }) => id)).size).toBe(1);
 });
 
+test('where its message came from a timer its delivery says so: retention keeps that for whoever redrives', async () => {
+  await using wired = await WiredService.with(noting());
+  await wired.make('WF-1');
+  const timer = 'timers/WF-1/named/later';
+  const { attributes, ...message } = forwarded(wired.message(1));
+  await wired.send({ ...message, attributes: { ...attributes, 'dormouse-timer': `G1 ${timer}` } });
+  await wired.settle();
+  const [letter] = await wired.deadLetters();
+  expect((await wired.stores.store.get([letter!.inbox]))[0]!.data).toMatchObject({ state: 'dead-letter', timer });
+});
+
 test('nothing is recorded of an event that was settled, or whose failure was', async () => {
   await using wired = await WiredService.with(noting((n) => n === 2));
   await wired.publish([1, 2]);

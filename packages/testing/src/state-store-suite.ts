@@ -257,6 +257,14 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
       expect(documents.map(({ ref }) => ref)).toEqual(['workflows/WF-1/parcels/P1']);
     });
 
+    test('what a unit settles says what it said; what is not there is passed over', async () => {
+      await using store = await open();
+      await store.commit(unit({ writes: [write('activities/A1', { result: 1 })] }));
+      await store.commit(unit({ writes: [write('a/1', {})], settles: ['activities/A0', 'activities/A1'] }));
+      const found = await store.get(['a/1', 'activities/A0', 'activities/A1']);
+      expect(found.map(({ data }) => data)).toEqual([{}, null, { result: 1 }]);
+    });
+
     test('a document says whose it is, and stays so', async () => {
       await using store = await open();
       await store.commit(unit({ tenant: 'a', writes: [write('workflows/WF-1', { n: 1 })] }));

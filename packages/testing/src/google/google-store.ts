@@ -8,7 +8,7 @@ export interface GoogleStore extends AsyncDisposable {
 
 let projects = 0;
 
-/** An empty store on a Firestore emulator, in a project of its own. It has the topic `news`. */
+/** An empty store on a Firestore emulator, in a project of its own. It has the topics `news` and `dead.letter`. */
 export function googleStore(address: string, clock: Clock = systemClock): FirestoreStateStore & GoogleStore {
   const rest = new GoogleRest({
     url: `http://${address}`,
@@ -24,7 +24,7 @@ export function googleStore(address: string, clock: Clock = systemClock): Firest
     clock: told,
     random: systemRandom,
     system: 'test',
-    declares: (topic) => topic === 'news',
+    declares: (topic) => ['news', 'dead.letter'].includes(topic),
     audit: false,
   });
   return Object.assign(store, { firestore, [Symbol.asyncDispose]: async () => rest.close() });

@@ -30,10 +30,11 @@ export function timersOnce({ log, timers, documents, system, now }: History): st
     };
     const waits = generation !== undefined && !consumed && dueAt > now;
     const isHeard = generation !== undefined && [...taken.keys()].some((key) => key.startsWith(`${generation} `));
-    const hasTakers = system.manifest.services.some(({ subscriptions }) =>
-      subscriptions.some(({ topic }) => topic === (data.message as { topic: string }).topic),
-    );
-    if (!waits && !consumed && !isHeard && hasTakers)
+    const hasTakers = () =>
+      system.manifest.services.some(({ subscriptions }) =>
+        subscriptions.some(({ topic }) => topic === (data.message as { topic: string }).topic),
+      );
+    if (!waits && !consumed && !isHeard && hasTakers())
       problems.push(`timer "${name}" (${ref}) was due, and never fired`);
   }
   return [...new Set(problems)];
