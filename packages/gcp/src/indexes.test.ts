@@ -1,3 +1,4 @@
+import { collection } from '@dormouse/core';
 import { expect, test } from 'vitest';
 import { checkIndexed, firestoreIndexes } from './indexes.ts';
 import { integer, text } from './value.ts';
@@ -32,6 +33,12 @@ test('a listing by tenant has an index of two fields, any other one of its own f
       indexes: [{ order: 'ASCENDING', queryScope: 'COLLECTION_GROUP' }],
     },
   ]);
+});
+
+test('no collection of an app is called as one with rules of ours: it would lose its indexes, or its documents', () => {
+  for (const name of new Set(firestoreIndexes().fieldOverrides.map(({ collectionGroup }) => collectionGroup))) {
+    expect(() => collection(name)).toThrow(`collection "${name}" is called as one of Dormouse's own; use another name`);
+  }
 });
 
 test('no field has two overrides, and nothing that waits to be sent expires', () => {

@@ -61,8 +61,7 @@ export function isExpiring(ref: Ref): boolean {
 export function firestoreIndexes(): FirestoreIndexes {
   return {
     indexes: declared.filter(({ fields }) => fields.length > 1),
-    // Nobody asks for what lies beside a document but by its path.
-    fieldOverrides: [...Object.keys(listings), 'parts'].flatMap((collectionGroup) => {
+    fieldOverrides: Object.keys(listings).flatMap((collectionGroup) => {
       const single = declared.filter((each) => each.collectionGroup === collectionGroup && each.fields.length === 1);
       return [
         { collectionGroup, fieldPath: '*', indexes: [] },

@@ -22,7 +22,7 @@ import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 
 const thing = workflow<{ n: number }>({ idPrefix: 'WF' });
-const parts = collection<{ n: number }>('parts');
+const pieces = collection<{ n: number }>('pieces');
 const made = topic('thing.made', { schema: z.object({ n: z.number() }) });
 
 const make = command<{ n: number }, { id: string }>({
@@ -37,7 +37,7 @@ const make = command<{ n: number }, { id: string }>({
   async run({ n }, step) {
     const found = await step.workflow(thing);
     found.create({ n });
-    (await step.document(parts, 'first')).create({ n });
+    (await step.document(pieces, 'first')).create({ n });
     step.publish(made, { n });
     return { id: found.id };
   },
@@ -104,7 +104,7 @@ class Desk implements AsyncDisposable {
 test('what a command makes is its actor’s tenant’s: documents below it and messages too', async () => {
   await using desk = await Desk.open();
   const { id } = await desk.make(anna);
-  const found = await desk.stores.store.get([`workflows/${id}`, `workflows/${id}/parts/first`]);
+  const found = await desk.stores.store.get([`workflows/${id}`, `workflows/${id}/pieces/first`]);
   expect(found.map(({ tenant }) => tenant)).toEqual(['acme', 'acme']);
   const [lease] = desk.stores.broker.deliveries.lease(
     desk.stores.broker.subscription('projects/test/subscriptions/reader'),
