@@ -21,7 +21,7 @@ test('the plan of the project is told in sections, what was not given by its nam
     'casework on Google Cloud, project PROJECT, region REGION',
     '  audit.log (nobody listens)',
     /communication\.notify\.client\.sms +notify\.client +600s +by key +dead\.letter after 100/,
-    /casework-intake +https:\/\/casework-intake-PROJECT_NUMBER\.REGION\.run\.app +caller +600s +0 to 4 +16/,
+    /casework-intake +https:\/\/casework-intake-PROJECT_NUMBER\.REGION\.run\.app +caller +660s +0 to 4 +16/,
     /named +dueAt ascending +all of that name/,
     'messages are kept for 31 d, it never expires',
     'roles/pubsub.publisher on all 17 topics',

@@ -129,7 +129,11 @@ export async function applyToSubscription(
 ): Promise<void> {
   const { name } = subscription;
   const planned = wireOf(client, subscription);
-  if (change.action === 'create') await client.createSubscription(name, planned);
+  if (change.action === 'create' && !(await client.createSubscription(name, planned))) {
+    const found = await subscriptionChange(client, subscription);
+    if (found.action === 'refused') throw differs([found], 'it was made meanwhile by another; provision again');
+    await applyToSubscription(client, subscription, found);
+  }
   if (change.action === 'update') {
     await client.updateSubscription(
       name,

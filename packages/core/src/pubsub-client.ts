@@ -71,8 +71,9 @@ export class PubsubClient {
     }
   }
 
-  async createSubscription(name: string, config: Fields): Promise<void> {
-    await this.#call('PUT', this.#subscription(name), config);
+  /** @returns false where there is one of that name, made by another, or by a request whose answer was lost */
+  async createSubscription(name: string, config: Fields): Promise<boolean> {
+    return (await this.#call('PUT', this.#subscription(name), config, 409)) !== undefined;
   }
 
   /** @param fields what is changed; those of them that the config leaves out are cleared */

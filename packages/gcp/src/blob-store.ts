@@ -107,7 +107,8 @@ export class GcsBlobStore implements BlobStore {
   }
 
   #missing(key: string, told: string): Error {
-    if (!/bucket/i.test(told)) return new DormouseError('blob.missing', `there is no file "${key}"`);
+    if (!/specified bucket does not exist/i.test(told))
+      return new DormouseError('blob.missing', `there is no file "${key}"`);
     return new GoogleError('NOT_FOUND', `there is no bucket "${this.#bucket}"; create it, or set DORMOUSE_BUCKET`, {
       code: 404,
     });

@@ -88,7 +88,8 @@ export class GoogleRest {
       try {
         return await this.#try(request, token);
       } catch (error) {
-        const { facts } = error as GoogleError;
+        if (!(error instanceof GoogleError)) throw error;
+        const { facts } = error;
         if (facts.code === 401 && tokenOf && !renewed) {
           renewed = true;
           token = await tokenOf(token);
@@ -97,12 +98,17 @@ export class GoogleRest {
         const waitMs = facts.retryAfterMs ?? this.#backoff.ms(tries);
         const isPast = tries === maxTries || clock.steady() + waitMs > giveUpAt;
         if (request.once || !isPassing(error) || isPast) {
-          throw isRepeat ? (error as GoogleError).asRepeat() : error;
+          throw isRepeat ? error.asRepeat() : error;
         }
         isRepeat ||= facts.mayHaveHappened === true;
         await this.#backoff.wait(waitMs);
       }
     }
+  }
+
+  /** Waits as it does itself after so many tries: for whoever asks again of his own. */
+  pause(tries: number): Promise<void> {
+    return this.#backoff.wait(this.#backoff.ms(tries));
   }
 
   close(): void {

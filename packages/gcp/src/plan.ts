@@ -58,7 +58,9 @@ export interface RunPlan {
   /** Who is let in by Cloud Run: the caller's token, or anyone, where the service asks for tokens of its own. */
   readonly invoker: 'caller' | 'anyone';
   readonly ingress: 'internal' | 'all';
-  /** Never less than the ack deadline of what is pushed to it. */
+  /** Addresses besides Cloud Run's own for which it takes tokens. */
+  readonly customAudiences: readonly string[];
+  /** The ack deadline of what is pushed to it and a minute, since a step is committed, and what it publishes sent, after its deadline. */
   readonly timeoutSeconds: number;
   readonly concurrency: number;
   readonly minInstances: 0;
@@ -110,6 +112,10 @@ export interface SchedulePlan {
 
 const console = 'console';
 const longestAckDeadlineSeconds = 600;
+/** For commit and publish, with their retries. */
+const settlingSeconds = 60;
+/** Of Cloud Run. */
+const longestTimeoutSeconds = 3_600;
 
 /** A system with how its services are to be scaled. */
 export interface DeclaredDeployment extends DeclaredSystem {
@@ -154,6 +160,7 @@ export function googlePlanOf(declared: DeclaredDeployment, options: GooglePlanOp
     invoker: invokerOf(service),
     // Pushes, tasks and the sweep of the same project come from inside, to Cloud Run's own addresses.
     ingress: service === console || options.serviceUrl !== undefined ? 'all' : 'internal',
+    customAudiences: isOfCloudRun(urlOf(service)) ? [] : [urlOf(service)],
     timeoutSeconds: timeoutOf(wire.subscriptions.filter((each) => each.service === service)),
     concurrency,
     minInstances: 0,
@@ -218,10 +225,15 @@ export function googlePlanOf(declared: DeclaredDeployment, options: GooglePlanOp
   return { ...plan, grants: grantsOf(plan, projectNumber), unknown: unknownOf(plan) };
 }
 
-/** Cloud Run's longest is an hour, Pub/Sub's ack deadline at most ten minutes. */
+/** Of which it takes tokens without being told. Source: cloud.google.com/run/docs/configuring/custom-audiences. */
+function isOfCloudRun(url: string): boolean {
+  return new URL(url).hostname.endsWith('.run.app');
+}
+
 function timeoutOf(subscriptions: readonly SubscriptionPlan[]): number {
   const deadlines = subscriptions.map(({ ackDeadlineSeconds }) => ackDeadlineSeconds);
-  return deadlines.length === 0 ? longestAckDeadlineSeconds : Math.max(...deadlines);
+  const longest = deadlines.length === 0 ? longestAckDeadlineSeconds : Math.max(...deadlines);
+  return Math.min(longestTimeoutSeconds, longest + settlingSeconds);
 }
 
 function refuseDuplicates(system: string, services: readonly RunPlan[], caller: string): void {
@@ -249,6 +261,7 @@ function unknownOf({
     'which topics a handler publishes to is not declared; every service may publish to all, since each also sends what others left unsent',
     "the services' own settings: the environment variables that their code reads",
     'the images of the services',
+    'whether another system is in the project: one system a project, since two would share the database (default) with its outbox and timers, and topics of the same name',
     'the first token of the console, a secret in its environment: DORMOUSE_ADMIN_TOKEN',
     `who provisions: roles/pubsub.editor on the project, roles/iam.serviceAccountUser on ${caller}`,
     ...foreign.map(

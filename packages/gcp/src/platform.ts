@@ -92,8 +92,9 @@ export class GcpPlatform {
       servers.map((url) => rest(url, undefined)),
       clock,
     );
-    // While the first push is on its way. If they cannot be had it is that which says so.
-    keys.load().catch(() => {});
+    // While the first request is on its way. If they cannot be had it is that which says so. After Cloud Run hardly any token is left to check.
+    if (invoker === 'anyone') keys.load().catch(() => {});
+    if (tokenFor(emulators.firestore)) tokens.token().catch(() => {});
     const wanted = { audience: serviceUrl, serviceAccount, clock };
     const check = tokenCheck({ keys, ...wanted });
     const authenticate = invoker === 'caller' ? afterCloudRun(check, wanted) : check;

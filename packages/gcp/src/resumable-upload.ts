@@ -68,6 +68,7 @@ async function uploadInSession(rest: GoogleRest, session: string, { bytes, piece
     if (standstills > maxStandstills) {
       throw new GoogleError('UNAVAILABLE', `an upload stands still at ${held} of ${total} bytes`, { code: 0 });
     }
+    if (standstills > 0) await rest.pause(standstills);
     from = held;
   }
 }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readFile, systemClock, systemRandom } from '@dormouse/core';
+import { type Clock, readFile, systemClock, systemRandom } from '@dormouse/core';
 import { GcsBlobStore, GoogleRest } from '@dormouse/gcp';
 import { FileBlobStore } from '@dormouse/local';
 import { expect, test } from 'vitest';
@@ -161,6 +161,34 @@ test('a content that is damaged on its way is asked for again, and never taken',
   expect(Buffer.from(await blobs.get(key))).toEqual(small);
   blobs.server.faults.order({ mishap: damaged, times: 3 });
   await expect(blobs.get(key)).rejects.toMatchObject({ code: 'blob.damaged', message: expect.stringContaining(key) });
+});
+
+test('a file that is not there is told as such, also where names have to do with buckets', async () => {
+  await using server = await StorageServer.start({ buckets: ['acme-bucket'] });
+  const rest = new GoogleRest({ url: server.url, clock: systemClock, random: systemRandom });
+  const blobs = new GcsBlobStore({ rest, bucket: 'acme-bucket' });
+  await expect(blobs.get('WF-1/abc/bucket.pdf')).rejects.toMatchObject({ code: 'blob.missing' });
+  rest.close();
+});
+
+test('an upload that stands still waits longer and longer before it tries again', async () => {
+  await using server = await StorageServer.start({ buckets: [bucket] });
+  const waits: number[] = [];
+  const after: Clock['after'] = (ms, callback) => {
+    waits.push(ms);
+    return systemClock.after(0, callback);
+  };
+  const rest = new GoogleRest({
+    url: server.url,
+    clock: { ...systemClock, after },
+    random: { ...systemRandom, fraction: () => 0 },
+  });
+  const blobs = new GcsBlobStore({ rest, bucket, pieceBytes });
+  const stuck = { status: 308, headers: {} };
+  server.faults.order({ on: isPiece, mishap: stuck, times: Infinity });
+  await expect(blobs.put(key, large, pdf)).rejects.toMatchObject({ code: 'store.unavailable' });
+  expect(waits).toEqual([50, 100, 200, 400, 800]);
+  rest.close();
 });
 
 test('what Cloud Storage does not answer, or has no bucket for, is the store’s fault and no missing file', async () => {

@@ -51,6 +51,11 @@ test('what Google refuses is told by its status and message, and asked once', as
   expect(google.seen).toEqual([]);
 });
 
+test('what is no answer of Google’s is told as it is', async () => {
+  await using google = await open({ token: async () => 'two\nlines' });
+  await expect(google.rest.json(ask)).rejects.toMatchObject({ code: 'ERR_INVALID_CHAR' });
+});
+
 test.each([{ status: 429 }, { status: 500 }, { status: 503 }, { status: 504 }, 'dropped', 'answer lost'] as const)(
   'after %j it is asked again',
   async (mishap) => {

@@ -31,7 +31,7 @@ test('pushes go to Cloud Run’s own address of a service, for it and by the cal
       pushEndpoint: `${run.url}/pubsub-push`,
       oidcToken: { serviceAccountEmail: plan.caller, audience: run.url },
     });
-    expect(run.timeoutSeconds).toBeGreaterThanOrEqual(ackDeadlineSeconds);
+    expect(run.timeoutSeconds).toBeGreaterThanOrEqual(ackDeadlineSeconds + 60);
     expect(run).toMatchObject({ minInstances: 0, invoker: 'caller', ingress: 'internal' });
     expect(run.environment).toEqual({
       DORMOUSE_PLATFORM: 'gcp',
@@ -73,6 +73,21 @@ test('each member has the roles it needs on what it needs them for, and no other
   expect(new Set(plan.grants.map(({ member }) => member)).size).toBe(10);
 });
 
+test('tokens for addresses of your own are taken too, which Cloud Run must be told', async () => {
+  expect(plan.services.flatMap(({ customAudiences }) => customAudiences)).toEqual([]);
+  const file = join(import.meta.dirname, '../../../apps/orders/system.ts');
+  const declared = await describeSystem(file, dirname(file));
+  const { services, subscriptions } = googlePlanOf(declared, {
+    ...google,
+    serviceUrl: 'https://{service}.example.com',
+  });
+  expect(services.map(({ customAudiences }) => customAudiences)).toEqual(services.map(({ url }) => [url]));
+  for (const { service, pushConfig } of subscriptions) {
+    const run = services.find((each) => each.service === service)!;
+    expect(run.customAudiences).toContain(pushConfig.oidcToken!.audience);
+  }
+});
+
 test('timers and the sweep have a queue and a schedule, and what is erased is not kept by Google', () => {
   expect(plan.queues).toMatchObject([{ name: 'casework-timers', location: 'europe-west1' }]);
   const console = plan.services.find(({ service }) => service === 'console')!;
@@ -91,6 +106,7 @@ test('timers and the sweep have a queue and a schedule, and what is erased is no
 
 test('what the declarations do not tell is said: who publishes what, settings, images, other commands', async () => {
   expect(plan.unknown.join('\n')).toMatch(/which topics a handler publishes to is not declared/);
+  expect(plan.unknown.join('\n')).toMatch(/one system a project/);
   expect(plan.unknown.join('\n')).toMatch(/a secret in its environment: DORMOUSE_ADMIN_TOKEN/);
   const file = join(import.meta.dirname, '../../../apps/orders/system.ts');
   const orders = googlePlanOf(await describeSystem(file, dirname(file)), google);

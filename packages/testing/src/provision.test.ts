@@ -147,6 +147,12 @@ describe('Google’s emulator', () => {
 });
 
 function provisions(plan: Plan, address: () => string): void {
+  test('what was made by a request whose answer was lost is as planned', async () => {
+    const { client } = clientOf(address(), { repeats: true });
+    await provision(client, plan);
+    expect((await provision(client, plan)).map(({ action }) => action)).toEqual(Array(6).fill('same'));
+  });
+
   test('a plan is made, and made again it changes nothing', async () => {
     const { client, send, methods } = clientOf(address());
     expect((await changesTo(client, plan)).map(({ action }) => action)).toEqual(Array(6).fill('create'));
@@ -245,14 +251,17 @@ function provisions(plan: Plan, address: () => string): void {
 let projects = 0;
 
 /** Of a project of its own. */
-function clientOf(address: string) {
+function clientOf(address: string, { repeats = false } = {}) {
   const project = `provision-${++projects}`;
   /** Of what was asked. */
   const methods: string[] = [];
   const request = async (method: string, path: string, json: string) => {
     methods.push(method);
     const headers = { 'content-type': 'application/json' };
-    const response = await fetch(`http://${address}${path}`, { method, headers, ...(json && { body: json }) });
+    const ask = () => fetch(`http://${address}${path}`, { method, headers, ...(json && { body: json }) });
+    // As where an answer is lost.
+    if (repeats && method === 'PUT') await ask();
+    const response = await ask();
     return { status: response.status, body: await response.text() };
   };
   return {
