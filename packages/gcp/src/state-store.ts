@@ -298,6 +298,7 @@ export class FirestoreStateStore implements TickStore {
 
     // After all that is told its version.
     writes.push(...besideThem);
+    // Nothing lies beside what is settled so: results of activities are short.
     for (const ref of unit.settles ?? []) {
       const fields = { expireAt: time(now + keptAfterSettledMs) };
       writes.push({ kind: 'update', path: ref, precondition: { exists: true }, mask: ['expireAt'], fields });
