@@ -52,6 +52,8 @@ export interface Query {
   /** The place after which it goes on: a value for each field of the order. */
   readonly startAfter?: readonly (Value | { readonly path: string })[];
   readonly limit: number;
+  /** Only these fields. None: only where they are. Default: all. */
+  readonly select?: readonly string[];
 }
 
 /**
@@ -67,11 +69,12 @@ export class Firestore {
     this.#root = `projects/${project}/databases/${database}/documents`;
   }
 
-  /** In the order asked; undefined where there is none. */
-  async get(paths: readonly string[]): Promise<(FirestoreDocument | undefined)[]> {
+  /** In the order asked; undefined where there is none. @param select only these fields. Default: all */
+  async get(paths: readonly string[], select?: readonly string[]): Promise<(FirestoreDocument | undefined)[]> {
     if (paths.length === 0) return [];
     const answers = await this.#call<{ found?: Raw; missing?: string }[]>('batchGet', {
       documents: [...new Set(paths)].map((path) => this.#name(path)),
+      ...(select && { mask: { fieldPaths: select } }),
     });
     const told = new Map<string, FirestoreDocument | undefined>();
     for (const { found, missing } of answers) {
@@ -85,9 +88,12 @@ export class Firestore {
   }
 
   async query(query: Query): Promise<FirestoreDocument[]> {
-    const { parent, collection, allDescendants, where = [], orderBy, startAfter, limit } = query;
+    const { parent, collection, allDescendants, where = [], orderBy, startAfter, limit, select } = query;
     const filters = where.map(({ field, op, value }) => ({ fieldFilter: { field: { fieldPath: field }, op, value } }));
+    // Without any field Firestore takes it for all of them.
+    const selected = select?.length === 0 ? ['__name__'] : select;
     const structuredQuery = {
+      ...(selected && { select: { fields: selected.map((fieldPath) => ({ fieldPath })) } }),
       from: [{ collectionId: collection, ...(allDescendants && { allDescendants }) }],
       ...(filters.length > 0 && { where: { compositeFilter: { op: 'AND', filters } } }),
       orderBy: orderBy.map(({ field, direction = 'ASCENDING' }) => ({ field: { fieldPath: field }, direction })),

@@ -18,6 +18,8 @@ const mark = '\u0000long text ';
 export interface LongText {
   readonly id: string;
   readonly parts: number;
+  /** In characters. */
+  readonly length: number;
   readonly hash: string;
   /** Its document does. */
   readonly expires: boolean;
@@ -90,7 +92,7 @@ export class LongTexts {
         fields: { bytes: bytes(packed.subarray(at, at + partBytes)), ...expiry(expireAt) },
       });
     }
-    return { id, parts, hash, expires: expireAt !== undefined };
+    return { id, parts, length: value.length, hash, expires: expireAt !== undefined };
   }
 
   /** Documents with all that they say, by the field that has their JSON. One that is gone meanwhile is undefined. */
@@ -145,8 +147,9 @@ export function removing(long: readonly LongText[]): FirestoreWrite[] {
 export function beside(document: FirestoreDocument | undefined): LongText[] {
   if (!document?.fields.parts) return [];
   return textsOf(document.fields.parts).map((each) => {
-    const [id, parts] = each.split(' ');
-    return { id: id!, parts: Number(parts), hash: '', expires: document.fields.expireAt !== undefined };
+    const [id, parts, length] = each.split(' ');
+    const expires = document.fields.expireAt !== undefined;
+    return { id: id!, parts: Number(parts), length: Number(length), hash: '', expires };
   });
 }
 
@@ -170,8 +173,8 @@ function wholeOf(
   return { document, data, long };
 }
 
-function told({ id, parts }: LongText): string {
-  return `${id} ${parts}`;
+function told({ id, parts, length }: LongText): string {
+  return `${id} ${parts} ${length}`;
 }
 
 function pathsOf({ id, parts }: LongText): string[] {

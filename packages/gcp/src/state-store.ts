@@ -30,6 +30,7 @@ import {
   unsentAtATime,
   type Versioned,
   workflowOf,
+  workflows,
   writePageCursor,
 } from '@dormouse/core';
 import { Backoff } from './backoff.ts';
@@ -39,6 +40,7 @@ import { answering, GoogleError } from './google-error.ts';
 import { type Head, Heads } from './heads.ts';
 import { checkIndexed, isExpiring } from './indexes.ts';
 import { beside, type LongText, LongTexts, type Read, removing } from './long-texts.ts';
+import { documentsAtOnce, Room } from './room.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
 export interface FirestoreStateStoreOptions {
@@ -338,7 +340,7 @@ export class FirestoreStateStore implements TickStore {
     for (const message of [...projected, ...unit.publish]) {
       const workflow = orderOf(message);
       const head = workflow === undefined ? undefined : heads.get(workflow)!;
-      const id = head ? `${idOf(workflow!)}.${padded(++head.position)}` : `.${this.#newId()}`;
+      const id = head ? `${workflow!.slice(workflows.length + 1)}.${padded(++head.position)}` : `.${this.#newId()}`;
       if (head) {
         head.unsent.push(id);
         own.set(id, { id, message });
@@ -358,16 +360,23 @@ export class FirestoreStateStore implements TickStore {
     const firstHead = writes.length;
     for (const [chain, head] of heads) writes.push(this.#heads.write(chain, head));
 
-    const ids = [...heads.values()].flatMap((head) => head.unsent.slice(0, unsentAtATime));
+    const waiting = [...heads.values()].map(({ unsent }) => unsent);
     // Before the commit: one that has happened is not to be told as failed because this did.
-    const older = await this.#messages(ids.filter((id) => !own.has(id)));
-    const left = ids.flatMap((id) => own.get(id) ?? older.get(id) ?? []);
+    const older = await this.#messages(
+      waiting.flatMap((ids) => ids.slice(0, unsentAtATime).filter((id) => !own.has(id))),
+    );
+    // Behind one that is not among them nothing leaves.
+    const next = waiting.map((ids) => {
+      const end = ids.findIndex((id, index) => index === unsentAtATime || !(own.has(id) || older.has(id)));
+      return end === -1 ? ids : ids.slice(0, end);
+    });
+    const left = next.flatMap((ids) => ids.flatMap((id) => own.get(id) ?? older.get(id) ?? []));
 
     return {
       writes,
       heads,
       unsent: [...left, ...ofNone],
-      hasMore: [...heads.values()].some((head) => head.unsent.length > unsentAtATime),
+      hasMore: next.some((ids, index) => ids.length < waiting[index]!.length),
       dueAt: earliest,
       versions: (times) => unit.writes.map(({ data }, index) => (data === null ? null : times[firstWrite + index]!)),
       committed: (times) => {
@@ -383,10 +392,14 @@ export class FirestoreStateStore implements TickStore {
   async due(now: number, limit: number, except: readonly Ref[] = []): Promise<Versioned[]> {
     return answering(async () => {
       const where = [{ field: 'dueAt', op: 'LESS_THAN_OR_EQUAL', value: integer(now) }];
-      const found = await this.#query({ ...timers, where, limit: limit + except.length });
+      // Where they are, first: of what is passed over nothing is read.
+      const named = await this.#query({ ...timers, where, limit: limit + except.length, select: [] });
       const passedOver = new Set(except);
-      const left = found.filter(({ path }) => !passedOver.has(path)).slice(0, limit);
-      const read = await this.#longTexts.read(left, dataOf);
+      const left = named.map(({ path }) => path).filter((path) => !passedOver.has(path));
+      const found = await this.#firestore.get(left.slice(0, Math.min(limit, documentsAtOnce)));
+      const taken = await this.#longTexts.read(new Room().take(found, 'data'), dataOf);
+      // One may be set anew meanwhile, for later, or fired by another.
+      const read = taken.filter((each) => each?.document.fields.dueAt && numberOf(each.document.fields.dueAt) <= now);
       for (const each of read) if (each) this.#learn(each.document.path, each.document, each.long);
       return versionedAll(read);
     });
@@ -403,76 +416,83 @@ export class FirestoreStateStore implements TickStore {
   async unsent({ workflow, before, limit = unsentAtATime, except = [] }: UnsentQuery): Promise<Unsent[]> {
     const passedOver = new Set(except);
     return answering(async () => {
-      if (workflow !== undefined) return this.#left(workflow, before, limit, passedOver);
-      // What is of the future was committed by a clock that was ahead.
-      const where =
-        before === undefined ? [[]] : [at('LESS_THAN', before), at('GREATER_THAN', this.#options.clock.now())];
-      const orderBy = [{ field: 'at' }, { field: '__name__' }];
-      const most = limit + except.length;
-      const pages = where.map((each) => this.#query({ collection: 'outbox', where: each, orderBy, limit: most }));
-      const found = (await Promise.all(pages)).flat();
-      const oldest = found.filter(({ path }) => !passedOver.has(unsentId(path))).slice(0, limit);
-      // Clocks of processes differ: the order among messages of a workflow is its head's.
-      const left: Unsent[] = [];
-      const ofWorkflows = new Set<Ref>();
-      for (const unsent of await this.#unsent(oldest)) {
-        const of = orderOf(unsent.message);
-        if (of === undefined) left.push(unsent);
-        else ofWorkflows.add(of);
-      }
-      for (const each of ofWorkflows) left.push(...(await this.#left(each, before, limit, passedOver)));
-      return left.slice(0, limit);
+      const ids =
+        workflow === undefined
+          ? await this.#old(before, limit, passedOver)
+          : await this.#oldOf(workflow, before, limit, passedOver);
+      return [...(await this.#messages(ids)).values()].filter((each) => each !== undefined);
     });
   }
 
-  async #left(
+  /** What was committed before, about any workflow or none. */
+  async #old(before: number | undefined, limit: number, passedOver: ReadonlySet<string>): Promise<string[]> {
+    // What is of the future was committed by a clock that was ahead.
+    const where =
+      before === undefined ? [[]] : [at('LESS_THAN', before), at('GREATER_THAN', this.#options.clock.now())];
+    const orderBy = [{ field: 'at' }, { field: '__name__' }];
+    const oldest = { collection: 'outbox', orderBy, limit: limit + passedOver.size, select: [] };
+    const found = (await Promise.all(where.map((each) => this.#query({ ...oldest, where: each })))).flat();
+    const old = new Set(found.map(({ path }) => path.slice('outbox/'.length)).filter((id) => !passedOver.has(id)));
+    const ids = [...old].filter((id) => orderOfId(id) === undefined);
+    for (const workflow of new Set([...old].flatMap((id) => orderOfId(id) ?? []))) {
+      if (ids.length >= limit) break;
+      ids.push(...upToLast(await this.#unsentOf(workflow, passedOver), old));
+    }
+    return ids.slice(0, limit);
+  }
+
+  async #oldOf(
     workflow: Ref,
     before: number | undefined,
     limit: number,
     passedOver: ReadonlySet<string>,
-  ): Promise<Unsent[]> {
-    this.#heads.forget([workflow]);
-    const head = (await this.#heads.of([workflow])).get(workflow)!;
-    const asked = head.unsent.filter((id) => !passedOver.has(id));
-    const paths = asked.slice(0, limit).map(outboxPath);
-    const found = await this.#firestore.get(paths);
+  ): Promise<string[]> {
+    const ids = (await this.#unsentOf(workflow, passedOver)).slice(0, limit);
+    if (before === undefined) return ids;
     const now = this.#options.clock.now();
-    // Clocks of processes differ: what stands before one that is old enough must leave before it.
-    const last = found.findLastIndex((document) => {
-      if (!document) return false;
-      const committedAt = numberOf(document.fields.at);
-      return before === undefined || committedAt < before || committedAt > now;
+    const found = await this.#firestore.get(ids.map(outboxPath), ['at']);
+    const old = ids.filter((_, index) => {
+      const committedAt = found[index] && numberOf(found[index].fields.at);
+      return committedAt !== undefined && (committedAt < before || committedAt > now);
     });
-    return this.#unsent(found.slice(0, last + 1));
+    return upToLast(ids, new Set(old));
   }
 
-  /** By their ids. One that is gone was sent and cleared by another meanwhile. */
-  async #messages(ids: readonly string[]): Promise<Map<string, Unsent>> {
-    const found = await this.#unsent(await this.#firestore.get(ids.map(outboxPath)));
-    return new Map(found.map((each) => [each.id, each]));
+  async #unsentOf(workflow: Ref, passedOver: ReadonlySet<string>): Promise<string[]> {
+    this.#heads.forget([workflow]);
+    const { unsent } = (await this.#heads.of([workflow])).get(workflow)!;
+    return unsent.filter((id) => !passedOver.has(id));
   }
 
-  async #unsent(documents: readonly (FirestoreDocument | undefined)[]): Promise<Unsent[]> {
-    const found = await this.#longTexts.read(documents, (fields) => textOf(fields.message));
-    return found.flatMap((read) => {
-      if (!read) return [];
-      const id = unsentId(read.document.path);
-      if (read.long.length > 0) this.#besideUnsent.set(id, read.long);
-      return [{ id, message: read.data as Message }];
-    });
+  /** By their ids, the first of them that there is room for. Undefined is one that was sent and cleared by another meanwhile. */
+  async #messages(ids: readonly string[]): Promise<Map<string, Unsent | undefined>> {
+    const messages = new Map<string, Unsent | undefined>();
+    const room = new Room();
+    for (let from = 0; from < ids.length; from += documentsAtOnce) {
+      const some = ids.slice(from, from + documentsAtOnce);
+      const taken = room.take(await this.#firestore.get(some.map(outboxPath)), 'message');
+      const found = await this.#longTexts.read(taken, (fields) => textOf(fields.message));
+      for (const [index, read] of found.entries()) {
+        const id = some[index]!;
+        if (read && read.long.length > 0) this.#besideUnsent.set(id, read.long);
+        messages.set(id, read && { id, message: read.data as Message });
+      }
+      if (taken.length < some.length) break;
+    }
+    return messages;
   }
 
   async sent(ids: readonly string[]): Promise<void> {
-    const byWorkflow = Map.groupBy(ids, (id) => id.slice(0, id.lastIndexOf('.')));
+    const byWorkflow = Map.groupBy(ids, orderOfId);
     await answering(async () => {
       await Promise.all(
-        [...byWorkflow].map(async ([id, sent]) => {
+        [...byWorkflow].map(async ([workflow, sent]) => {
           const deletes = sent.flatMap((each): FirestoreWrite[] => [
             { kind: 'delete', path: outboxPath(each) },
             ...removing(this.#besideUnsent.get(each) ?? []),
           ]);
-          if (id === '') await this.#firestore.commit(deletes);
-          else await this.#heads.cleared(refOf('workflows', id), sent, deletes);
+          if (workflow === undefined) await this.#firestore.commit(deletes);
+          else await this.#heads.cleared(workflow, sent, deletes);
           for (const each of sent) this.#besideUnsent.delete(each);
         }),
       );
@@ -532,8 +552,15 @@ function outboxPath(id: string): string {
   return `outbox/${id}`;
 }
 
-function unsentId(path: string): string {
-  return path.slice('outbox/'.length);
+/** The workflow that a message is about, by the id that it has in the outbox. */
+function orderOfId(id: string): Ref | undefined {
+  const workflow = id.slice(0, id.lastIndexOf('.'));
+  return workflow === '' ? undefined : `${workflows}/${workflow}`;
+}
+
+/** Clocks of processes differ: what stands before one that is old enough must leave before it. */
+function upToLast(ids: readonly string[], old: ReadonlySet<string>): string[] {
+  return ids.slice(0, ids.findLastIndex((id) => old.has(id)) + 1);
 }
 
 function dataOf(fields: Fields): string {

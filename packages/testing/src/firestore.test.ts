@@ -1,6 +1,16 @@
 // Real: Google's Firestore emulator, one for all tests, a project for each.
 import { randomBytes } from 'node:crypto';
-import { type Clock, firing, type Message, type StateStore } from '@dormouse/core';
+import {
+  type Clock,
+  commitUnit,
+  firing,
+  type Message,
+  Relay,
+  type StateStore,
+  systemClock,
+  tick,
+  type Unsent,
+} from '@dormouse/core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type GoogleStore, googleStore } from './google/google-store.ts';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
@@ -45,6 +55,67 @@ else {
     expect(await isWhole()).toBe(true);
     await store.commit({ ...nothing, writes: [{ ref: timer, data: null }] });
     expect(await partsIn(store)).toEqual([]);
+  });
+
+  // Compressed next to nothing, as the emulator wants it, and as long as any message when it is read.
+  const long = 'x'.repeat(8_000_000);
+  const lengthOf = (messages: readonly { readonly data: string }[]) =>
+    messages.reduce((sum, { data }) => sum + data.length, 0);
+  const quiet = { info() {}, warn() {}, error() {} };
+
+  test('of messages that are long no more are read at once than a small container holds, and all leave in their order', async () => {
+    await using store = googleStore(emulator.address);
+    const names = ['0', '1', '2', '3', '4', '5', '6'];
+    const unitOf = (name: string, data: string) => {
+      const message = newsOf(data);
+      return { ...nothing, publish: [{ ...message, attributes: { ...message.attributes, name } }] };
+    };
+    const namesOf = (unsent: readonly Unsent[]) => unsent.map(({ message }) => message.attributes.name);
+    for (const name of names) {
+      const { unsent } = await store.commit(unitOf(name, long));
+      expect(lengthOf(unsent.map(({ message }) => message))).toBeLessThan(50_000_000);
+    }
+    for (const query of [{}, { workflow: 'workflows/WF-1' }]) {
+      const unsent = await store.unsent(query);
+      expect(lengthOf(unsent.map(({ message }) => message))).toBeLessThan(42_000_000);
+      expect(namesOf(unsent)).toEqual(names.slice(0, unsent.length));
+    }
+    const arrived: (string | undefined)[] = [];
+    const publish = async (_topic: string, messages: readonly { readonly attributes: Record<string, string> }[]) =>
+      void arrived.push(...messages.map(({ attributes }) => attributes.name));
+    const relay = new Relay(store, { publish }, quiet);
+    let looksAgain = 0;
+    const waker = { wake: async () => {}, expectSent: async () => void looksAgain++ };
+    await commitUnit({ store, relay, waker }, unitOf('7', ''));
+    // Not all of it has left with its unit: somebody has to look.
+    expect(arrived).toEqual(names.slice(0, arrived.length));
+    expect(looksAgain).toBe(1);
+    expect(await relay.drain({ before: systemClock.now() + 60_000 })).toEqual([]);
+    expect(arrived).toEqual([...names, '7']);
+    expect(await partsIn(store)).toEqual([]);
+  });
+
+  test('of timers whose messages are long no more are read at once than a small container holds, and one tick fires all', async () => {
+    await using store = googleStore(emulator.address);
+    const names = ['0', '1', '2', '3', '4', '5', '6'];
+    for (const [n, name] of names.entries()) {
+      const data = { name, generation: name, dueAt: n + 1, message: newsOf(long) };
+      await store.commit({
+        ...nothing,
+        writes: [{ ref: `timers/WF-1/named/${name}`, data, dueAt: n + 1, settledAt: n + 1 }],
+      });
+    }
+    const due = await store.due(100, 100);
+    expect(due.map(({ data }) => data!.name)).toEqual(names.slice(0, due.length));
+    expect(lengthOf(due.map(({ data }) => data!.message as Message))).toBeLessThan(42_000_000);
+    let arrived = 0;
+    const publish = async (_topic: string, messages: readonly unknown[]) => {
+      arrived += messages.length;
+    };
+    const relay = new Relay(store, { publish }, quiet);
+    const waker = { wake: async () => {}, expectSent: async () => {} };
+    const { due: fired } = await tick({ store, relay, waker, clock: systemClock });
+    expect([fired, arrived]).toEqual([names.length, names.length]);
   });
 
   test('a long text is written once, though its document is written again and again', async () => {
