@@ -30,7 +30,8 @@ export const errorCodes = {
   'step.closed': 'A step was used after it ended. The call is refused.',
   'document.missing': 'A document that the handler needs does not exist. Retried by policy.',
   'document.exists': 'A document to create exists already. Dead-lettered at once.',
-  'document.ref': 'A reference is not a path of pairs "collection/id". The call is refused.',
+  'document.ref':
+    'A reference is not a path of pairs "collection/id", or has an id that no store keeps. The call is refused.',
   'personal.erased':
     'A step needs personal data of a workflow whose personal data was erased, or would write some. Dead-lettered at once.',
   'topic.undeclared': 'A step published to a topic that the system does not declare. Dead-lettered at once.',
@@ -38,6 +39,8 @@ export const errorCodes = {
   'store.contended':
     'A step met conflicts in every one of its re-runs. Retried after about a second; uses up no attempt.',
   'store.limit': 'A step does more at once than its store can commit. Nothing was done. Dead-lettered at once.',
+  'store.refused':
+    'The store takes what a step asks of it for malformed, and would again; the message says why. Nothing was done. Dead-lettered at once.',
   'store.unavailable':
     'The state store did not answer, or its disk would not take a write. Nothing was done, or, where only the answer of a remote store was lost, all of it. A message is not acknowledged and comes again, no attempt used up; a request is answered 503.',
   'subscription.differs':

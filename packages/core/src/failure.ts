@@ -118,6 +118,7 @@ export const fates: Readonly<Record<ErrorCode, Fate>> = {
   'store.conflict': 'policy',
   'store.contended': 'later',
   'store.limit': 'dead letter',
+  'store.refused': 'dead letter',
   'store.unavailable': 'wire',
   'subscription.differs': 'policy',
   'subscription.refused': 'policy',

@@ -154,7 +154,7 @@ export function refuseUndeclared({ publish, writes }: UnitOfWork, declares: (top
   }
 }
 
-/** @throws DormouseError `document.ref` where parts do not come in pairs or one is empty. */
+/** @throws DormouseError `document.ref` where parts do not come in pairs, or one is empty or no id that every store keeps. */
 export function refOf(...parts: readonly string[]): Ref {
   if (parts.length === 0 || parts.length % 2 !== 0 || parts.some((part) => part === '')) {
     throw new DormouseError(
@@ -162,7 +162,24 @@ export function refOf(...parts: readonly string[]): Ref {
       `[${parts.join(', ')}] is no path of pairs "collection/id"; give both parts of each pair`,
     );
   }
-  return parts.map((part) => encodeURIComponent(part)).join('/');
+  const encoded = parts.map((part) => encodeURIComponent(part));
+  const refused = encoded.findIndex((part) => !isKept(part));
+  if (refused !== -1) {
+    throw new DormouseError(
+      'document.ref',
+      `"${parts[refused]!.slice(0, 100)}" cannot be part of a reference: not ".", "..", "__…__", or more than ${mostIdBytes} bytes when it is percent-encoded; use another id`,
+    );
+  }
+  return encoded.join('/');
+}
+
+/** Source: firebase.google.com/docs/firestore/quotas, collections, documents, and fields; the same for every store. */
+const mostIdBytes = 1_500;
+
+/** Whether every store keeps a part of a reference, as it stands there. */
+export function isKept(part: string): boolean {
+  if (part === '.' || part === '..' || /^__.*__$/.test(part)) return false;
+  return part.length * 3 <= mostIdBytes || new TextEncoder().encode(part).length <= mostIdBytes;
 }
 
 export function collectionOf(ref: Ref): Ref {

@@ -1,6 +1,7 @@
 import { DormouseError } from './errors.ts';
 import { isReserved } from './listing.ts';
 import { checkName } from './name.ts';
+import { isKept } from './state-store.ts';
 
 /** A kind of long-running thing that events are about. Its documents live at `<collection>/<id>`. */
 export interface WorkflowKind<T> {
@@ -41,7 +42,8 @@ export function collection<T>(name: string, options: { readonly personal?: boole
   return { name, personal: options.personal ?? false };
 }
 
-/** `workflows/WF-1/letters/acme` → `workflows/WF-1`. */
+/** `workflows/WF-1/letters/acme` → `workflows/WF-1`. None of an id that no store keeps: nothing can be about that. */
 export function workflowOf(ref: string): string | undefined {
-  return /^workflows\/[^/]+/.exec(ref)?.[0];
+  const [workflow, id] = /^workflows\/([^/]+)/.exec(ref) ?? [];
+  return id !== undefined && isKept(id) ? workflow : undefined;
 }

@@ -31,13 +31,17 @@ export class GoogleError extends Error {
   }
 }
 
-/** For a port: what Google does not answer, or has no leave for, is no fault of a handler's. The wire brings it again. */
+/**
+ * For a port: what Google does not answer, or has no leave for, is no fault of a handler's, and the wire brings it again. What it
+ * takes for malformed will never be anything else.
+ */
 export async function answering<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof GoogleError)) throw error;
-    throw new DormouseError('store.unavailable', error.message, { cause: error });
+    const code = error.status === 'INVALID_ARGUMENT' ? 'store.refused' : 'store.unavailable';
+    throw new DormouseError(code, error.message, { cause: error });
   }
 }
 

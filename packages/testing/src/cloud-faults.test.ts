@@ -83,8 +83,8 @@ async function open() {
     firestore: ofStore,
     pubsub: ofBroker,
     order: (fault: Fault) => ofStore.faults.order(fault),
-    deliver: (id: string) => {
-      const message = testEvent({ id, type: asked.name, subject: wf, data: { n: 1 } });
+    deliver: (id: string, subject = wf) => {
+      const message = testEvent({ id, type: asked.name, subject, data: { n: 1 } });
       return endpoint.deliver(
         deliveryOf('projects/test/subscriptions/things.thing.asked', {
           ...message,
@@ -257,6 +257,27 @@ else {
     expect(bodies).toEqual([expect.stringContaining('/outbox/')]);
     expect(bodies[0]).not.toContain('/parts/');
   });
+
+  test('what Firestore takes for malformed is a dead letter at once, and says why', async () => {
+    await using google = await open();
+    google.order({ on: isCommit, mishap: status(400, 'INVALID_ARGUMENT') });
+    await google.deliver('E1');
+    const { documents } = await google.store.find({ collection: 'dead-letters' });
+    expect(documents.map(({ data }) => data)).toMatchObject([
+      { code: 'store.refused', cause: expect.stringContaining('ordered: INVALID_ARGUMENT') },
+    ]);
+    expect(await google.count()).toBeUndefined();
+  });
+
+  test.each(['__reserved__', '..', 'é'.repeat(1_000)])(
+    'an event about a workflow whose id Firestore does not keep (%#) is a dead letter at once',
+    async (id) => {
+      await using google = await open();
+      await google.deliver('E1', `workflows/${id}`);
+      const { documents } = await google.store.find({ collection: 'dead-letters' });
+      expect(documents.map(({ data }) => data)).toMatchObject([{ code: 'document.ref' }]);
+    },
+  );
 
   test('a store that is out is told as such, nothing is done, and all is well when it is back', async () => {
     await using google = await open();

@@ -1,4 +1,4 @@
-import { type StateStore, systemClock } from '@dormouse/core';
+import { refOf, type StateStore, systemClock } from '@dormouse/core';
 import { expect, test } from 'vitest';
 import { LocalStores, overTheWire } from './local-stores.ts';
 import { outboxSuite } from './outbox-suite.ts';
@@ -24,6 +24,18 @@ outboxSuite('SQLite', (clock = systemClock) => owned(LocalStores.onDisk({ ...apa
 outboxSuite('SQLite over the wire of the instances', (clock = systemClock) =>
   overTheWire(LocalStores.onDisk({ ...apart, clock })),
 );
+
+test.each(['.', '..', '__reserved__', 'x'.repeat(1_501), 'é'.repeat(300)])(
+  'an id that Firestore does not keep is refused everywhere, with what to do (%#)',
+  (id) => {
+    const error = expect.objectContaining({ code: 'document.ref', message: expect.stringContaining('use another id') });
+    expect(() => refOf('things', id)).toThrow(error);
+  },
+);
+
+test.each(['...', '__x', '__', 'x__', 'x'.repeat(1_500)])('one that it does is a reference (%#)', (id) => {
+  expect(refOf('things', id)).toBe(`things/${id}`);
+});
 
 test('a hundred commits at once wait for one sync, or for one that was under way and the next', async () => {
   let syncs = 0;
