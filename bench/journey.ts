@@ -21,6 +21,7 @@ const aims: Readonly<Record<string, { readonly journeysPerSecond: number; readon
   'dormouse, inline': { journeysPerSecond: 500, p50Ms: 60 },
   'dormouse, processes': { journeysPerSecond: 150 },
 };
+const ourClient = 'journey-dormouse.ts';
 const roundTimeoutMs = 180_000;
 
 interface Contender {
@@ -47,13 +48,13 @@ const contenders: readonly Contender[] = [
     name: 'dormouse, inline',
     durability: 'state, log, inbox, messages; synced',
     server: 'none',
-    client: ['journey-dormouse.ts', 'inline'],
+    client: [ourClient, 'inline'],
   },
   {
     name: 'dormouse, processes',
     durability: 'state, log, inbox, messages; synced',
     server: 'none',
-    client: ['journey-dormouse.ts', 'processes'],
+    client: [ourClient, 'processes'],
   },
   {
     name: 'Restate, a workflow',
@@ -106,7 +107,7 @@ const contenders: readonly Contender[] = [
 ];
 
 /** Journeys of ten steps: ours, and engines and queues that are installed here, each in its own idiom. */
-export const measureJourney: Measure = async ({ quick, progress }) => {
+export const measureJourney: Measure = async ({ quick, own, progress }) => {
   const rounds = quick ? 1 : 3;
   const sizes = quick
     ? { warmMs: 1_000, forMs: 2_000, openCount: 20 }
@@ -116,6 +117,7 @@ export const measureJourney: Measure = async ({ quick, progress }) => {
   const results = new Map<string, RoundResult[]>();
   try {
     for (const { name, server, client } of contenders) {
+      if (own && client[0] !== ourClient) continue;
       try {
         if (client[0].startsWith('peers/') && !existsSync(join(import.meta.dirname, 'peers/node_modules'))) {
           throw new Missing('npm install --prefix bench/peers');

@@ -23,11 +23,19 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   'firestore-clients': async () => (await import('./firestore-clients.ts')).measureFirestoreClients,
 };
 
-const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick]\n`;
+const usage = `Usage: npm run bench -- [${Object.keys(measures).join('|')}]... [--quick] [--own]
+
+  --quick  a fifth of the work, to see that it runs
+  --own    journey: ours alone, without the engines and queues beside it
+`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    own: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
 });
 const unknown = positionals.find((name) => !Object.hasOwn(measures, name));
 if (values.help || unknown !== undefined) {
@@ -41,6 +49,7 @@ for (const name of names) {
   const measure = await measures[name]!();
   const { report, figures } = await measure({
     quick: values.quick,
+    own: values.own,
     progress: (text) => process.stderr.write(`${name}: ${text}\n`),
   });
   process.stdout.write(`${report}\n\n`);

@@ -1,6 +1,8 @@
 export interface MeasureOptions {
   /** A fifth of the work: to see that it runs, not to believe its figures. */
   readonly quick: boolean;
+  /** Of those that are compared, only ours. */
+  readonly own: boolean;
   readonly progress: (text: string) => void;
 }
 
