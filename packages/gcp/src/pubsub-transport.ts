@@ -13,7 +13,9 @@ export function pubsubOver(rest: GoogleRest): PubsubTransport {
         method: method as 'POST',
         path,
         // No request of Pub/Sub's that is read by GET has a body.
-        ...(method === 'GET' || method === 'DELETE' ? {} : { json: JSON.parse(json) }),
+        ...(method === 'GET' || method === 'DELETE'
+          ? {}
+          : { bytes: Buffer.from(json), headers: { 'content-type': 'application/json' } }),
       });
       return { status, body: bytes.toString() };
     } catch (error) {
