@@ -9,10 +9,10 @@ import { until } from './until.ts';
 
 async function open(options: Partial<GoogleRestOptions> = {}) {
   const seen: SeenRequest[] = [];
-  const api = await ApiServer.start(async (request) => {
+  const api = await new ApiServer(async (request) => {
     seen.push(request);
     return { json: { done: seen.length } };
-  });
+  }).listen();
   const rest = new GoogleRest({ url: api.url, clock: systemClock, random: systemRandom, ...options });
   return {
     seen,
@@ -145,9 +145,9 @@ test('what answers in the place of Google is no answer of Google’s', async () 
 });
 
 test('Pub/Sub’s client works over it, and tells what is refused', async () => {
-  const api = await ApiServer.start(async ({ body }) => ({
+  const api = await new ApiServer(async ({ body }) => ({
     json: { messageIds: JSON.parse(body.toString()).messages.map((_: unknown, n: number) => `${n}`) },
-  }));
+  })).listen();
   const rest = new GoogleRest({ url: api.url, clock: systemClock, random: systemRandom });
   const client = new PubsubClient(pubsubOver(rest), 'test');
   api.faults.order({ mishap: { status: 503 }, times: 2 });

@@ -1,42 +1,23 @@
 import { Agent, request as httpRequest } from 'node:http';
 import { type ApiAnswer, ApiRefusal, ApiServer } from './google/api-server.ts';
-import type { OrderedFaults, SeenRequest } from './google/ordered-faults.ts';
+import type { SeenRequest } from './google/ordered-faults.ts';
 
 /**
  * Stands between a service and an emulator, over HTTP/1.1, and lets go wrong what is ordered: answered in its place, late, dropped
  * before it got there, or done and its answer lost. Its `requests` are those of the service, so round trips can be counted.
  */
-export class FaultProxy implements AsyncDisposable {
+export class FaultProxy extends ApiServer {
   readonly #agent = new Agent({ keepAlive: true });
   readonly #target: () => string;
-  #api!: ApiServer;
 
   private constructor(target: () => string) {
+    super((request) => this.#forward(request));
     this.#target = target;
   }
 
   /** @param target `host:port`, asked with every request: an emulator that starts again has another */
-  static async start(target: string | (() => string)): Promise<FaultProxy> {
-    const proxy = new FaultProxy(typeof target === 'string' ? () => target : target);
-    proxy.#api = await ApiServer.start((request) => proxy.#forward(request));
-    return proxy;
-  }
-
-  /** `host:port` */
-  get address(): string {
-    return this.#api.address;
-  }
-
-  get url(): string {
-    return this.#api.url;
-  }
-
-  get faults(): OrderedFaults {
-    return this.#api.faults;
-  }
-
-  get requests(): readonly string[] {
-    return this.#api.requests;
+  static start(target: string | (() => string)): Promise<FaultProxy> {
+    return new FaultProxy(typeof target === 'string' ? () => target : target).listen();
   }
 
   #forward({ method, path, headers, body }: SeenRequest): Promise<ApiAnswer> {
@@ -58,8 +39,8 @@ export class FaultProxy implements AsyncDisposable {
     });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  override async [Symbol.asyncDispose](): Promise<void> {
     this.#agent.destroy();
-    await this.#api[Symbol.asyncDispose]();
+    await super[Symbol.asyncDispose]();
   }
 }

@@ -23,7 +23,7 @@ export class ApiRefusal extends Error {
   }
 }
 
-/** An API over HTTP on a free port of this machine, with faults to order. */
+/** An API over HTTP on a free port of this machine, with faults to order: of a handler, or what a server of one of Google's APIs is built on. */
 export class ApiServer implements AsyncDisposable {
   readonly faults = new OrderedFaults();
   /** `GET /path`, without queries, since the start. */
@@ -31,18 +31,17 @@ export class ApiServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #handle: (request: SeenRequest) => Promise<ApiAnswer>;
 
-  private constructor(handle: (request: SeenRequest) => Promise<ApiAnswer>) {
+  /** @param handle throws an `ApiRefusal`; whatever else it throws is a 500 */
+  constructor(handle: (request: SeenRequest) => Promise<ApiAnswer>) {
     this.#handle = handle;
     this.#server = createServer((request, response) => void this.#take(request, response));
     // A client finds its kept connections open for as long as a test may take.
     this.#server.keepAliveTimeout = 120_000;
   }
 
-  /** @param handle throws an `ApiRefusal`; whatever else it throws is a 500 */
-  static async start(handle: (request: SeenRequest) => Promise<ApiAnswer>): Promise<ApiServer> {
-    const api = new ApiServer(handle);
-    await new Promise<void>((resolve) => api.#server.listen(0, '127.0.0.1', resolve));
-    return api;
+  async listen(): Promise<this> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    return this;
   }
 
   /** `host:port` */

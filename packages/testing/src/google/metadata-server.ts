@@ -1,7 +1,7 @@
 import type { Clock } from '@dormouse/core';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { ApiRefusal, ApiServer } from './api-server.ts';
-import type { OrderedFaults, SeenRequest } from './ordered-faults.ts';
+import type { SeenRequest } from './ordered-faults.ts';
 
 export interface MetadataServerOptions {
   readonly clock: Clock;
@@ -28,11 +28,10 @@ const keysMaxAgeSeconds = 20_000;
  * keys that sign them. `GCE_METADATA_HOST` is its address.
  * Source: cloud.google.com/compute/docs/metadata; www.googleapis.com/oauth2/v3/certs.
  */
-export class MetadataServer implements AsyncDisposable {
+export class MetadataServer extends ApiServer {
   readonly email: string;
   readonly #clock: Clock;
   readonly #project: string;
-  #api!: ApiServer;
   #keys: SigningKey[] = [];
   #given = 0;
   #accessToken: { readonly token: string; readonly expiresAt: number } | undefined;
@@ -43,6 +42,7 @@ export class MetadataServer implements AsyncDisposable {
     email = 'dormouse@test.iam.gserviceaccount.com',
     project = 'test',
   }: MetadataServerOptions) {
+    super((request) => this.#answer(request));
     this.#clock = clock;
     this.email = email;
     this.#project = project;
@@ -51,25 +51,7 @@ export class MetadataServer implements AsyncDisposable {
   static async start(options: MetadataServerOptions): Promise<MetadataServer> {
     const server = new MetadataServer(options);
     await server.rotate();
-    server.#api = await ApiServer.start((request) => server.#answer(request));
-    return server;
-  }
-
-  /** `host:port` */
-  get address(): string {
-    return this.#api.address;
-  }
-
-  get url(): string {
-    return this.#api.url;
-  }
-
-  get faults(): OrderedFaults {
-    return this.#api.faults;
-  }
-
-  get requests(): readonly string[] {
-    return this.#api.requests;
+    return server.listen();
   }
 
   /** Whether an API takes this bearer. */
@@ -153,9 +135,5 @@ export class MetadataServer implements AsyncDisposable {
     }
     const { token, expiresAt } = this.#accessToken;
     return { access_token: token, expires_in: Math.floor((expiresAt - now) / 1000), token_type: 'Bearer' };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#api[Symbol.asyncDispose]();
   }
 }

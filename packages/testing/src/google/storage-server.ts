@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type ApiAnswer, ApiRefusal, ApiServer } from './api-server.ts';
 import { crc32c } from './crc32c.ts';
-import type { OrderedFaults, SeenRequest } from './ordered-faults.ts';
+import type { SeenRequest } from './ordered-faults.ts';
 
 export interface StorageServerOptions {
   /** That are there from the start. */
@@ -42,39 +42,20 @@ const longestNameBytes = 1024;
  * that are checked, downloads, listings by pages. Memory only.
  * Source: cloud.google.com/storage/docs/json_api/v1/objects, performing-resumable-uploads.
  */
-export class StorageServer implements AsyncDisposable {
+export class StorageServer extends ApiServer {
   readonly #options: StorageServerOptions;
   readonly #buckets = new Map<string, Map<string, StoredObject>>();
   readonly #sessions = new Map<string, Session>();
   #generation = 1_700_000_000_000_000;
-  #api!: ApiServer;
 
   private constructor(options: StorageServerOptions) {
+    super((request) => this.#answer(request));
     this.#options = options;
     for (const name of options.buckets ?? []) this.#buckets.set(name, new Map());
   }
 
-  static async start(options: StorageServerOptions = {}): Promise<StorageServer> {
-    const server = new StorageServer(options);
-    server.#api = await ApiServer.start((request) => server.#answer(request));
-    return server;
-  }
-
-  /** `host:port` */
-  get address(): string {
-    return this.#api.address;
-  }
-
-  get url(): string {
-    return this.#api.url;
-  }
-
-  get faults(): OrderedFaults {
-    return this.#api.faults;
-  }
-
-  get requests(): readonly string[] {
-    return this.#api.requests;
+  static start(options: StorageServerOptions = {}): Promise<StorageServer> {
+    return new StorageServer(options).listen();
   }
 
   /** What is in a bucket, by name. */
@@ -215,10 +196,6 @@ export class StorageServer implements AsyncDisposable {
     };
     this.#bucket(bucket).set(name, object);
     return { json: described(bucket, name, object) };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#api[Symbol.asyncDispose]();
   }
 }
 

@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { type Clock, randomId, systemRandom } from '@dormouse/core';
 import { ApiRefusal, ApiServer } from './api-server.ts';
-import type { OrderedFaults, SeenRequest } from './ordered-faults.ts';
+import type { SeenRequest } from './ordered-faults.ts';
 
 export interface TasksServerOptions {
   /** By which tasks are due. Google's own: whoever sets a service's clock does not set this one. */
@@ -67,7 +67,7 @@ const dispatchDeadlineMs = 600_000;
  * after a backoff until it is answered with 2xx, and its name stays used up for hours.
  * Source: google/cloud/tasks/v2/cloudtasks.proto, queue.proto, task.proto.
  */
-export class TasksServer implements AsyncDisposable {
+export class TasksServer extends ApiServer {
   /** Every attempt, in their order. */
   readonly dispatched: Dispatched[] = [];
   readonly #options: TasksServerOptions;
@@ -75,35 +75,16 @@ export class TasksServer implements AsyncDisposable {
   readonly #tasks = new Map<string, Task>();
   /** By name: when each ended. */
   readonly #usedUp = new Map<string, number>();
-  #api!: ApiServer;
   #inFlight = 0;
   #stopped = false;
 
   private constructor(options: TasksServerOptions) {
+    super((request) => this.#answer(request));
     this.#options = options;
   }
 
-  static async start(options: TasksServerOptions): Promise<TasksServer> {
-    const server = new TasksServer(options);
-    server.#api = await ApiServer.start((request) => server.#answer(request));
-    return server;
-  }
-
-  /** `host:port` */
-  get address(): string {
-    return this.#api.address;
-  }
-
-  get url(): string {
-    return this.#api.url;
-  }
-
-  get faults(): OrderedFaults {
-    return this.#api.faults;
-  }
-
-  get requests(): readonly string[] {
-    return this.#api.requests;
+  static start(options: TasksServerOptions): Promise<TasksServer> {
+    return new TasksServer(options).listen();
   }
 
   /** Requests of tasks that have not been answered, or leave at once. */
@@ -296,10 +277,10 @@ export class TasksServer implements AsyncDisposable {
     this.#usedUp.set(task.name, this.#options.clock.now());
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  override async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     for (const task of this.#tasks.values()) task.cancel();
-    await this.#api[Symbol.asyncDispose]();
+    await super[Symbol.asyncDispose]();
   }
 }
 
