@@ -17,15 +17,16 @@ const order = 'what has an ordering key keeps the order of commits';
 const settling = 'an ordered subscription settles in order';
 const reason = 'no delivery ends without a reason';
 
-const endpoint = 'packages/core/src/push-endpoint.ts';
+const delivery = 'packages/core/src/delivery-run.ts';
+const failed = 'packages/core/src/failed-attempt.ts';
 const store = 'packages/local/src/state-store.ts';
 
 export const mutations: readonly Mutation[] = [
   {
     name: 'a delivery is acknowledged before its commit',
-    file: endpoint,
-    text: '    await new DeliveryRun(service, subscription, delivery, marks, ports).settle();',
-    bug: '    void new DeliveryRun(service, subscription, delivery, marks, ports).settle().catch(() => {});',
+    file: 'packages/core/src/push-endpoint.ts',
+    text: '    await settle(subscription, delivery, marks);',
+    bug: '    void settle(subscription, delivery, marks).catch(() => {});',
     breaks: lost,
   },
   {
@@ -51,9 +52,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the inbox is not asked',
-    file: endpoint,
+    file: delivery,
     text: '    if (this.#isTried(inbox)) {',
-    bug: '    if (this.#isTried(inbox) && this.#attempt < 0) {',
+    bug: '    if (this.#isTried(inbox) && this.#attempt.number < 0) {',
     breaks: once,
   },
   {
@@ -72,7 +73,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the generation of a timer is not looked at',
-    file: endpoint,
+    file: delivery,
     text: '    if (this.#isReplaced(timer, owner)) return',
     bug: '    if (timer?.data === null) return',
     breaks: timers,
@@ -93,29 +94,29 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'nobody waits behind an event of the same workflow',
-    file: endpoint,
+    file: delivery,
     text: '    if (place?.isBehind) return',
-    bug: '    if (place?.isBehind && this.#attempt < 0) return',
+    bug: '    if (place?.isBehind && this.#attempt.number < 0) return',
     breaks: settling,
   },
   {
     name: 'those behind a dead letter go on without it',
-    file: endpoint,
-    text: "      if (order?.poison === 'park') {",
-    bug: '      if (order !== undefined) {',
+    file: failed,
+    text: "    if (order?.poison === 'park') {",
+    bug: '    if (order !== undefined) {',
     breaks: settling,
   },
   {
     name: 'a retry is decided on, and no timer set for it',
-    file: endpoint,
+    file: failed,
     text: 'data: { ...retry }, dueAfterMs: afterMs }',
     bug: 'data: { ...retry } }',
     breaks: reason,
   },
   {
     name: 'a dead letter has no record',
-    file: endpoint,
-    text: '        { ref: refOf(deadLetters, key), data: { ...letter } },',
+    file: failed,
+    text: '      { ref: refOf(deadLetters, key), data: { ...letter } },',
     bug: '',
     breaks: reason,
   },

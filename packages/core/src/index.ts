@@ -1,5 +1,6 @@
 export { type Actor, may, type Role, roles, sees, tenantOfNew } from './actor.ts';
 export { admission, type Refused, type RequestHead, UncheckedTokenError } from './admission.ts';
+export { deliveryRef } from './attempt.ts';
 export { type AuditedEntry, auditMessage } from './audit.ts';
 export { type BlobStore, type FileRef, fileHash, readFile, saltKeyOf } from './blob-store.ts';
 export { canonicalJson } from './canonical-json.ts';
@@ -100,7 +101,7 @@ export {
   undeclaredIn,
 } from './provision.ts';
 export { PubsubClient, PubsubError, type PubsubTransport, type PushPlan } from './pubsub-client.ts';
-export { createEndpoint, deliveryRef, type Endpoint, type EndpointPorts, maxPushBytes } from './push-endpoint.ts';
+export { createEndpoint, type Endpoint, type EndpointPorts, maxPushBytes } from './push-endpoint.ts';
 export { type PushClaims, pushTokenCheck } from './push-token.ts';
 export { rawFilter, wireAttempts } from './raw-dead-letter.ts';
 export { redacted, redactedFacts } from './redact.ts';
