@@ -29,6 +29,8 @@ export interface GoogleChaosReport {
   readonly cases: Readonly<Record<string, number>>;
   /** Processes started. */
   readonly wakes: number;
+  /** Rounds in which no sweep came before the end, and the timers that only that one found. */
+  readonly unswept: { readonly rounds: number; readonly timers: number };
   readonly seconds: number;
   readonly failures: readonly { readonly round: number; readonly problems: readonly string[] }[];
 }
@@ -50,6 +52,7 @@ export async function runGoogleChaos(options: GoogleChaosOptions): Promise<Googl
     kills: Object.fromEntries(targets.map((target) => [target, 0])) as Record<Target, number>,
     cases: {} as Record<string, number>,
     wakes: 0,
+    unswept: { rounds: 0, timers: 0 },
     failures: [] as { round: number; problems: readonly string[] }[],
   };
   const outcomes = new Map<Temper, ReturnType<typeof localOutcomes>>();
@@ -72,15 +75,20 @@ export async function runGoogleChaos(options: GoogleChaosOptions): Promise<Googl
         ...options,
         wire,
         idleMs: 3_000,
-        sweepEveryMs: 5_000,
         environment: temper.environment,
         gone,
       });
       for (round of rounds) {
         const beganAt = performance.now();
         const tell = (text: string) => options.tell(`round ${round}: ${text}`);
-        const { problems, kills, ends } = await playRound(system, temper, { ...options, round }, wanted, tell);
+        // Every second one of a lane.
+        const isSwept = Math.floor(round / lanes.length) % 2 === 0;
+        const sweepEveryMs = isSwept ? 5_000 : undefined;
+        const played = await playRound(system, temper, { ...options, round, sweepEveryMs }, wanted, tell);
+        const { problems, kills, ends, sweptTimers } = played;
         report.rounds++;
+        if (!isSwept) report.unswept.rounds++;
+        report.unswept.timers += sweptTimers;
         for (const target of targets) report.kills[target] += kills[target];
         for (const end of ends) report.cases[end] = (report.cases[end] ?? 0) + 1;
         tell(
@@ -88,7 +96,6 @@ export async function runGoogleChaos(options: GoogleChaosOptions): Promise<Googl
         );
         if (problems.length > 0) return fail(problems);
       }
-      system.stopSweeps();
       await system.asleep();
       report.wakes += system.cloudRun.wakes;
     } catch (error) {
@@ -119,7 +126,7 @@ export async function localOutcomes(
 }
 
 /** The figures, one a line. */
-export function tableOf({ rounds, kills, cases, wakes, seconds }: GoogleChaosReport): string {
+export function tableOf({ rounds, kills, cases, wakes, unswept, seconds }: GoogleChaosReport): string {
   const parts = (counts: Readonly<Record<string, number>>) =>
     Object.entries(counts)
       .map(([kind, count]) => `${kind} ${count}`)
@@ -129,6 +136,7 @@ export function tableOf({ rounds, kills, cases, wakes, seconds }: GoogleChaosRep
     `kills    ${parts(kills)}`,
     `cases    ${parts(cases)}`,
     `wakes    ${wakes}`,
+    `unswept  ${unswept.rounds} rounds, in which only a sweep at the end found ${unswept.timers} timers`,
     `seconds  ${seconds.toFixed(1)}`,
   ].join('\n');
 }

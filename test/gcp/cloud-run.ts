@@ -18,6 +18,8 @@ export interface CloudRunService {
   readonly concurrency: number;
   readonly maxInstances: number;
   readonly invoker: 'anyone' | 'caller';
+  /** Who is let in where it is not anyone. Default: as all. */
+  readonly admit?: CloudRunOptions['admit'];
 }
 
 export interface CloudRunOptions {
@@ -72,6 +74,12 @@ export class CloudRun implements AsyncDisposable {
 
   deploy(name: string, service: CloudRunService): void {
     this.#services.get(name)!.service = service;
+  }
+
+  /** From now on a service lets in only who has a token that is good by this check. */
+  restrict(name: string, admit: NonNullable<CloudRunOptions['admit']>): void {
+    const deployment = this.#services.get(name)!;
+    deployment.service = { ...deployment.service!, invoker: 'caller', admit };
   }
 
   urlOf(name: string): string {
@@ -190,11 +198,13 @@ class Deployment {
     this.underWay++;
     outgoing.on('close', () => this.underWay--);
     const chunks = await incoming.toArray().catch(() => undefined);
-    const headers = chunks && (await this.#admitted(incoming));
-    if (!headers) {
-      if (!outgoing.destroyed) outgoing.writeHead(403).end('not for this caller');
+    const admitted = chunks && (await this.#admitted(incoming));
+    if (!admitted || 'refused' in admitted) {
+      const page = { 'content-type': 'text/html; charset=UTF-8' };
+      if (!outgoing.destroyed) outgoing.writeHead(admitted?.refused ?? 400, page).end('<title>Error</title>');
       return;
     }
+    const { headers } = admitted;
     const instance = await this.#take();
     if (!instance) {
       if (!outgoing.destroyed) outgoing.writeHead(429).end('no instance was available');
@@ -223,20 +233,30 @@ class Deployment {
     forwarded.end(Buffer.concat(chunks));
   }
 
-  /** Its headers as the instance gets them; undefined where it is not let in. */
-  async #admitted({ url, headers }: IncomingMessage): Promise<OutgoingHttpHeaders | undefined> {
-    const { authorize, admit } = this.#options;
+  /**
+   * Its headers as the instance gets them, or the status it is refused with. Who has a use of his own for Authorization says who he is in
+   * X-Serverless-Authorization, which alone counts then.
+   * Source: cloud.google.com/run/docs/authenticating/service-to-service.
+   */
+  async #admitted({
+    url,
+    headers,
+  }: IncomingMessage): Promise<{ readonly headers: OutgoingHttpHeaders } | { readonly refused: number }> {
+    const { authorize } = this.#options;
+    const { invoker, admit = this.#options.admit } = this.service ?? {};
     const isPush = url === '/pubsub-push' && headers.authorization === undefined;
     const authorization = isPush ? await authorize?.(this.url) : headers.authorization;
-    if (this.service?.invoker !== 'caller' || !admit)
-      return { ...headers, ...(authorization !== undefined && { authorization }) };
-    const token = /^Bearer (.+)$/.exec(authorization ?? '')?.[1];
+    const all: OutgoingHttpHeaders = { ...headers, ...(authorization !== undefined && { authorization }) };
+    if (invoker !== 'caller' || !admit) return { headers: all };
+    const shown = 'x-serverless-authorization' in headers ? 'x-serverless-authorization' : 'authorization';
+    const token = /^Bearer (.+)$/.exec(String(all[shown]))?.[1];
+    if (token === undefined) return { refused: 403 };
     try {
       await admit(this.url, token);
     } catch {
-      return undefined;
+      return { refused: 401 };
     }
-    return { ...headers, authorization: authorization!.replace(/\.[^.]*$/, '.SIGNATURE_REMOVED_BY_GOOGLE') };
+    return { headers: { ...all, [shown]: `Bearer ${token.replace(/\.[^.]*$/, '.SIGNATURE_REMOVED_BY_GOOGLE')}` } };
   }
 
   async #take(): Promise<Instance | undefined> {

@@ -27,8 +27,6 @@ export interface GoogleSystemOptions {
   readonly idleMs: number;
   /** What services find in place of an engine's address, `host:port`. Default: the address itself. */
   readonly between?: (engine: Between, address: string) => Promise<string> | string;
-  /** Cloud Scheduler's sweep, which is to come every five minutes, comes so often. Default: never. */
-  readonly sweepEveryMs?: number;
   /** Settings of the services, on top of the sandbox's. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Ends waiting, and whatever waits. */
@@ -47,12 +45,13 @@ export class GoogleSystem implements Subject, AsyncDisposable {
   /** Of our broker's, where that is the wire. */
   readonly broker: BrokerServer | undefined;
   readonly firestore: Firestore;
+  /** The console's first. */
+  readonly token: string;
   readonly #engines: Engines;
   readonly #sandbox: SandboxProcess | undefined;
-  readonly #token: string;
   readonly #gone: AbortSignal;
   readonly #said: { text: string };
-  readonly #sweeps: ReturnType<typeof setInterval> | undefined;
+  #sweeps: ReturnType<typeof setInterval> | undefined;
 
   private constructor(
     parts: Pick<GoogleSystem, 'data' | 'plan' | 'cloudRun' | 'wire' | 'broker' | 'firestore'>,
@@ -61,7 +60,6 @@ export class GoogleSystem implements Subject, AsyncDisposable {
     token: string,
     gone: AbortSignal,
     said: { text: string },
-    options: Pick<GoogleSystemOptions, 'sweepEveryMs'>,
   ) {
     this.data = parts.data;
     this.plan = parts.plan;
@@ -71,11 +69,9 @@ export class GoogleSystem implements Subject, AsyncDisposable {
     this.firestore = parts.firestore;
     this.#engines = engines;
     this.#sandbox = sandbox;
-    this.#token = token;
+    this.token = token;
     this.#gone = gone;
     this.#said = said;
-    const { sweepEveryMs } = options;
-    this.#sweeps = sweepEveryMs === undefined ? undefined : setInterval(() => void this.#sweep(), sweepEveryMs);
   }
 
   static async start(options: GoogleSystemOptions): Promise<GoogleSystem> {
@@ -141,7 +137,7 @@ export class GoogleSystem implements Subject, AsyncDisposable {
     }
     const firestore = new Firestore({ project, rest: engines.rest(engines.firestore.address, async () => 'owner') });
     const parts = { data, plan: placed, cloudRun, wire, broker, firestore };
-    return new GoogleSystem(parts, engines, sandbox, token, gone, said, options);
+    return new GoogleSystem(parts, engines, sandbox, token, gone, said);
   }
 
   /** The last that the services wrote. */
@@ -152,7 +148,7 @@ export class GoogleSystem implements Subject, AsyncDisposable {
   /** The console's, or of the sandbox's own pages. 5xx and no answer at all are asked again. */
   ask(path: string, { headers, ...init }: RequestInit = {}): Promise<Response> {
     const base = path.startsWith('/sandbox') && this.#sandbox ? this.#sandbox.url : this.cloudRun.urlOf('console');
-    const own = { ...(headers as Record<string, string>), authorization: `Bearer ${this.#token}` };
+    const own = { ...(headers as Record<string, string>), authorization: `Bearer ${this.token}` };
     return this.until(`an answer to ${path}`, async () => {
       try {
         const response = await fetch(base + path, { ...init, headers: own });
@@ -174,7 +170,7 @@ export class GoogleSystem implements Subject, AsyncDisposable {
 
   /** What the console streams, until it has shown something. */
   async stream(path: string, shown: RegExp): Promise<string> {
-    const headers = { accept: 'text/event-stream', authorization: `Bearer ${this.#token}` };
+    const headers = { accept: 'text/event-stream', authorization: `Bearer ${this.token}` };
     const { body } = await fetch(this.cloudRun.urlOf('console') + path, {
       headers,
       signal: AbortSignal.timeout(45_000),
@@ -203,12 +199,23 @@ export class GoogleSystem implements Subject, AsyncDisposable {
     return (await this.documents('outbox')).length === 0;
   }
 
-  async #sweep(): Promise<void> {
+  /** Once what Cloud Scheduler is to send every five minutes. @returns how many timers were due; undefined where it was not answered */
+  async sweep(): Promise<number | undefined> {
+    let found: number | undefined = 0;
     for (const { method, url, account, audience } of this.plan.schedules) {
       const authorization = await this.#engines.metadata.authorize({ serviceAccountEmail: account, audience }, url);
-      // One that is not answered is made up for by the next.
-      await fetch(url, { method, headers: { authorization } }).catch(() => {});
+      const answer = await fetch(url, { method, headers: { authorization } })
+        .then((response) => response.json() as Promise<{ due: number }>)
+        .catch(() => undefined);
+      found = answer && found !== undefined ? found + answer.due : undefined;
     }
+    return found;
+  }
+
+  /** From now on, and however often: one that is not answered is made up for by the next. */
+  startSweeps(everyMs: number): void {
+    this.stopSweeps();
+    this.#sweeps = setInterval(() => void this.sweep(), everyMs);
   }
 
   stopSweeps(): void {

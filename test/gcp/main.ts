@@ -10,8 +10,8 @@ import { Engines, enginesMissing } from './engines.ts';
 const usage = `Usage: npm run chaos:gcp -- [options]
 
 Opens cases on Google's emulators, half of the rounds with our own broker in place of theirs; kills the services' instances at
-random moments, and looks whether every case ends as it does on one machine, with each effect once. Exits 1 where something
-is broken. Needs the Cloud SDK with its emulators, and java.
+random moments, and looks whether every case ends as it does on one machine, with each effect once. In half of the rounds no
+periodic sweep comes before the end: what only that finds is told. Exits 1 where something is broken. Needs the Cloud SDK with its emulators, and java.
 
   --rounds N    how many rounds (default 50)
   --seed S      what to kill when, and which cases; printed, so that a run can be repeated (default: random)

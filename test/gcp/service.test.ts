@@ -9,6 +9,7 @@ import { makeImageFolders } from '../../deploy/image-folder.ts';
 import { startImage } from '../../deploy/image-process.ts';
 import { FaultProxy } from '../../packages/testing/src/fault-proxy.ts';
 import { skipWithout } from '../../packages/testing/src/google-emulator.ts';
+import { dormouse } from '../system/program.ts';
 import { SmallSystem } from '../system/small-system.ts';
 import { temporaryFolder } from '../system/temporary-folder.ts';
 import { until } from '../system/until.ts';
@@ -228,5 +229,46 @@ else {
     const id = await note(system, 'hello');
     const told = await system.stream(`/api/workflows/${id}/events`, /"seen":"hello"/);
     expect(told).toContain('event: workflow');
+  });
+
+  test('commands reach the console behind Cloud Run by its URL, with its token and, where it asks, an identity; the door that refuses is named', async () => {
+    const system = await start(small, { wire: 'broker', idleMs: 60_000 });
+    const id = await note(system, 'hello');
+    await seen(system, id, 'hello');
+    const url = system.cloudRun.urlOf('console');
+    const asked = (args: string[], environment: Record<string, string> = {}) =>
+      dormouse(args, { folder, environment: { DORMOUSE_URL: url, DORMOUSE_TOKEN: system.token, ...environment } });
+    const listed = { code: 0, stdout: expect.stringContaining(id), stderr: '' };
+    expect(await asked(['cases'])).toMatchObject(listed);
+    const told = await asked(['services']);
+    expect(told).toMatchObject({ code: 0, stderr: '' });
+    expect(told.stdout).toMatch(/^scribe +run by Cloud Run$/m);
+
+    const operator = engines.metadata.email;
+    system.cloudRun.restrict('console', engines.admission(operator, [engines.metadata.address]));
+    const stranger = await asked(['cases']);
+    expect(stranger).toMatchObject({ code: 1, stdout: '' });
+    expect(stranger.stderr).toMatch(
+      /Cloud Run, .* answered 40[13]: it wants to know who comes, .*DORMOUSE_IDENTITY_TOKEN/,
+    );
+    const expired = await engines.metadata.sign({ aud: url, exp: Math.floor(Date.now() / 1000) - 3600 });
+    expect((await asked(['cases'], { DORMOUSE_IDENTITY_TOKEN: expired })).stderr).toMatch(
+      /Cloud Run, .* answered 401: it does not take the identity .*roles\/run\.invoker/,
+    );
+
+    const known = { DORMOUSE_IDENTITY_TOKEN: await engines.metadata.sign({ aud: url }) };
+    expect(await asked(['cases'], known)).toMatchObject(listed);
+    const machine = { GCE_METADATA_HOST: engines.metadata.address };
+    expect(await asked(['trace', id, '--identity', 'metadata'], machine)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('note.taken'),
+    });
+    const nobody = await asked(['cases', '--identity', 'metadata'], { GCE_METADATA_HOST: '127.0.0.1:9' });
+    expect(nobody.stderr).toMatch(/--identity metadata: this is no machine of Google’s .*DORMOUSE_IDENTITY_TOKEN/);
+    const wrong = { ...known, DORMOUSE_TOKEN: `${system.token.slice(0, -1)}!` };
+    expect((await asked(['dead-letters'], wrong)).stderr).toMatch(`the console at ${url} refuses the token: `);
+    expect((await asked(['dead-letters', 'redrive', 'DL-1'], wrong)).stderr).toMatch(`the console at ${url} refuses`);
+    const paused = await asked(['subscriptions', 'pause', 'scribe.note.taken'], known);
+    expect(paused).toMatchObject({ code: 1, stderr: expect.stringContaining('gcloud pubsub subscriptions') });
   });
 }

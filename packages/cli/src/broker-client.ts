@@ -1,6 +1,7 @@
 import { DataDirectory } from '@dormouse/local';
+import { accessOf } from './access.ts';
 import type { Options } from './command-line.ts';
-import { accessOf, dataFolder, portOption, projectInReach } from './settings.ts';
+import { dataFolder, portOption, projectInReach } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 /** A running broker's own routes, beside Pub/Sub's: alone on a port, or in the system that runs on a data directory. */

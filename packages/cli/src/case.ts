@@ -2,13 +2,14 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import type { Trace } from '@dormouse/console';
 import type { FileRef, Problem } from '@dormouse/core';
+import { accessOf } from './access.ts';
 import { readInput } from './case-input.ts';
 import type { Command } from './command-line.ts';
-import { type ConsoleClient, HostAway } from './console-client.ts';
+import { ConsoleClient, HostAway } from './console-client.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { paint, span } from './paint.ts';
-import { accessOf, consoleOptions, dataFolder, durationOption, hostOptions, hostOptionsOf } from './settings.ts';
-import { SystemInReach } from './system-in-reach.ts';
+import { consoleOptions, dataFolder, durationOption, hostOptions, hostOptionsOf } from './settings.ts';
+import { type Reach, SystemElsewhere, SystemInReach } from './system-in-reach.ts';
 import { finalStatuses, timelineOf } from './timeline.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -18,7 +19,7 @@ interface CaseResult {
   readonly status: string;
   readonly reasons: readonly string[];
   readonly findings: readonly unknown[];
-  /** Absolute paths of PDF files that stay. */
+  /** Absolute paths of PDF files that stay; of a system elsewhere, where its console has them. */
   readonly letters: readonly string[];
   /** Events published on behalf of the case. */
   readonly events: number;
@@ -49,7 +50,14 @@ export const caseCommand: Command = {
     if (input.kind === 'statement') {
       process.stderr.write('a bare statement: with a client, consent and payment of the sandbox, to try it out\n');
     }
-    const system = new SystemInReach(hostOptionsOf(undefined, options), accessOf(options));
+    const elsewhere = ConsoleClient.elsewhere(options);
+    const system = elsewhere
+      ? new SystemElsewhere(elsewhere)
+      : new SystemInReach(hostOptionsOf(undefined, options), accessOf(options));
+    const letterAt = elsewhere
+      ? ({ name }: FileRef, workflowId: string) =>
+          `${elsewhere.url}/api/workflows/${workflowId}/files/${encodeURIComponent(name)}`
+      : ({ key }: FileRef) => join(dataFolder(options), 'files', key);
     const over = new AbortController();
     const timer = setTimeout(() => over.abort('deadline'), deadlineMs);
     void untilInterrupted().then(() => over.abort('interrupted'));
@@ -63,7 +71,7 @@ export const caseCommand: Command = {
       }
       const workflowId = String(created.body.workflowId);
       if (!json) process.stdout.write(`case ${paint('bold', workflowId)}\n`);
-      const followed = await follow(system, workflowId, dataFolder(options), over.signal, json);
+      const followed = await follow(system, workflowId, letterAt, over.signal, json);
       const result: CaseResult = { workflowId, ...followed, durationMs: elapsed() };
       const interrupted = over.signal.reason === 'interrupted';
       if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
@@ -78,7 +86,7 @@ export const caseCommand: Command = {
 };
 
 /** Asks until there is an answer: a host that goes away meanwhile may have opened the case, and opens no second one. */
-async function open(system: SystemInReach, request: string, signal: AbortSignal) {
+async function open(system: Reach, request: string, signal: AbortSignal) {
   const key = crypto.randomUUID();
   for (;;) {
     const client = await system.console(signal);
@@ -93,12 +101,13 @@ async function open(system: SystemInReach, request: string, signal: AbortSignal)
 }
 
 type Outcome = Omit<CaseResult, 'workflowId' | 'durationMs'>;
+type LetterAt = (file: FileRef, workflowId: string) => string;
 
 /** Follows to the end or the signal. A system that another command had started and stops is replaced by one of our own. */
 async function follow(
-  system: SystemInReach,
+  system: Reach,
   workflowId: string,
-  folder: string,
+  letterAt: LetterAt,
   signal: AbortSignal,
   quiet: boolean,
 ): Promise<Outcome> {
@@ -121,7 +130,7 @@ async function follow(
         if (!quiet) progress(timelineOf(followed.data), status, events);
       }
       if (finalStatuses.has(status) || signal.aborted)
-        return { ...(await resultOf(client, workflowId, folder)), events };
+        return { ...(await resultOf(client, workflowId, letterAt)), events };
     } catch (error) {
       // What fetch throws where the other side went away; or it is about to go.
       if (!(error instanceof TypeError || error instanceof HostAway)) throw error;
@@ -158,7 +167,7 @@ function progress(lines: readonly string[], status: string, events: number): voi
 async function resultOf(
   client: ConsoleClient,
   workflowId: string,
-  folder: string,
+  letterAt: LetterAt,
 ): Promise<Pick<CaseResult, 'status' | 'reasons' | 'findings' | 'letters'>> {
   const found = await client.get<{ status: string; reasons?: string[]; processing?: { findings?: FileRef } }>(
     `/api/workflows/${workflowId}`,
@@ -175,7 +184,7 @@ async function resultOf(
     findings: findings
       ? await client.get<unknown[]>(`/api/workflows/${workflowId}/files/${encodeURIComponent(findings.name)}`)
       : [],
-    letters: letters.flatMap(({ file }) => (file ? [join(folder, 'files', file.key)] : [])).sort(),
+    letters: letters.flatMap(({ file }) => (file ? [letterAt(file, workflowId)] : [])).sort(),
   };
 }
 

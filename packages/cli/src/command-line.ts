@@ -99,7 +99,7 @@ async function overview(): Promise<string> {
 
 function help(name: string, { usage, summary, options }: Command): string {
   const rows = Object.entries(options).map(([option, { value, description }]) => {
-    return `  ${`--${option}${value ? ` ${value}` : ''}`.padEnd(18)} ${description}`;
+    return `  ${`--${option}${value ? ` ${value}` : ''}`.padEnd(20)} ${description}`;
   });
   return `Usage: dormouse ${name}${usage ? ` ${usage}` : ''}\n\n${summary}\n${rows.length > 0 ? `\n${rows.join('\n')}\n` : ''}`;
 }

@@ -1,9 +1,10 @@
 import { constants, setPriority } from 'node:os';
 import { examine, type Finding, type ServiceStatus } from '@dormouse/local';
+import { accessOf } from './access.ts';
 import type { Command } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { paint } from './paint.ts';
-import { accessOf, dataFolder, dataOption, jsonOption } from './settings.ts';
+import { dataFolder, dataOption, jsonOption } from './settings.ts';
 
 export const doctor: Command = {
   summary:

@@ -127,6 +127,7 @@ export class Host {
     };
     // The user's own, for the commands that ask a host: no business of the services.
     delete process.env.DORMOUSE_TOKEN;
+    delete process.env.DORMOUSE_IDENTITY_TOKEN;
     // Commands run in this process and find the same settings as the services.
     Object.assign(process.env, environment);
     let tokens: Tokens | undefined;

@@ -3,7 +3,6 @@ import { dirname, join, resolve } from 'node:path';
 import { type Duration, durationMs } from '@dormouse/core/duration';
 import type { RetentionSettings } from '@dormouse/local';
 import type { OptionSpec, Options } from './command-line.ts';
-import type { Access } from './console-client.ts';
 import type { HostOptions } from './host.ts';
 import { Listening } from './listening.ts';
 import { UsageError } from './usage-error.ts';
@@ -15,11 +14,29 @@ export const dataOption: OptionSpec = {
 };
 export const jsonOption: OptionSpec = { type: 'boolean', description: 'one JSON object on stdout instead of text' };
 
-/** Of every command that speaks to a running host. */
+/** Who asks. */
+const tokenOptions = {
+  token: { type: 'string', value: 'TOKEN', description: 'who asks (default: DORMOUSE_TOKEN, or the first admin)' },
+  'token-file': { type: 'string', value: 'FILE', description: 'the same, in a file of its own' },
+} as const satisfies Record<string, OptionSpec>;
+
+/** Of every command that speaks to a console: of a running host, or elsewhere. */
 export const consoleOptions = {
   data: dataOption,
   json: jsonOption,
-  token: { type: 'string', value: 'TOKEN', description: 'who asks (default: DORMOUSE_TOKEN, or the first admin)' },
+  url: {
+    type: 'string',
+    value: 'URL',
+    description: 'a console elsewhere, as https://HOST (default: DORMOUSE_URL, or the system on the data directory)',
+  },
+  ...tokenOptions,
+  identity: {
+    type: 'string',
+    value: 'metadata',
+    description:
+      'with a URL at which Cloud Run asks who comes: as the account of this machine (default: by DORMOUSE_IDENTITY_TOKEN)',
+  },
+  'insecure-http': { type: 'boolean', description: 'with a URL: send the token over http:// to another machine' },
   tenant: { type: 'string', value: 'T', description: 'act for one tenant only (the house’s token acts for all)' },
 } as const satisfies Record<string, OptionSpec>;
 
@@ -32,7 +49,7 @@ export const brokerOptions = {
   },
   data: dataOption,
   json: jsonOption,
-  token: consoleOptions.token,
+  ...tokenOptions,
 } as const satisfies Record<string, OptionSpec>;
 
 export const hostOptions = {
@@ -116,14 +133,6 @@ function* upwards(from: string): Generator<string> {
 
 export function dataFolder(options: Options): string {
   return typeof options.data === 'string' ? resolve(userFolder(), options.data) : join(projectOf().folder, '.dormouse');
-}
-
-/** Who asks, as the user says. */
-export function accessOf({ token = process.env.DORMOUSE_TOKEN, tenant }: Options): Access {
-  return {
-    token: token === undefined ? undefined : String(token),
-    tenant: tenant === undefined ? undefined : String(tenant),
-  };
 }
 
 export function durationOption(options: Options, name: string, otherwise: Duration): number {

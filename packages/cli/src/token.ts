@@ -14,10 +14,11 @@ import {
   tenantNameRule,
 } from '@dormouse/core';
 import { DataDirectory, SqliteStateStore } from '@dormouse/local';
+import { accessOf } from './access.ts';
 import type { Command, Options } from './command-line.ts';
 import { ConsoleClient } from './console-client.ts';
 import { stamp, table } from './paint.ts';
-import { accessOf, consoleOptions, dataFolder } from './settings.ts';
+import { consoleOptions, dataFolder } from './settings.ts';
 import { UsageError } from './usage-error.ts';
 
 type Made = Token & { readonly token: string };
@@ -44,9 +45,7 @@ export const token: Command = {
     if (action === 'revoke' && !id)
       throw new UsageError('token revoke needs the ID of a token; `dormouse token` lists them');
     if (action === 'create') check(options);
-    const folder = dataFolder(options);
-    const running = await ConsoleClient.find(folder, { token: accessOf(options).token });
-    const desk = running ? overConsole(running) : onDatabase(folder);
+    const desk = await deskOf(options);
     const print = (value: object, text: string) =>
       process.stdout.write(options.json ? `${JSON.stringify(value)}\n` : text);
     if (action === 'list') {
@@ -70,6 +69,16 @@ interface Desk {
   list(): Promise<Token[]>;
   create(options: Options): Promise<Made>;
   revoke(id: string): Promise<Token>;
+}
+
+async function deskOf(options: Options): Promise<Desk> {
+  // Here the tenant is whose the new one is, not for whom is asked.
+  const { tenant: _, ...who } = options;
+  const elsewhere = ConsoleClient.elsewhere(who);
+  if (elsewhere) return overConsole(elsewhere);
+  const folder = dataFolder(options);
+  const running = await ConsoleClient.find(folder, accessOf(who));
+  return running ? overConsole(running) : onDatabase(folder);
 }
 
 function overConsole(client: ConsoleClient): Desk {

@@ -14,6 +14,7 @@ export {
   AccessTokens,
   googleIssuers,
   googleKeysUrl,
+  identityToken,
   metadataUrl,
   type TokenCheckOptions,
   TokenKeys,
