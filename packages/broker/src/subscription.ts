@@ -39,10 +39,10 @@ interface Due {
   readonly position: number;
 }
 
-/** When a lease ends, unless it is extended. */
+/** When a lease ends, unless it is extended. Names it, and holds nothing of it: what has ended may be remembered here for a while. */
 interface Expiry {
   readonly at: number;
-  readonly lease: Lease;
+  readonly position: number;
 }
 
 /** A row of `Exceptions.ofKey`. */
@@ -124,8 +124,14 @@ export class SubscriptionState {
   activeAt: number | undefined;
   readonly leases = new Map<number, Lease>();
   /** Of the leases that keep the cursor before them. */
-  readonly #leased = new Lowest<number>((position) => position);
-  readonly #expiries = new Lowest<Expiry>(({ at }) => at);
+  readonly #leased = new Lowest<number>(
+    (position) => position,
+    (position) => this.#keepsCursor(position),
+  );
+  readonly #expiries = new Lowest<Expiry>(
+    ({ at }) => at,
+    (expiry) => this.#runs(expiry),
+  );
   readonly #log: Log;
   readonly #filter: Filter;
   readonly #exceptions: Exceptions;
@@ -369,23 +375,23 @@ export class SubscriptionState {
     if (lease.ending === 'acked') this.#settled.delete(position);
     lease.ending = undefined;
     this.#leased.add(position);
-    this.#expiries.add({ at: lease.expiresAt, lease });
+    this.#expiries.add({ at: lease.expiresAt, position });
   }
 
   /** Lets a lease run until then. In memory; `writeExtension` makes it outlast a crash. */
   extend(lease: Lease, expiresAt: number): void {
     lease.expiresAt = expiresAt;
-    this.#expiries.add({ at: expiresAt, lease });
+    this.#expiries.add({ at: expiresAt, position: lease.message.position });
   }
 
   /** When the first lease ends; Infinity where none is out. */
   get nextExpiryAt(): number {
-    return this.#expiries.first(this.#runs)?.at ?? Number.POSITIVE_INFINITY;
+    return this.#expiries.first()?.at ?? Number.POSITIVE_INFINITY;
   }
 
   /** The leases whose time is over. Told once: whoever leaves one standing is to extend it. */
   takeExpired(now: number): Lease[] {
-    return this.#expiries.take(now, this.#runs).map(({ lease }) => lease);
+    return this.#expiries.take(now).map(({ position }) => this.leases.get(position)!);
   }
 
   /**
@@ -433,11 +439,7 @@ export class SubscriptionState {
     // What came back from a backoff has a row that says it waits.
     for (const [position, hasRow] of settled) if (hasRow) this.#exceptions.settle(position);
     const waiting = this.#exceptions.firstWaiting.get()?.position as number | null;
-    const leased = this.#leased.first((position) => {
-      const lease = this.leases.get(position);
-      // The next of its key, which the scan has passed, is looked for when the ack is durable: until then this one keeps its place.
-      return lease !== undefined && (lease.ending !== 'acked' || this.#keyOf(lease.message) !== undefined);
-    });
+    const leased = this.#leased.first();
     const none = Number.POSITIVE_INFINITY;
     let low = Math.min(this.#log.end + 1, waiting ?? none, leased ?? none, this.#lanes.lowest);
     for (const { position } of this.#suspects) low = Math.min(low, position);
@@ -480,7 +482,7 @@ export class SubscriptionState {
   /** The write of a `seek` failed. */
   undoSeek(): void {
     this.#seeking--;
-    for (const lease of this.leases.values()) this.#expiries.add({ at: lease.expiresAt, lease });
+    for (const [position, lease] of this.leases) this.#expiries.add({ at: lease.expiresAt, position });
   }
 
   /** Lets go of what waits though it is past its retention, up to a position: it is about to be removed. */
@@ -556,7 +558,7 @@ export class SubscriptionState {
     const { position } = lease.message;
     this.leases.set(position, lease);
     this.#leased.add(position);
-    this.#expiries.add({ at: lease.expiresAt, lease });
+    this.#expiries.add({ at: lease.expiresAt, position });
   }
 
   #endLease(position: number): void {
@@ -565,8 +567,17 @@ export class SubscriptionState {
     lease?.onEnd?.();
   }
 
-  /** It is the end of the lease, as things stand. */
-  readonly #runs = ({ at, lease }: Expiry): boolean => lease.expiresAt === at && this.stands(lease);
+  /** It is the end of a lease, as things stand. */
+  #runs({ at, position }: Expiry): boolean {
+    const lease = this.leases.get(position);
+    return lease?.expiresAt === at && this.stands(lease);
+  }
+
+  /** The next of its key, which the scan has passed, is looked for when the ack is durable: until then this one keeps its place. */
+  #keepsCursor(position: number): boolean {
+    const lease = this.leases.get(position);
+    return lease !== undefined && (lease.ending !== 'acked' || this.#keyOf(lease.message) !== undefined);
+  }
 
   /** The key that orders a message here; undefined where none does. */
   #keyOf({ orderingKey }: { readonly orderingKey?: string | null }): string | undefined {

@@ -35,7 +35,7 @@ export interface WorkerResponse {
 }
 
 export interface WorkerData {
-  /** The message that is worked on, and a number that is odd while its functions run. */
+  /** The message that is worked on, and a number that is odd while its functions run, another one for each. */
   readonly progress: Int32Array;
 }
 

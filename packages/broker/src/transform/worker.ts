@@ -28,7 +28,7 @@ async function outcomesOf({ udfs, messages, hung, untilFailure }: WorkerRequest)
   return outcomes;
 }
 
-/** Which message, then that its functions run: whoever watches sees the second. */
+/** Which message, then that its functions run: whoever watches sees the second. Each function has its own time. */
 async function watched(index: number, run: () => Promise<Outcome>): Promise<Outcome> {
   Atomics.store(progress, 0, index);
   Atomics.add(progress, 1, 1);
@@ -41,6 +41,7 @@ async function watched(index: number, run: () => Promise<Outcome>): Promise<Outc
 
 async function loaded(udfs: readonly Udf[]): Promise<Outcome> {
   for (const udf of udfs) {
+    Atomics.add(progress, 1, 2);
     try {
       await sandboxOf(udf);
     } catch (error) {
@@ -60,6 +61,7 @@ async function transformed(
   if (!isUtf8(bytes)) return { failed: 'its data is no UTF-8, and functions take strings' };
   let message = { data: bytes.toString(), attributes };
   for (const udf of udfs) {
+    Atomics.add(progress, 1, 2);
     try {
       const sandbox = await sandboxOf(udf);
       const result = sandbox.apply(message, metadata);
