@@ -24,9 +24,9 @@ import { googleStore } from './google/google-store.ts';
 import type { Fault, Mishap, SeenRequest } from './google/ordered-faults.ts';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
 import { SeededRandom } from './seeded-random.ts';
+import { quiet, servicePorts } from './service-ports.ts';
 import { testEvent } from './test-event.ts';
 
-const quiet = { info() {}, warn() {}, error() {} };
 const wf = 'workflows/WF-1';
 const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
 const news = topic('news', { schema: z.object({ n: z.number() }) });
@@ -65,16 +65,7 @@ async function open() {
         step.publish(news, { n: event.data.n });
       }),
     ]),
-    {
-      system: 'test',
-      store,
-      blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
-      clock: systemClock,
-      random: systemRandom,
-      relay,
-      log: quiet,
-      authenticate: async () => {},
-    },
+    { ...servicePorts(store, systemClock), random: systemRandom, relay },
   );
   return {
     store,

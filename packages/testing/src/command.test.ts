@@ -20,6 +20,7 @@ import {
 import { expect, test } from 'vitest';
 import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
+import { servicePorts } from './service-ports.ts';
 
 const thing = workflow<{ n: number }>({ idPrefix: 'WF' });
 const pieces = collection<{ n: number }>('pieces');
@@ -62,12 +63,7 @@ const house: Actor = { name: 'house', role: 'admin', tenant: everyTenant };
 /** Commands over a real store. */
 class Desk implements AsyncDisposable {
   readonly stores = LocalStores.inMemory();
-  readonly #ports = {
-    store: this.stores.store,
-    blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
-    clock: systemClock,
-    random: systemRandom,
-  };
+  readonly #ports = { ...servicePorts(this.stores.store, systemClock), random: systemRandom };
 
   static async open(): Promise<Desk> {
     const desk = new Desk();

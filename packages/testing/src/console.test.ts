@@ -1,7 +1,6 @@
 // Real: the console's routes over a real store; what watches a workflow is counted.
 import { createConsole, Tokens } from '@dormouse/console';
 import {
-  type BlobStore,
   command,
   type Ref,
   refOf,
@@ -14,6 +13,7 @@ import {
 } from '@dormouse/core';
 import { expect, test } from 'vitest';
 import { LocalStores } from './local-stores.ts';
+import { servicePorts } from './service-ports.ts';
 
 const note = workflow<{ id: string; said: unknown }>({ idPrefix: 'NO' });
 
@@ -43,13 +43,7 @@ class Desk implements AsyncDisposable {
   readonly #app: ReturnType<typeof createConsole>;
 
   constructor() {
-    const kept = new Map<string, Uint8Array>();
-    const blobs: BlobStore = {
-      put: async (key, bytes) => void kept.set(key, bytes),
-      get: async (key) => kept.get(key)!,
-      removeAll: async () => 0,
-    };
-    this.#ports = { store: this.stores.store, blobs, clock: systemClock, random: systemRandom };
+    this.#ports = { ...servicePorts(this.stores.store, systemClock), random: systemRandom };
     this.tokens = new Tokens(this.#ports);
     this.#app = createConsole({
       ...this.#ports,

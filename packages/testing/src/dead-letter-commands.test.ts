@@ -14,7 +14,8 @@ import {
   runCommand,
 } from '@dormouse/core';
 import { expect, test } from 'vitest';
-import { diary, taker, WiredService } from './wired-service.ts';
+import { taker } from './thing.ts';
+import { diary, WiredService } from './wired-service.ts';
 
 const operator: Actor = { name: 'anna', role: 'operator', tenant: 'default' };
 const other = 'other.thing.asked';

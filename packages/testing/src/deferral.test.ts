@@ -11,7 +11,8 @@ import {
 } from '@dormouse/core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type CommitFate, diary, taker, told, WiredService } from './wired-service.ts';
+import { taker, told } from './thing.ts';
+import { type CommitFate, diary, WiredService } from './wired-service.ts';
 
 const day = 86_400_000;
 const notes = collection<{ text: string }>('notes');

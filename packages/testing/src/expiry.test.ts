@@ -19,6 +19,7 @@ import * as z from 'zod';
 import { type GoogleStore, googleStore } from './google/google-store.ts';
 import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
 import { ManualClock } from './manual-clock.ts';
+import { servicePorts } from './service-ports.ts';
 import { testEvent } from './test-event.ts';
 
 const news = topic('news', { schema: z.object({ n: z.number() }) });
@@ -35,15 +36,7 @@ class Bench implements AsyncDisposable {
   constructor(address: string, handlers: Readonly<Record<'ada' | 'bob', Handler<{ n: number }>>>) {
     this.store = googleStore(address, this.clock);
     for (const [name, handler] of Object.entries(handlers)) {
-      const ports = {
-        system: 'test',
-        store: this.store,
-        blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
-        clock: this.clock,
-        random: systemRandom,
-        log: { info() {}, warn() {}, error() {} },
-        authenticate: async () => {},
-      };
+      const ports = { ...servicePorts(this.store, this.clock), random: systemRandom };
       this.#endpoints.set(`${name}.news`, createEndpoint(service(name, [on(news, handler)]), ports));
     }
   }

@@ -8,6 +8,7 @@ import { publishingTo, Retention, SqliteStateStore, verifiedChains } from '@dorm
 import { expect, onTestFinished, test } from 'vitest';
 import * as z from 'zod';
 import { ManualClock } from './manual-clock.ts';
+import { quiet, servicePorts } from './service-ports.ts';
 
 /**
  * Files as older programs left them, written by those programs: a parcel with a timer that waits and a dead letter, a
@@ -17,7 +18,6 @@ const older = ['state-2-broker-2'];
 const subscription = 'projects/dormouse/subscriptions/van.parcel.stop';
 const parcel = workflow<{ status: string; stops: string[] }>({ idPrefix: 'PA' });
 const stop = topic('parcel.stop', { schema: z.object({ at: z.string() }) });
-const quiet = { info: () => {}, warn: () => {}, error: () => {} };
 
 test.each(older)(
   'a file of an older program (%s) is brought forward, and the system goes on from there',
@@ -31,15 +31,7 @@ test.each(older)(
           found.update({ stops: [...found.data.stops, data.at] });
         }),
       ]),
-      {
-        store,
-        blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
-        clock,
-        random: { fraction: () => 0.5, bytes: (count) => new Uint8Array(count) },
-        system: 'post',
-        log: quiet,
-        authenticate: async () => {},
-      },
+      { ...servicePorts(store, clock), system: 'post' },
     );
     const work = async () => {
       for (const timer of await store.due(clock.now(), 10)) await store.commit(firing(timer));

@@ -1,7 +1,8 @@
 // What the wire itself gives up on: real broker with its dead-letter policy, real store, time by hand.
 import { type DeadLetter, heldBack, type Message, type PoisonPolicy } from '@dormouse/core';
 import { expect, test } from 'vitest';
-import { type CommitFate, diary, taker, WiredService } from './wired-service.ts';
+import { taker } from './thing.ts';
+import { type CommitFate, diary, WiredService } from './wired-service.ts';
 
 const wireAttempts = 5;
 

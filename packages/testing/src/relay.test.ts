@@ -6,12 +6,12 @@ import {
   createEndpoint,
   type Delivery,
   deliveryOf,
+  type EndpointPorts,
   type Handler,
   on,
   Relay,
   runCommand,
   type StateStore,
-  type StepPorts,
   service,
   topic,
   type UnitOfWork,
@@ -22,6 +22,7 @@ import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 import { ManualClock } from './manual-clock.ts';
 import { SeededRandom } from './seeded-random.ts';
+import { servicePorts } from './service-ports.ts';
 import { testEvent } from './test-event.ts';
 
 const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
@@ -61,23 +62,12 @@ class Bench implements AsyncDisposable {
     return bench;
   }
 
-  get ports(): Omit<StepPorts, 'store'> {
-    return {
-      relay: this.relay,
-      blobs: { put: async () => {}, get: async () => new Uint8Array(), removeAll: async () => 0 },
-      clock: this.clock,
-      random: new SeededRandom(1),
-    };
+  ports(store: StateStore): EndpointPorts {
+    return { ...servicePorts(store, this.clock), random: new SeededRandom(1), relay: this.relay };
   }
 
   endpoint(handler: Handler<{ n: number }>, { store = this.stores.store }: { readonly store?: StateStore } = {}) {
-    return createEndpoint(service('taker', [on(asked, handler)]), {
-      ...this.ports,
-      store,
-      system: 'test',
-      log: { info() {}, warn() {}, error() {} },
-      authenticate: async () => {},
-    });
+    return createEndpoint(service('taker', [on(asked, handler)]), this.ports(store));
   }
 
   /** What reached the broker's log, oldest first: topic and number. */
@@ -159,7 +149,7 @@ test('what a request committed before its process died, the same request sent ag
   const request = { headers: new Headers({ 'idempotency-key': 'k1' }), body: '7', params: {} };
   const actor = { name: 'anna', role: 'client', tenant: 'acme' } as const;
   const post = (relay: Pick<Relay, 'send' | 'drain'>) =>
-    runCommand(make, request, actor, 'test', { ...bench.ports, store, relay });
+    runCommand(make, request, actor, 'test', { ...bench.ports(store), relay });
   const dying = { drain: bench.relay.drain, send: async () => Promise.reject(new Error('killed')) };
   await expect(post(dying)).rejects.toThrow('killed');
   expect(bench.arrived()).toEqual([]);

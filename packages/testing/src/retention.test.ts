@@ -13,7 +13,6 @@ import {
   on,
   PermanentError,
   type Step,
-  type StepPorts,
   service,
   topic,
   workflow,
@@ -29,6 +28,7 @@ import {
 import { expect, test } from 'vitest';
 import * as z from 'zod';
 import { ManualClock } from './manual-clock.ts';
+import { quiet, servicePorts } from './service-ports.ts';
 import { testEvent } from './test-event.ts';
 
 const news = topic('news', { schema: z.object({ n: z.number() }) });
@@ -85,16 +85,9 @@ class Bench implements AsyncDisposable {
       closedStatuses: ['closed'],
       now: this.clock.now,
     });
-    const random = { fraction: () => 0.5, bytes: (count: number) => new Uint8Array(count) };
-    const ports: StepPorts = { store: this.store, blobs: this.blobs, clock: this.clock, random };
-    const quiet = { info: () => {}, warn: () => {}, error: () => {} };
+    const ports = { ...servicePorts(this.store, this.clock), blobs: this.blobs };
     const endpointOf = (name: string, subscription: Parameters<typeof service>[1][number]) =>
-      createEndpoint(service(name, [subscription]), {
-        ...ports,
-        system: 'test',
-        log: quiet,
-        authenticate: async () => {},
-      });
+      createEndpoint(service(name, [subscription]), ports);
     const reader = (name: 'ada' | 'bob') =>
       endpointOf(
         name,
@@ -147,9 +140,16 @@ class Bench implements AsyncDisposable {
 
   prune(settings: Partial<RetentionSettings> = {}) {
     const { database, broker, store, clock } = this;
-    const log = { info: () => {}, warn: () => {}, error: () => {} };
     const directory = { join: (...names: string[]) => join(this.folder, ...names) };
-    return new Retention({ directory, database, broker, store, clock, log, settings: { ...all, ...settings } }).round();
+    return new Retention({
+      directory,
+      database,
+      broker,
+      store,
+      clock,
+      log: quiet,
+      settings: { ...all, ...settings },
+    }).round();
   }
 
   count(sql: string): number {

@@ -1,5 +1,4 @@
 import {
-  type BlobStore,
   createEndpoint,
   type DeadLetter,
   type Delivery,
@@ -23,17 +22,16 @@ import {
 import * as z from 'zod';
 import { LocalStores } from './local-stores.ts';
 import { ManualClock } from './manual-clock.ts';
+import { servicePorts } from './service-ports.ts';
 import { testEvent } from './test-event.ts';
+import { asked, taker, told } from './thing.ts';
 
-export const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
-export const told = topic('thing.told', { schema: z.object({ n: z.number() }) });
 const deskAsked = topic('desk.asked', {
   schema: z.object({ do: z.enum(['redrive', 'discard']), deadLetter: z.string() }),
 });
 /** What the handlers of these tests keep: the events in the order in which they took effect. */
 export const diary = workflow<{ seen: number[] }>({ idPrefix: 'WF' });
 
-export const taker = 'taker.thing.asked';
 const desk = 'desk.desk.asked';
 const archivist = 'archivist.dead.letter';
 
@@ -58,22 +56,7 @@ export class WiredService implements AsyncDisposable {
   #published = 0;
 
   private constructor(handler: Handler<{ n: number }>, options: SubscriptionOptions) {
-    const quiet = { info: () => {}, warn: () => {}, error: () => {} };
-    const kept = new Map<string, Uint8Array>();
-    const blobs: BlobStore = {
-      put: async (key, bytes) => void kept.set(key, bytes),
-      get: async (key) => kept.get(key)!,
-      removeAll: async () => 0,
-    };
-    this.ports = {
-      system: 'test',
-      store: this.#store(),
-      blobs,
-      clock: this.clock,
-      random: { fraction: () => 1, bytes: (count) => new Uint8Array(count) },
-      log: quiet,
-      authenticate: async () => {},
-    };
+    this.ports = servicePorts(this.#store(), this.clock);
     const office = on(deskAsked, ({ data }, step) =>
       data.do === 'redrive' ? step.redrive(data.deadLetter) : step.discard(data.deadLetter, 'for the test'),
     );
