@@ -50,6 +50,7 @@ export class StreamingPull {
   #bytes = 0;
   #isFull = false;
   #preparing = 0;
+  #isTold = false;
   #pumping: NodeJS.Immediate | undefined;
   #closed = false;
 
@@ -81,7 +82,7 @@ export class StreamingPull {
   close(): void {
     this.#closed = true;
     if (this.#pumping) clearImmediate(this.#pumping);
-    this.#subscription?.waiting.delete(this.#schedule);
+    this.#subscription?.waiting.delete(this.#told);
   }
 
   #open({ subscription = '', streamAckDeadlineSeconds = 0, ...limits }: StreamingPullRequest): void {
@@ -97,7 +98,7 @@ export class StreamingPull {
     this.#subscription = state;
     this.#maxMessages = limitOf(limits.maxOutstandingMessages);
     this.#maxBytes = limitOf(limits.maxOutstandingBytes);
-    state.waiting.add(this.#schedule);
+    state.waiting.add(this.#told);
     this.#schedule();
   }
 
@@ -131,7 +132,20 @@ export class StreamingPull {
     });
   }
 
-  /** Once a turn of the loop, however many messages it brought. */
+  /**
+   * What is new leaves in this turn of the loop, when all of its group were told: HTTP/2 writes at the end of a turn, so that one who waits for the next
+   * adds a whole turn to the way of each message.
+   */
+  readonly #told = (): void => {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    queueMicrotask(() => {
+      this.#isTold = false;
+      if (!this.#closed) this.#pump();
+    });
+  };
+
+  /** Once a turn of the loop, however many messages were settled in it. */
   readonly #schedule = (): void => {
     if (this.#closed) return;
     this.#pumping ??= setImmediate(() => {
@@ -158,8 +172,8 @@ export class StreamingPull {
       return;
     }
     // To the end of the line: the next message is another stream's.
-    subscription.waiting.delete(this.#schedule);
-    subscription.waiting.add(this.#schedule);
+    subscription.waiting.delete(this.#told);
+    subscription.waiting.add(this.#told);
   }
 
   /** False where there is nothing. */
