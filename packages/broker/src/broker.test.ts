@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import { Broker } from './broker.ts';
 import { Bench, reader, topic } from './broker-bench.ts';
 import { Database } from './database.ts';
+import type { Lease } from './lease.ts';
 import { messagesIn } from './log.ts';
 import { PushDispatcher, type PushOutcome, type PushRequest, type PushSlot, type PushTarget } from './push.ts';
-import type { Lease } from './subscription.ts';
 
 test('what was acked stays acked after a restart, the rest comes again in order', async () => {
   const bench = await new Bench().create();

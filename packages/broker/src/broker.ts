@@ -431,7 +431,10 @@ export class Broker {
         begun = true;
       });
     } catch (error) {
-      if (begun) subscription.undoSeek();
+      if (begun) {
+        subscription.undoSeek();
+        this.deliveries.begin(subscription);
+      }
       throw error;
     }
     this.deliveries.begin(subscription);

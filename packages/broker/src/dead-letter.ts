@@ -1,6 +1,6 @@
+import type { Lease } from './lease.ts';
 import type { PubsubMessage } from './log.ts';
 import { shortName } from './names.ts';
-import type { Lease } from './subscription.ts';
 import type { SubscriptionConfig } from './subscription-config.ts';
 
 /**

@@ -1,9 +1,10 @@
 import type { BrokerClock } from './broker.ts';
 import type { Database } from './database.ts';
 import { deadLetterOf } from './dead-letter.ts';
+import type { Lease, Wanted } from './lease.ts';
 import type { PubsubMessage } from './log.ts';
 import { Settlements } from './settlements.ts';
-import type { Lease, SubscriptionState, Wanted } from './subscription.ts';
+import type { SubscriptionState } from './subscription.ts';
 import { bounds } from './subscription-config.ts';
 import { activeUdfs, type Udf } from './transform/message-transform.ts';
 import { deliveredMessage, type Transforms } from './transform/transforms.ts';

@@ -26,16 +26,24 @@ export interface Lane {
   wasRecalled: boolean;
 }
 
+/** A candidate that a process died of, or of another that it held with it: to be given to a process alone. */
+export interface Suspect extends Candidate {
+  readonly lane: string;
+}
+
+/** A lane's; there are as many lanes as tenants with a backlog, and all of it is in memory. */
+export const candidatesAtATime = 32;
 /** Of all lanes together, unless there are more lanes. */
 const mostCandidates = 2_048;
 
 /**
  * The lanes of a subscription, in the order of their turns: one message each. In a lane what was seen before and what was not take
  * turns as well, so that neither a consumer who fails on everything nor a burst that comes back keeps the other from its
- * turn. A lane is in memory while it has, or may have, something to lease.
+ * turn. A lane is in memory while it has, or may have, something to lease. Suspects are apart from the lanes, in one line.
  */
 export class Lanes {
   readonly #lanes = new Map<string, Lane>();
+  readonly suspects: Suspect[] = [];
   /** In all lanes. */
   recalled = 0;
 
@@ -44,7 +52,7 @@ export class Lanes {
   }
 
   get hasCandidates(): boolean {
-    return this.#lanes.values().some(hasCandidates);
+    return this.suspects.length > 0 || this.#lanes.values().some(hasCandidates);
   }
 
   /** Not everything was looked at. */
@@ -92,13 +100,23 @@ export class Lanes {
     this.#lanes.set(lane.name, lane);
   }
 
-  recall(lane: Lane, candidate: Candidate): void {
-    lane.recalled.push(candidate);
+  /** @param end as `of` has it */
+  recall(name: string, end: number, candidate: Candidate): void {
+    if (candidate.deaths > 0) {
+      this.suspects.push({ ...candidate, lane: name });
+      return;
+    }
+    this.of(name, end).recalled.push(candidate);
     this.recalled++;
   }
 
-  /** Nobody saw it: it is the first of its line again. */
-  giveBack(lane: Lane, candidate: Candidate): void {
+  /** Nobody saw it: it is the first of its line again. @param end as `of` has it */
+  giveBack(name: string, end: number, candidate: Candidate): void {
+    if (candidate.deaths > 0) {
+      this.suspects.unshift({ ...candidate, lane: name });
+      return;
+    }
+    const lane = this.of(name, end);
     if (candidate.attempts === 0) lane.unseen.unshift(candidate);
     else {
       lane.recalled.unshift(candidate);
@@ -116,6 +134,7 @@ export class Lanes {
   /** The lowest position that may be leased or was not looked at. */
   get lowest(): number {
     let lowest = Number.POSITIVE_INFINITY;
+    for (const { position } of this.suspects) lowest = Math.min(lowest, position);
     for (const { head, end, unseen, recalled } of this.#lanes.values()) {
       if (head < end) lowest = Math.min(lowest, head + 1);
       for (const { position } of unseen) lowest = Math.min(lowest, position);
@@ -126,6 +145,7 @@ export class Lanes {
 
   clear(): void {
     this.#lanes.clear();
+    this.suspects.length = 0;
     this.recalled = 0;
   }
 }

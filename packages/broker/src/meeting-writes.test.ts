@@ -6,7 +6,7 @@ import { Bench, topic } from './broker-bench.ts';
 import { Database } from './database.ts';
 import { DatabaseError } from './database-error.ts';
 import type { Delivery } from './deliveries.ts';
-import type { Lease } from './subscription.ts';
+import type { Lease } from './lease.ts';
 
 const deadLetterTopic = 'projects/p/topics/dead';
 const morgue = 'projects/p/subscriptions/morgue';

@@ -1,4 +1,4 @@
-import type { Lease } from './subscription.ts';
+import type { Lease } from './lease.ts';
 
 /** What is out of one key. */
 interface Run {

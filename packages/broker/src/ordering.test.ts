@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Bench, topic } from './broker-bench.ts';
-import type { Lease } from './subscription.ts';
+import type { Lease } from './lease.ts';
 
 const ordered = { enableMessageOrdering: true, retryPolicy: { minimumBackoff: '10s', maximumBackoff: '10s' } };
 

@@ -1,5 +1,6 @@
 import type { Broker } from './broker.ts';
-import { bytesOf, type Lease, type LeaseOf, type SubscriptionState } from './subscription.ts';
+import { bytesOf, type Lease, type LeaseOf } from './lease.ts';
+import type { SubscriptionState } from './subscription.ts';
 import type { PushConfig } from './subscription-config.ts';
 
 /** One free place at an endpoint. It is used once: `push`, or `release`. */

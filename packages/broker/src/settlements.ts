@@ -1,4 +1,5 @@
-import type { Lease, SubscriptionState } from './subscription.ts';
+import type { Lease } from './lease.ts';
+import type { SubscriptionState } from './subscription.ts';
 
 /** About 1 MB. */
 const mostKept = 10_000;

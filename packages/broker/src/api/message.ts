@@ -1,7 +1,8 @@
 import { BrokerError } from '../broker-error.ts';
 import type { Delivery } from '../deliveries.ts';
+import type { Lease } from '../lease.ts';
 import type { PubsubMessage } from '../log.ts';
-import type { Lease, SubscriptionState } from '../subscription.ts';
+import type { SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';
 
 /** As publishers send it: what is default may be absent. */

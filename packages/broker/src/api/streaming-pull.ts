@@ -1,6 +1,7 @@
 import type { Broker } from '../broker.ts';
 import { type BrokerError, badRequest, brokerErrorOf } from '../broker-error.ts';
-import { bytesOf, type Lease, type SubscriptionState } from '../subscription.ts';
+import { bytesOf, type Lease } from '../lease.ts';
+import type { SubscriptionState } from '../subscription.ts';
 import type { Json } from '../wire/json.ts';
 import { acknowledge, modifyDeadline, pulled } from './delivering.ts';
 import { receivedMessage } from './message.ts';
