@@ -27,6 +27,21 @@ test('the cursor moves over what is settled, and leaves no exceptions behind', a
   expect(bench.database.prepare('SELECT cursor FROM subscription').get()!.cursor).toBe(leased.at(-1)!.position);
 });
 
+test('who publishes is answered before anybody is told of the message', async () => {
+  const bench = await new Bench().create();
+  const order: string[] = [];
+  const told = new Promise<void>((resolve) => {
+    bench.broker.deliveries.onAvailable = () => {
+      order.push('told');
+      resolve();
+    };
+  });
+  await bench.publish('1');
+  order.push('answered');
+  await told;
+  expect(order).toEqual(['answered', 'told']);
+});
+
 test('tenants take turns: who comes after a burst waits for one message of it, not for all', async () => {
   const bench = await new Bench().create();
   await bench.publishFor('big', ...Array.from({ length: 1000 }, (_, n) => `big ${n}`));

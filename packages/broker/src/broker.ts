@@ -373,7 +373,8 @@ export class Broker {
         this.#noticeLane(lane);
         for (const subscription of topic.subscriptions) subscription.notice(lane, batches);
       }
-      for (const subscription of topic.subscriptions) this.deliveries.tell(subscription);
+      // Those who publish are answered first: they know the ids of their messages before these come.
+      for (const subscription of topic.subscriptions) this.deliveries.askSoon(subscription);
       this.housekeeping.notice();
     });
     return ids;
