@@ -294,6 +294,11 @@ export class Deliveries {
     });
   }
 
+  /** Whether somebody will be told in the next turn of the loop. */
+  get isTelling(): boolean {
+    return this.#asking.size > 0;
+  }
+
   /** Sets no alarm and tells nobody any more. */
   close(): void {
     this.#closed = true;

@@ -79,6 +79,8 @@ export interface UnderWay {
   /** Services with a process that starts. */
   readonly waking: number;
   readonly committing: boolean;
+  /** What was committed has yet to be offered. */
+  readonly telling: boolean;
   readonly firingTimers: boolean;
 }
 
@@ -303,6 +305,7 @@ export class LocalPlatform {
         deliveries: dispatcher.inFlight,
         waking: [...targets.values()].filter((target) => target.status().state === 'waking').length,
         committing: !database.isIdle,
+        telling: broker.deliveries.isTelling,
         firingTimers: scheduler.isFiring,
       }),
       stop,

@@ -138,6 +138,7 @@ export async function startGoogleStoryPlatform(
       deliveries: dispatcher.inFlight,
       waking: 0,
       committing: requests.underWay > 0 || !database.isIdle,
+      telling: broker.deliveries.isTelling,
       firingTimers: tasks.inFlight > 0,
     }),
     async stop() {

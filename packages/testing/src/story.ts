@@ -305,9 +305,9 @@ export class Story implements AsyncDisposable {
   }
 
   #isSettled(): boolean {
-    const { deliveries, waking, committing, firingTimers } = this.#platform.underWay();
+    const { deliveries, waking, committing, telling, firingTimers } = this.#platform.underWay();
     const { answering, holding } = this.#sandbox?.underWay() ?? { answering: 0, holding: 0 };
-    const moving = waking > 0 || committing || firingTimers || answering > 0 || this.#front.inFlight > 0;
+    const moving = waking > 0 || committing || telling || firingTimers || answering > 0 || this.#front.inFlight > 0;
     // Equal, not fewer: a caller who gave up has yet to be seen leaving.
     return !moving && deliveries === holding;
   }
