@@ -42,12 +42,17 @@ export class Heads {
     for (const [index, path] of paths.entries()) this.#remember(chainOf(path), headOf(found[index]));
   }
 
-  /** Copies, to be moved on. */
+  /** Copies, to be moved on. What is known is taken at once: while the others are read it may be forgotten. */
   async of(chains: readonly Ref[]): Promise<Map<Ref, Head>> {
-    const unknown = chains.filter((chain) => !this.#known.has(chain));
-    const paths = unknown.map(pathOf);
-    this.learn(paths, await this.#firestore.get(paths));
-    return new Map(chains.map((chain) => [chain, copy(this.#known.get(chain)!)]));
+    const heads = new Map(chains.map((chain) => [chain, this.#known.get(chain)]));
+    const unknown = chains.filter((chain) => heads.get(chain) === undefined);
+    const found = await this.#firestore.get(unknown.map(pathOf));
+    for (const [index, chain] of unknown.entries()) {
+      const head = headOf(found[index]);
+      this.#remember(chain, head);
+      heads.set(chain, head);
+    }
+    return new Map([...heads].map(([chain, head]) => [chain, copy(head!)]));
   }
 
   forget(chains: readonly Ref[]): void {

@@ -26,6 +26,7 @@ import { Emulator, findEmulator, skipWithout } from './google-emulator.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { quiet, servicePorts } from './service-ports.ts';
 import { testEvent } from './test-event.ts';
+import { until } from './until.ts';
 
 const wf = 'workflows/WF-1';
 const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
@@ -195,6 +196,27 @@ else {
     expect(outage.struck).toBe(1);
     outage.takeBack();
     expect((await google.store.unsent({})).map(({ message }) => message.attributes.name)).toEqual(['a']);
+  });
+
+  test('a unit about two workflows is committed, also where the head of one is forgotten while that of the other is read', async () => {
+    await using system = await open();
+    await system.store.commit(publishing('before'));
+    const reads = (workflow: string) => (request: SeenRequest) =>
+      request.path.endsWith(':batchGet') && request.body.includes(`heads/workflows%2F${workflow}`);
+    const other = system.order({ on: reads('WF-2'), delayMs: 500 });
+    const own = system.order({ on: reads('WF-1'), delayMs: 1_000 });
+    const [first] = publishing('first').publish;
+    const second = { ...first!, attributes: { 'ce-subject': 'workflows/WF-2', name: 'second' } };
+    const committed = system.store.commit({ ...publishing('first'), publish: [first!, second] });
+    await until('the head of the other is asked for', () => other.struck === 1);
+    const unsent = system.store.unsent({ workflow: wf });
+    await until('the head of the first is asked for anew', () => own.struck === 1);
+    expect((await committed).unsent.map(({ message }) => message.attributes.name)).toEqual([
+      'before',
+      'first',
+      'second',
+    ]);
+    await unsent;
   });
 
   test('what is sent is cleared, also while Firestore gives up one of two commits that meet', async () => {
