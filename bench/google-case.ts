@@ -7,6 +7,9 @@ import { FaultProxy } from '../packages/testing/src/fault-proxy.ts';
 import type { SeenRequest } from '../packages/testing/src/google/ordered-faults.ts';
 import { Engines, enginesMissing } from '../test/gcp/engines.ts';
 import { type Between, GoogleSystem } from '../test/gcp/google-system.ts';
+import { type Contents, firestoreContents } from './firestore-contents.ts';
+import { type BilledUsage, billTable } from './google-bill.ts';
+import type { Priced, Usage } from './google-prices.ts';
 import type { Measure } from './measurement.ts';
 import { cpuTime, memoryOf } from './proc.ts';
 import { median } from './quantile.ts';
@@ -19,25 +22,38 @@ interface Operations {
   documentsWritten: number;
   documentsDeleted: number;
   messages: number;
-  /** Each at least 1,000 bytes, published, and delivered to every subscription of its topic. */
+  /** As billed: a request to publish, and each delivery to a subscription, also one that is filtered out, is at least 1,000. */
   messageBytes: number;
   tasks: number;
+  /** Calls of Cloud Tasks' API, and what it delivers: also later, when nothing is left to do. */
+  taskCalls: number;
+  ticks: number;
   filesWritten: number;
   filesRead: number;
+  fileBytes: number;
   /** Deliveries that were settled: steps, and what only noted something. */
   settled: number;
   /** Of all processes, the console's too, with their starts. */
   cpuSeconds: number;
   wakes: number;
+  /** Requests to Cloud Run, and what it would bill of its instances. */
+  requestsTaken: number;
+  billedMs: number;
+  /** In Firestore. */
+  left: Contents;
   /** Of each process: from its start until it listens, and what it holds when the case is over. */
   processes: { readonly service: string; readonly startMs: number; readonly rssBytes: number }[];
 }
 
-/**
- * Dollars beyond what is free each month. Firestore's of its page firebase.google.com/docs/firestore/pricing, United States (multi-region), as
- * stored in 2026.
- */
-const perDocument = { read: 0.06 / 100_000, written: 0.18 / 100_000, deleted: 0.02 / 100_000 };
+interface Counted {
+  readonly case: Operations;
+  /** A sweep that finds nothing to do, with the start of the console for it. */
+  readonly sweep: Operations;
+}
+
+/** Of a message, beside its data and attributes: when it was published, and its id. Source: cloud.google.com/pubsub/pricing. */
+const messageOverheadBytes = 20 + 16;
+const leastRequestBytes = 1_000;
 
 /** Counts what one disputed case does on Google's engines, seen by proxies before them. */
 export const measureGoogleCase: Measure = async ({ quick, progress }) => {
@@ -49,7 +65,7 @@ export const measureGoogleCase: Measure = async ({ quick, progress }) => {
   await makeImageFolders({ systemFile: join(apps, 'system.ts'), out: images });
   const manifest = await describeSystem(join(apps, 'system.ts'), images);
   await using engines = await Engines.start();
-  const counted: Operations[] = [];
+  const counted: Counted[] = [];
   try {
     for (let round = 1; round <= (quick ? 1 : 5); round++) {
       counted.push(await oneCase(engines, { manifest, images, folder }, join(apps, 'samples/sample-case.json')));
@@ -58,38 +74,27 @@ export const measureGoogleCase: Measure = async ({ quick, progress }) => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  return { report: report(counted), figures: { counted, perDocument } };
+  return { report: report(counted), figures: { counted } };
 };
 
 async function oneCase(
   engines: Engines,
   built: Pick<Parameters<typeof GoogleSystem.start>[0], 'manifest' | 'images' | 'folder'>,
   sample: string,
-): Promise<Operations> {
-  const operations: Operations = {
-    requests: {},
-    documentsRead: 0,
-    documentsWritten: 0,
-    documentsDeleted: 0,
-    messages: 0,
-    messageBytes: 0,
-    tasks: 0,
-    filesWritten: 0,
-    filesRead: 0,
-    settled: 0,
-    cpuSeconds: 0,
-    wakes: 0,
-    processes: [],
-  };
-  let counts = true;
+): Promise<Counted> {
+  const operations = nothing();
+  const sweep = nothing();
+  let counting: Operations | undefined = operations;
   const proxies: FaultProxy[] = [];
+  /** By topic, when the system is there: nothing is published before. */
+  const subscribers = new Map<string, number>();
   const between = async (engine: Between, address: string) => {
     const proxy = await FaultProxy.start(address);
     proxies.push(proxy);
     proxy.faults.order({
       // It strikes nothing: it looks.
       on: (request) => {
-        if (counts) count(operations, engine, request);
+        if (counting) count(counting, engine, request, subscribers);
         return false;
       },
     });
@@ -97,6 +102,8 @@ async function oneCase(
   };
   // Nobody sleeps before it is counted.
   await using system = await GoogleSystem.start({ engines, wire: 'broker', idleMs: 120_000, between, ...built });
+  const { plan, cloudRun } = system;
+  for (const { topic } of plan.subscriptions) subscribers.set(topic, (subscribers.get(topic) ?? 0) + 1);
   const made = await system.ask('/api/workflows/create', { method: 'POST', body: readFileSync(sample, 'utf8') });
   const { workflowId } = (await made.json()) as { workflowId: string };
   // Looks at the console are no part of it: by the store itself.
@@ -106,22 +113,78 @@ async function oneCase(
     return ['closed', 'escalated'].includes(JSON.parse(text).status) && (await system.isQuiet());
   };
   await system.until('the end of the case', over, 120_000);
-  counts = false;
-  operations.wakes = system.cloudRun.wakes;
-  operations.cpuSeconds = system.cloudRun
+  counting = undefined;
+  operations.requestsTaken = cloudRun.requests;
+  operations.billedMs = cloudRun.billedMs;
+  operations.wakes = cloudRun.wakes;
+  operations.cpuSeconds = cloudRun
     .instances()
     .reduce((sum, { process }) => sum + cpuTime(process.pid!).ownMs / 1000, 0);
   operations.settled = (await system.documents('inbox')).length;
-  operations.processes = system.cloudRun.instances().map(({ service, startMs, process }) => ({
+  operations.processes = cloudRun.instances().map(({ service, startMs, process }) => ({
     service,
     startMs,
     rssBytes: memoryOf(process.pid!).rssBytes,
   }));
+  const isOurs = (task: string) => task.startsWith(`projects/${plan.project}/`);
+  operations.ticks =
+    engines.tasks.dispatched.filter(({ task }) => isOurs(task)).length +
+    engines.tasks.waiting.filter(({ name }) => isOurs(name)).length;
+  const rest = engines.rest(engines.firestore.address, async () => 'owner');
+  operations.left = await firestoreContents(rest, plan.project);
+  rest.close();
+
+  await endConsole(system);
+  const billedBefore = cloudRun.billedMs;
+  counting = sweep;
+  await system.sweep();
+  await endConsole(system);
+  sweep.requestsTaken = 1;
+  sweep.billedMs = cloudRun.billedMs - billedBefore;
   await Promise.all(proxies.map((proxy) => proxy[Symbol.asyncDispose]()));
-  return operations;
+  return { case: operations, sweep };
 }
 
-function count(operations: Operations, engine: Between, { method, path, body }: SeenRequest): void {
+function nothing(): Operations {
+  return {
+    requests: {},
+    documentsRead: 0,
+    documentsWritten: 0,
+    documentsDeleted: 0,
+    messages: 0,
+    messageBytes: 0,
+    tasks: 0,
+    taskCalls: 0,
+    ticks: 0,
+    filesWritten: 0,
+    filesRead: 0,
+    fileBytes: 0,
+    settled: 0,
+    cpuSeconds: 0,
+    wakes: 0,
+    requestsTaken: 0,
+    billedMs: 0,
+    left: { documents: 0, bytes: 0, expiring: 0 },
+    processes: [],
+  };
+}
+
+/** So that a sweep finds it asleep, and its whole life is billed. */
+async function endConsole({ cloudRun }: GoogleSystem): Promise<void> {
+  await Promise.all(
+    cloudRun.instances('console').map((instance) => {
+      instance.end('SIGTERM');
+      return instance.exited;
+    }),
+  );
+}
+
+function count(
+  operations: Operations,
+  engine: Between,
+  { method, path, body }: SeenRequest,
+  subscribers: ReadonlyMap<string, number>,
+): void {
   const verb = engine === 'firestore' ? path.slice(path.lastIndexOf(':') + 1) : method;
   const name = `${engine} ${engine === 'pubsub' ? 'publish' : verb}`;
   operations.requests[name] = (operations.requests[name] ?? 0) + 1;
@@ -137,21 +200,71 @@ function count(operations: Operations, engine: Between, { method, path, body }: 
     }
   }
   if (engine === 'pubsub') {
-    operations.messages += json().messages.length;
-    operations.messageBytes += Math.max(1_000, body.length);
+    const [, topic] = /\/topics\/([^/:]+):publish$/.exec(path)!;
+    const { messages }: { readonly messages: readonly Message[] } = json();
+    const sizes = messages.map(messageBytes);
+    operations.messages += sizes.length;
+    operations.messageBytes += Math.max(leastRequestBytes, sum(sizes));
+    const deliveries = subscribers.get(topic!) ?? 0;
+    operations.messageBytes += deliveries * sum(sizes.map((bytes) => Math.max(leastRequestBytes, bytes)));
   }
-  if (engine === 'tasks' && method === 'POST') operations.tasks++;
-  if (engine === 'storage') operations[method === 'GET' ? 'filesRead' : 'filesWritten']++;
+  if (engine === 'tasks') {
+    operations.taskCalls++;
+    if (method === 'POST') operations.tasks++;
+  }
+  if (engine === 'storage') {
+    operations[method === 'GET' ? 'filesRead' : 'filesWritten']++;
+    operations.fileBytes += body.length;
+  }
 }
 
-function report(cases: readonly Operations[]): string {
+interface Message {
+  readonly data?: string;
+  readonly attributes?: Readonly<Record<string, string>>;
+}
+
+function messageBytes({ data = '', attributes = {} }: Message): number {
+  const told = Object.entries(attributes).map(([key, value]) => Buffer.byteLength(key) + Buffer.byteLength(value));
+  return data.length + sum(told) + messageOverheadBytes;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** Of one vCPU and half a GiB, as the plan gives every service. @param ticks each a start for itself, as a sweep is */
+function usageOf(of: Operations, ticks: Operations): Usage {
+  const seconds = (of.billedMs + of.ticks * ticks.billedMs) / 1000;
+  return {
+    firestoreReads: of.documentsRead + of.ticks * ticks.documentsRead,
+    firestoreWrites: of.documentsWritten,
+    firestoreDeletes: of.documentsDeleted,
+    firestoreExpired: of.left.expiring,
+    firestoreStorage: of.left.bytes,
+    pubsubBytes: of.messageBytes,
+    runCpu: seconds,
+    runMemory: seconds / 2,
+    runRequests: of.requestsTaken + of.ticks,
+    tasks: of.taskCalls + of.ticks,
+    scheduler: 0,
+    storageWrites: of.filesWritten,
+    storageReads: of.filesRead,
+    storageBytes: of.fileBytes,
+  };
+}
+
+/** The middle of each figure. */
+function medianOf(usages: readonly Usage[]): Usage {
+  const names = Object.keys(usages[0]!) as Priced[];
+  return Object.fromEntries(names.map((name) => [name, median(usages.map((each) => each[name]))])) as Usage;
+}
+
+function report(counted: readonly Counted[]): string {
+  const cases = counted.map((each) => each.case);
   const middle = (of: (each: Operations) => number) => median(cases.map(of));
   const names = [...new Set(cases.flatMap(({ requests }) => Object.keys(requests)))].toSorted();
-  const { read, written, deleted } = perDocument;
-  const firestore = middle(
-    (each) => each.documentsRead * read + each.documentsWritten * written + each.documentsDeleted * deleted,
-  );
   const processes = cases.flatMap((each) => each.processes);
+  const sweepSeconds = (median(counted.map(({ sweep }) => sweep.billedMs)) / 1000).toFixed(1);
   const rows: [string, string][] = [
     ['deliveries settled', String(middle(({ settled }) => settled))],
     ...names.map((name): [string, string] => [name, String(middle(({ requests }) => requests[name] ?? 0))]),
@@ -159,20 +272,27 @@ function report(cases: readonly Operations[]): string {
     ['documents written', String(middle(({ documentsWritten }) => documentsWritten))],
     ['documents deleted', String(middle(({ documentsDeleted }) => documentsDeleted))],
     ['messages', String(middle(({ messages }) => messages))],
-    ['tasks made', String(middle(({ tasks }) => tasks))],
+    ['bytes of messages, as billed', String(middle(({ messageBytes }) => messageBytes))],
+    ['tasks made, delivered', `${middle(({ tasks }) => tasks)}, ${middle(({ ticks }) => ticks)}`],
     ['files written, read', `${middle(({ filesWritten }) => filesWritten)}, ${middle(({ filesRead }) => filesRead)}`],
     ['processes started', String(middle(({ wakes }) => wakes))],
     ['CPU of all processes', `${middle(({ cpuSeconds }) => cpuSeconds).toFixed(2)} s`],
     ['start until it listens', ms(median(processes.map(({ startMs }) => startMs)))],
     ['memory of a process', megabytes(median(processes.map(({ rssBytes }) => rssBytes)))],
-    ['Firestore for 100 cases', `$${(firestore * 100).toFixed(3)}`],
+    ['billed of Cloud Run, a sweep', `${(middle(({ billedMs }) => billedMs) / 1000).toFixed(1)} s, ${sweepSeconds} s`],
+    ['documents left, their bytes', `${middle(({ left }) => left.documents)}, ${middle(({ left }) => left.bytes)}`],
   ];
-  return table(
+  const operations = table(
     `One disputed case on Google's engines, medians of ${cases.length}`,
     [['', 'a case'], ...rows],
     [
       'Our broker in place of Pub/Sub, the Firestore emulator, every service woken once. A verified document counts as read.',
-      'Prices of the United States (multi-region), beyond the free 50,000 reads and 20,000 writes a day. Others are not priced here.',
+      'Tasks are delivered also after the case, when the timers that they were made for are cancelled. What a query finds counts as one read.',
     ],
   );
+  const usage: BilledUsage = {
+    aCase: medianOf(counted.map((each) => usageOf(each.case, each.sweep))),
+    aSweep: medianOf(counted.map(({ sweep }) => usageOf(sweep, sweep))),
+  };
+  return `${operations}\n\n${billTable(usage)}`;
 }

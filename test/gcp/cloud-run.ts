@@ -51,6 +51,8 @@ const startWithinMs = 30_000;
 const failedStartMs = 500;
 /** A request waits no longer for an instance. */
 const queueMs = 60_000;
+/** Source: cloud.google.com/run/pricing. */
+const billedByMs = 100;
 
 /**
  * Stands in for Cloud Run: listens at the URL of each service, starts an instance from the folder of its image for the first
@@ -103,6 +105,16 @@ export class CloudRun implements AsyncDisposable {
     return [...this.#services.values()].reduce((sum, { wakes }) => sum + wakes, 0);
   }
 
+  /** Requests since the beginning that an instance has got. */
+  get requests(): number {
+    return [...this.#services.values()].reduce((sum, { requests }) => sum + requests, 0);
+  }
+
+  /** What is billed of all instances since the beginning, in milliseconds. */
+  get billedMs(): number {
+    return [...this.#services.values()].reduce((sum, { billedMs }) => sum + billedMs, 0);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#services.values()].map((each) => each.close()));
   }
@@ -120,6 +132,10 @@ export class Instance {
   startMs = 0;
   asked: NodeJS.Signals | undefined;
   #askedAt = 0;
+  /** What was billed up to when it last had nothing to do. */
+  #billedMs = 0;
+  /** Since when it starts, has requests or stops. */
+  #billedFrom: number | undefined = performance.now();
   #cancelIdle: ReturnType<typeof setTimeout> | undefined;
 
   constructor(service: string, process: ChildProcess, port: number, endings: Ending[]) {
@@ -128,13 +144,29 @@ export class Instance {
     this.port = port;
     this.exited = once(process, 'exit').then(([code, signal]) => {
       clearTimeout(this.#cancelIdle);
+      this.#settleBill();
       const afterMs = this.asked ? performance.now() - this.#askedAt : 0;
       endings.push({ service, code, signal, asked: this.asked, wasListening: this.isListening, afterMs });
     });
   }
 
+  /**
+   * By the request: while it starts, while it has one or more, while it stops; each such time rounded up.
+   * Source: cloud.google.com/run/docs/configuring/billing-settings.
+   */
+  get billedMs(): number {
+    const open = this.#billedFrom === undefined ? 0 : performance.now() - this.#billedFrom;
+    return this.#billedMs + Math.ceil(open / billedByMs) * billedByMs;
+  }
+
+  #settleBill(): void {
+    this.#billedMs = this.billedMs;
+    this.#billedFrom = undefined;
+  }
+
   end(signal: NodeJS.Signals): void {
     clearTimeout(this.#cancelIdle);
+    this.#billedFrom ??= performance.now();
     this.asked = signal;
     this.#askedAt = performance.now();
     this.process.kill(signal);
@@ -145,11 +177,14 @@ export class Instance {
 
   idleFrom(idleMs: number): void {
     clearTimeout(this.#cancelIdle);
-    if (this.inFlight === 0 && !this.asked) this.#cancelIdle = setTimeout(() => this.end('SIGTERM'), idleMs);
+    if (this.inFlight > 0 || this.asked) return;
+    this.#settleBill();
+    this.#cancelIdle = setTimeout(() => this.end('SIGTERM'), idleMs);
   }
 
   busy(): void {
     this.inFlight++;
+    this.#billedFrom ??= performance.now();
     clearTimeout(this.#cancelIdle);
   }
 }
@@ -160,6 +195,8 @@ class Deployment {
   service: CloudRunService | undefined;
   underWay = 0;
   wakes = 0;
+  requests = 0;
+  #billedMs = 0;
   readonly #server: Server;
   readonly #options: CloudRunOptions;
   readonly #endings: Ending[];
@@ -184,6 +221,10 @@ class Deployment {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  get billedMs(): number {
+    return [...this.instances].reduce((sum, each) => sum + each.billedMs, this.#billedMs);
   }
 
   async close(): Promise<void> {
@@ -267,6 +308,7 @@ class Deployment {
         .sort((one, other) => one.inFlight - other.inFlight)[0];
       if (free) {
         free.busy();
+        this.requests++;
         return free;
       }
       const living = [...this.instances].filter(({ asked }) => !asked).length;
@@ -300,6 +342,7 @@ class Deployment {
     }
     void instance.exited.then(() => {
       this.instances.delete(instance);
+      this.#billedMs += instance.billedMs;
       this.#look();
     });
     const startedAt = performance.now();

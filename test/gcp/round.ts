@@ -31,8 +31,6 @@ export interface RoundOptions {
 
 /** A push that died with its instance comes again after 10 s, and may die again. */
 const boundMs = 120_000;
-/** Of a round without sweeps: no case has gone on for so long, though the wire brings a push that died after 10 s, and 20. */
-const stallMs = 75_000;
 
 /**
  * One round: cases are opened, instances are killed, or asked to stop in the middle of their work, until every case has reached
@@ -100,7 +98,7 @@ export async function playRound(
  */
 async function endWithoutSweeps(system: GoogleSystem, opened: readonly OpenCase[]) {
   let stall: Error | undefined;
-  await over(system, opened, stallMs).catch((error: Error) => {
+  await over(system, opened).catch((error: Error) => {
     stall = error;
   });
   const unsent = stall ? await system.documents('outbox') : [];
@@ -115,13 +113,13 @@ async function endWithoutSweeps(system: GoogleSystem, opened: readonly OpenCase[
 }
 
 /** Until each case is over and nothing of it waits anywhere. */
-function over(system: GoogleSystem, opened: readonly OpenCase[], withinMs = boundMs): Promise<void> {
+function over(system: GoogleSystem, opened: readonly OpenCase[]): Promise<void> {
   const isQuiet = async () => {
     const rows = await Promise.all(opened.map(({ id }) => rowsOf(system, id)));
     const done = rows.flat().every(({ status }) => status === 'done' || status === 'cancelled');
     return done && (await system.isQuiet());
   };
-  return ended(system, opened, isQuiet, withinMs);
+  return ended(system, opened, isQuiet, boundMs);
 }
 
 function doomedBy(target: Target, living: readonly Instance[], random: Seeded): readonly Instance[] {
