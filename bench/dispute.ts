@@ -1,5 +1,8 @@
 import { pause, type RunningHost } from './running-host.ts';
 
+/** A system whose console is asked, wherever it runs. */
+export type Asked = Pick<RunningHost, 'get' | 'post'>;
+
 /** The case as its sections tell it. */
 export interface Dispute {
   readonly id: string;
@@ -81,14 +84,14 @@ const clean = {
 };
 
 /** @param tenant default: the host's own choice */
-export async function openDispute(host: RunningHost, tenant?: string, options = { clean: false }): Promise<string> {
+export async function openDispute(host: Asked, tenant?: string, options = { clean: false }): Promise<string> {
   const body = options.clean ? clean : request;
   const headers: Record<string, string> = tenant === undefined ? {} : { 'dormouse-tenant': tenant };
   return (await host.post<{ workflowId: string }>('/api/workflows/create', body, headers)).workflowId;
 }
 
 /** The disputes of this set that are over. Reads no further than it must: new ones come first. */
-export async function overAmong(host: RunningHost, ids: ReadonlySet<string>): Promise<Dispute[]> {
+export async function overAmong(host: Asked, ids: ReadonlySet<string>): Promise<Dispute[]> {
   const over: Dispute[] = [];
   let missing = ids.size;
   for (let cursor = ''; missing > 0; ) {
@@ -104,7 +107,7 @@ export async function overAmong(host: RunningHost, ids: ReadonlySet<string>): Pr
 }
 
 /** @throws where it ends in another way than `closed` */
-export async function untilClosed(host: RunningHost, id: string): Promise<Dispute> {
+export async function untilClosed(host: Asked, id: string): Promise<Dispute> {
   for (;;) {
     const [dispute] = await overAmong(host, new Set([id]));
     if (dispute) return closed(dispute);

@@ -18,6 +18,8 @@ export interface EngineAt {
 export interface Engine {
   /** Begins a journey, and resolves when its last step is done. */
   travel(id: string): Promise<void>;
+  /** Steps that are done, of all journeys. Undefined: it does not tell. */
+  readonly steps?: number;
   /** Ends what was opened. Rejects where the documents, if it has any, are not as ten steps leave them. @param ids of all journeys */
   close(ids: readonly string[]): Promise<void>;
 }

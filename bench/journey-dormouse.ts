@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultTenant, encodeMessage, type Ref, refOf, systemClock, systemRandom, workflows } from '@dormouse/core';
+import { defaultTenant, type Ref, systemClock, systemRandom } from '@dormouse/core';
 import { Bundler, DataDirectory, hostLog, LocalPlatform, LogFile } from '@dormouse/local';
 import { Arrivals } from './arrivals.ts';
-import { stopReached } from './journey/system.ts';
-import { type Engine, type JourneyClient, note, stops } from './journey-client.ts';
+import { type Engine, type JourneyClient, stops } from './journey-client.ts';
+import { firstStop, journeyOf } from './journey-message.ts';
 
 /** The service in the host. */
 export const inline: JourneyClient = { open: () => openHost('inline') };
@@ -35,15 +35,20 @@ async function openHost(placement: 'inline' | 'processes'): Promise<Engine> {
   const { store } = platform.ports;
   const arrivals = new Arrivals();
   const left = new Map<Ref, number>();
+  let steps = 0;
   platform.onCommitted = (notice) => {
     for (const ref of notice.workflows) {
       // A step commits once: the tenth commit of a journey is its last.
+      steps++;
       const commits = left.get(ref)! - 1;
       left.set(ref, commits);
       if (commits === 0) arrivals.arrive(ref);
     }
   };
   return {
+    get steps() {
+      return steps;
+    },
     travel(id) {
       const journey = journeyOf(id);
       left.set(journey, stops);
@@ -61,24 +66,4 @@ async function openHost(placement: 'inline' | 'processes'): Promise<Engine> {
       if (arrived !== ids.length) throw new Error(`${arrived} of ${ids.length} journeys have come to their end`);
     },
   };
-}
-
-function journeyOf(id: string): Ref {
-  return refOf(workflows, `JN-${id}`);
-}
-
-function firstStop(id: string, subject: Ref) {
-  const { name, version } = stopReached;
-  return encodeMessage({
-    id,
-    type: name,
-    source: '//bench',
-    subject,
-    time: Date.now(),
-    dataschema: `${name}/${version}`,
-    tenant: defaultTenant,
-    causationId: undefined,
-    traceparent: undefined,
-    data: { stop: 1, note },
-  });
 }

@@ -16,6 +16,8 @@ export interface Round {
 
 export interface RoundResult {
   readonly journeysPerSecond: number;
+  /** Of all that were under way meanwhile; undefined where the engine does not tell of single steps. */
+  readonly stepsPerSecond: number | undefined;
   /** From the beginning of a journey to its end, of those that begin by the clock. */
   readonly journeyMs: readonly number[];
 }
@@ -34,8 +36,13 @@ async function travel(): Promise<void> {
   await engine.travel(id);
 }
 
-/** Journeys a second that came to their end meanwhile. */
-async function closedLoop(durationMs: number): Promise<number> {
+/** Journeys a second that came to their end meanwhile, and steps that were done. */
+async function closedLoop(durationMs: number): Promise<Omit<RoundResult, 'journeyMs'>> {
+  const stepsBefore = engine.steps;
+  let stepsPerSecond: number | undefined;
+  setTimeout(() => {
+    if (stepsBefore !== undefined) stepsPerSecond = (engine.steps! - stepsBefore) / (durationMs / 1000);
+  }, durationMs);
   const startedAt = performance.now();
   let done = 0;
   let measured = 0;
@@ -53,7 +60,7 @@ async function closedLoop(durationMs: number): Promise<number> {
       }
     }),
   );
-  return measured / (measuredMs / 1000);
+  return { journeysPerSecond: measured / (measuredMs / 1000), stepsPerSecond };
 }
 
 async function openLoop(): Promise<number[]> {
@@ -68,7 +75,7 @@ async function openLoop(): Promise<number[]> {
 }
 
 await closedLoop(warmMs);
-const journeysPerSecond = await closedLoop(forMs);
+const rates = await closedLoop(forMs);
 const journeyMs = await openLoop();
 await engine.close(ids);
-process.send!({ journeysPerSecond, journeyMs } satisfies RoundResult, () => process.exit());
+process.send!({ ...rates, journeyMs } satisfies RoundResult, () => process.exit());

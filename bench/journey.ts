@@ -1,7 +1,7 @@
-import { fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Round, RoundResult } from './journey-worker.ts';
+import { playRound } from './journey-round.ts';
+import type { RoundResult } from './journey-worker.ts';
 import type { Measure } from './measurement.ts';
 import { median, quantile } from './quantile.ts';
 import {
@@ -22,7 +22,6 @@ const aims: Readonly<Record<string, { readonly journeysPerSecond: number; readon
   'dormouse, processes': { journeysPerSecond: 150 },
 };
 const ourClient = 'journey-dormouse.ts';
-const roundTimeoutMs = 180_000;
 
 interface Contender {
   readonly name: string;
@@ -135,7 +134,7 @@ export const measureJourney: Measure = async ({ quick, own, progress }) => {
         if (!results.has(name)) continue;
         const { port, adminPort } = servers.get(server)!;
         const at = { port, name: `bench-${count++}`, ...(adminPort !== undefined && { adminPort }) };
-        const result = await runOnce({ client, at, inFlight, everyMs, ...sizes });
+        const result = await playRound({ client, at, inFlight, everyMs, ...sizes });
         results.get(name)!.push(result);
         progress(`round ${round} of ${rounds}: ${name}: ${whole(result.journeysPerSecond)} journeys/s`);
       }
@@ -148,25 +147,6 @@ export const measureJourney: Measure = async ({ quick, own, progress }) => {
     figures: { inFlight, everyMs, ...sizes, rounds: Object.fromEntries(results) },
   };
 };
-
-async function runOnce(round: Round): Promise<RoundResult> {
-  const child = fork(join(import.meta.dirname, 'journey-worker.ts'), [JSON.stringify(round)], {
-    // Restate's SDK tells of every invocation.
-    env: { ...process.env, RESTATE_LOGGING: 'ERROR' },
-    // What the results are printed to is for them.
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  });
-  const timer = setTimeout(() => child.kill('SIGKILL'), roundTimeoutMs);
-  try {
-    return await new Promise((resolve, reject) => {
-      child.on('message', resolve);
-      child.on('exit', (code, signal) => reject(new Error(`journey: ${round.client[1]} ended with ${code ?? signal}`)));
-    });
-  } finally {
-    clearTimeout(timer);
-    child.kill();
-  }
-}
 
 function report(results: ReadonlyMap<string, readonly RoundResult[]>, missing: readonly string[]): string {
   const rateOf = (name: string) => median(results.get(name)!.map(({ journeysPerSecond }) => journeysPerSecond));

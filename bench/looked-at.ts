@@ -14,7 +14,12 @@ const messages: Readonly<Record<string, { readonly topic: string; readonly data:
 export const woken = Object.keys(messages);
 
 /** Publishes the message of this service, for it alone. Its id is the cause that the log entry names. */
-export async function publishTo(host: RunningHost, service: string, dispute: Dispute, id: string): Promise<void> {
+export async function publishTo(
+  host: Pick<RunningHost, 'publish'>,
+  service: string,
+  dispute: Dispute,
+  id: string,
+): Promise<void> {
   const { topic, data } = messages[service]!;
   await host.publish(topic, data(dispute), {
     'ce-specversion': '1.0',

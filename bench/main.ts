@@ -19,6 +19,7 @@ const measures: Readonly<Record<string, () => Promise<Measure>>> = {
   queue: async () => (await import('./queue.ts')).measureQueue,
   journey: async () => (await import('./journey.ts')).measureJourney,
   commits: async () => (await import('./commits.ts')).measureCommits,
+  platforms: async () => (await import('./platforms.ts')).measurePlatforms,
   'google-case': async () => (await import('./google-case.ts')).measureGoogleCase,
   'firestore-clients': async () => (await import('./firestore-clients.ts')).measureFirestoreClients,
 };

@@ -127,7 +127,7 @@ export class RunningHost {
 
   /** Lines of the host's log since a byte of it, and where to go on. */
   log(fromByte: number): {
-    readonly lines: { moment: string; time: string; service?: string; line?: string }[];
+    readonly lines: { moment: string; time: string; pid: number; service?: string; line?: string }[];
     readonly end: number;
   } {
     const bytes = readFileSync(join(this.dataFolder, 'host.log'));

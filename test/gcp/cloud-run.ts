@@ -9,6 +9,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { type AddressInfo, connect, createServer as createNetServer } from 'node:net';
+import { createInterface } from 'node:readline';
 import { startImage } from '../../deploy/image-process.ts';
 
 export interface CloudRunService {
@@ -29,8 +30,8 @@ export interface CloudRunOptions {
   readonly authorize?: (url: string) => Promise<string>;
   /** Lets in only who has a good token for this URL. What is pushed then arrives without its signature, as Google does it. */
   readonly admit?: (url: string, token: string | undefined) => Promise<void>;
-  /** What instances wrote. */
-  readonly said?: (service: string, text: string) => void;
+  /** What instances write, line by line. */
+  readonly said?: (service: string, line: string) => void;
 }
 
 /** How an instance ended. */
@@ -130,6 +131,9 @@ export class Instance {
   isListening = false;
   /** From its start until it listened. */
   startMs = 0;
+  /** From its start until it had answered a request. */
+  answeredMs: number | undefined;
+  readonly #startedAt = performance.now();
   asked: NodeJS.Signals | undefined;
   #askedAt = 0;
   /** What was billed up to when it last had nothing to do. */
@@ -180,6 +184,11 @@ export class Instance {
     if (this.inFlight > 0 || this.asked) return;
     this.#settleBill();
     this.#cancelIdle = setTimeout(() => this.end('SIGTERM'), idleMs);
+  }
+
+  free(): void {
+    this.inFlight--;
+    this.answeredMs ??= performance.now() - this.#startedAt;
   }
 
   busy(): void {
@@ -319,7 +328,7 @@ class Deployment {
   }
 
   #free(instance: Instance): void {
-    instance.inFlight--;
+    instance.free();
     instance.idleFrom(this.#options.idleMs);
     this.#look();
   }
@@ -338,7 +347,7 @@ class Deployment {
     const instance = new Instance(this.name, process, port, this.#endings);
     this.instances.add(instance);
     for (const stream of [process.stdout!, process.stderr!]) {
-      stream.setEncoding('utf8').on('data', (text: string) => this.#options.said?.(this.name, text));
+      createInterface({ input: stream }).on('line', (line) => this.#options.said?.(this.name, line));
     }
     void instance.exited.then(() => {
       this.instances.delete(instance);

@@ -29,6 +29,8 @@ export interface GoogleSystemOptions {
   readonly between?: (engine: Between, address: string) => Promise<string> | string;
   /** Settings of the services, on top of the sandbox's. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Hears what services write, line by line. */
+  readonly onSaid?: (service: string, line: string) => void;
   /** Ends waiting, and whatever waits. */
   readonly gone?: AbortSignal;
 }
@@ -44,6 +46,8 @@ export class GoogleSystem implements Subject, AsyncDisposable {
   readonly wire: Wire;
   /** Of our broker's, where that is the wire. */
   readonly broker: BrokerServer | undefined;
+  /** To publish as anybody outside does. */
+  readonly pubsub: PubsubClient;
   readonly firestore: Firestore;
   /** The console's first. */
   readonly token: string;
@@ -54,7 +58,7 @@ export class GoogleSystem implements Subject, AsyncDisposable {
   #sweeps: ReturnType<typeof setInterval> | undefined;
 
   private constructor(
-    parts: Pick<GoogleSystem, 'data' | 'plan' | 'cloudRun' | 'wire' | 'broker' | 'firestore'>,
+    parts: Pick<GoogleSystem, 'data' | 'plan' | 'cloudRun' | 'wire' | 'broker' | 'pubsub' | 'firestore'>,
     engines: Engines,
     sandbox: SandboxProcess | undefined,
     token: string,
@@ -66,6 +70,7 @@ export class GoogleSystem implements Subject, AsyncDisposable {
     this.cloudRun = parts.cloudRun;
     this.wire = parts.wire;
     this.broker = parts.broker;
+    this.pubsub = parts.pubsub;
     this.firestore = parts.firestore;
     this.#engines = engines;
     this.#sandbox = sandbox;
@@ -76,7 +81,7 @@ export class GoogleSystem implements Subject, AsyncDisposable {
 
   static async start(options: GoogleSystemOptions): Promise<GoogleSystem> {
     const { engines, wire, manifest, images, folder, idleMs, environment = {} } = options;
-    const { gone = new AbortController().signal } = options;
+    const { gone = new AbortController().signal, onSaid } = options;
     const project = `project-${++systems}`;
     const data = join(folder, project);
     const broker = wire === 'broker' ? await BrokerServer.open() : undefined;
@@ -90,8 +95,9 @@ export class GoogleSystem implements Subject, AsyncDisposable {
     const cloudRun = new CloudRun({
       idleMs,
       admit: engines.admission(caller, identities),
-      said: (service, text) => {
-        said.text = (said.text + text.replaceAll(/^(?=.)/gm, `${service} `)).slice(-kept);
+      said: (service, line) => {
+        onSaid?.(service, line);
+        said.text = `${said.text}${service} ${line}\n`.slice(-kept);
       },
       // Google's emulator sends no tokens: what Pub/Sub would send is added on the way.
       ...(!broker && {
@@ -106,7 +112,8 @@ export class GoogleSystem implements Subject, AsyncDisposable {
     // Google's emulator knows no longer retention than that, as Pub/Sub had it once.
     const placed: GooglePlan = JSON.parse(broker ? text : text.replaceAll('"2678400s"', '"604800s"'));
 
-    await provision(new PubsubClient(pubsubOver(engines.rest(pubsub)), project), placed);
+    const client = new PubsubClient(pubsubOver(engines.rest(pubsub)), project);
+    await provision(client, placed);
     for (const { name } of placed.buckets) await engines.createBucket(name);
     for (const { name, location } of placed.queues) {
       engines.tasks.createQueue(`projects/${project}/locations/${location}/queues/${name}`, { minBackoffMs: 1_000 });
@@ -136,7 +143,7 @@ export class GoogleSystem implements Subject, AsyncDisposable {
       });
     }
     const firestore = new Firestore({ project, rest: engines.rest(engines.firestore.address, async () => 'owner') });
-    const parts = { data, plan: placed, cloudRun, wire, broker, firestore };
+    const parts = { data, plan: placed, cloudRun, wire, broker, pubsub: client, firestore };
     return new GoogleSystem(parts, engines, sandbox, token, gone, said);
   }
 
