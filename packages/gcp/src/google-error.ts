@@ -73,21 +73,22 @@ const names: Readonly<Record<number, string>> = {
 
 const longestMessage = 500;
 
-/** @param body JSON of google.rpc.Status, also in a list, as a stream has it; or whatever stood between us and Google */
+/**
+ * @param body JSON of google.rpc.Status, also in a list, as a stream has it; or what whoever stands between us and Google wrote. That a
+ * request will never be taken is believed of Google alone.
+ */
 export function errorOf(code: number, body: string, facts: Omit<GoogleErrorFacts, 'code'>): GoogleError {
-  const { status, message } = told(body);
-  return new GoogleError(
-    status ?? names[code] ?? 'UNKNOWN',
-    (message ?? (body.trim() || `HTTP ${code}`)).slice(0, longestMessage),
-    { ...facts, code },
-  );
+  const told = toldByGoogle(body);
+  const named = told || code !== 400 ? names[code] : undefined;
+  const message = told?.message ?? (body.trim() || `HTTP ${code}`);
+  return new GoogleError(told?.status ?? named ?? 'UNKNOWN', message.slice(0, longestMessage), { ...facts, code });
 }
 
-function told(body: string): { readonly status?: string; readonly message?: string } {
+function toldByGoogle(body: string): { readonly status?: string; readonly message?: string } | undefined {
   try {
     const answer = JSON.parse(body);
-    return (Array.isArray(answer) ? answer[0] : answer)?.error ?? {};
+    return (Array.isArray(answer) ? answer[0] : answer)?.error;
   } catch {
-    return {};
+    return undefined;
   }
 }

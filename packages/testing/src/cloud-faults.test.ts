@@ -282,6 +282,15 @@ else {
     expect(await google.count()).toBeUndefined();
   });
 
+  test('what a proxy before Firestore refuses without a word of Google’s is no dead letter: the wire brings it again', async () => {
+    await using google = await open();
+    google.order({ on: isCommit, mishap: { status: 400, body: '<title>Bad Request</title>' } });
+    await expect(google.deliver('E1')).rejects.toMatchObject({ code: 'store.unavailable' });
+    await google.deliver('E1');
+    expect(await google.count()).toBe(1);
+    expect((await google.store.find({ collection: 'dead-letters' })).documents).toEqual([]);
+  });
+
   test.each(['__reserved__', '..', 'é'.repeat(1_000)])(
     'an event about a workflow whose id Firestore does not keep (%#) is a dead letter at once',
     async (id) => {
