@@ -62,6 +62,9 @@ export function findEmulator(kind: keyof typeof kinds): EmulatorProgram | { read
   return { missing: `the Cloud SDK or its ${kind} emulator is not installed here (CLOUDSDK_ROOT names its folder)` };
 }
 
+/** It lives for a minute or less: compiling for speed, on threads beside, costs more of the processor than it gains. */
+const shortLived = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
+
 /** An emulator of Google's, as a process, on a free port. */
 export class Emulator implements Disposable {
   readonly address: string;
@@ -72,26 +75,35 @@ export class Emulator implements Disposable {
     this.address = address;
   }
 
-  static async start({ java }: EmulatorProgram): Promise<Emulator> {
+  static async start(program: EmulatorProgram): Promise<Emulator> {
+    for (let tries = 1; ; tries++) {
+      const emulator = await Emulator.#tryToStart(program);
+      if (emulator) return emulator;
+      if (tries === 3) throw new Error(`the emulator ended at once, ${tries} times: java ${program.java.join(' ')}`);
+    }
+  }
+
+  /** @returns undefined where it ended at once: another may have taken its port meanwhile */
+  static async #tryToStart({ java }: EmulatorProgram): Promise<Emulator | undefined> {
     const port = await freePort();
     // Its log is long, and nobody reads it.
-    const child = spawn('java', [...java, '--host=127.0.0.1', `--port=${port}`], { stdio: 'ignore' });
+    const child = spawn('java', [...shortLived, ...java, '--host=127.0.0.1', `--port=${port}`], { stdio: 'ignore' });
     const emulator = new Emulator(child, `127.0.0.1:${port}`);
     process.once('exit', () => child.kill('SIGKILL'));
     let failure: Error | undefined;
     child.once('error', (error) => {
       failure = error;
     });
-    await until('the answer of an emulator that was started', async () => {
+    const became = await until('the answer of an emulator that was started', async () => {
       if (failure) throw failure;
-      if (child.exitCode !== null) throw new Error(`the emulator ended at once, with exit code ${child.exitCode}`);
+      if (child.exitCode !== null) return 'ended' as const;
       // Any answer will do.
       return fetch(`http://${emulator.address}/v1/projects/p/topics`).then(
-        () => true,
-        () => false,
+        () => 'up' as const,
+        () => undefined,
       );
     });
-    return emulator;
+    return became === 'up' ? emulator : undefined;
   }
 
   [Symbol.dispose](): void {
