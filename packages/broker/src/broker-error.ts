@@ -57,6 +57,29 @@ export function badRequest(field: string, description: string): BrokerError {
   });
 }
 
+type Kind = 'topic' | 'subscription' | 'schema' | 'snapshot';
+
+/** Begins as Google's does: there are clients that look for its words. */
+export function notFound(kind: Kind, name: string): BrokerError {
+  const remedy = kind === 'topic' || kind === 'schema' ? '; create it first' : '';
+  return new BrokerError(
+    'NOT_FOUND',
+    `Resource not found (resource=${shortOf(name)}): there is no ${kind} "${name}"${remedy}`,
+  );
+}
+
+/** As Google's begins, too. */
+export function alreadyExists(kind: Kind, name: string): BrokerError {
+  return new BrokerError(
+    'ALREADY_EXISTS',
+    `Resource already exists in the project (resource=${shortOf(name)}): the ${kind} "${name}" is there`,
+  );
+}
+
+function shortOf(name: string): string {
+  return name.slice(name.lastIndexOf('/') + 1);
+}
+
 /** Whatever was thrown, in Google's terms. */
 export function brokerErrorOf(error: unknown): BrokerError {
   if (error instanceof BrokerError) return error;

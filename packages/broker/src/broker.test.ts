@@ -42,6 +42,18 @@ test('who publishes is answered before anybody is told of the message', async ()
   expect(order).toEqual(['answered', 'told']);
 });
 
+test('what is missing or there already is told in the words that Google’s clients look for', async () => {
+  const { broker } = await new Bench().create();
+  const nobody = 'projects/test/subscriptions/nobody';
+  expect(() => broker.subscription(nobody)).toThrow(
+    `Resource not found (resource=nobody): there is no subscription "${nobody}"`,
+  );
+  const short = topic.slice(topic.lastIndexOf('/') + 1);
+  await expect(broker.createTopic({ name: topic })).rejects.toThrow(
+    `Resource already exists in the project (resource=${short}): the topic "${topic}" is there`,
+  );
+});
+
 test('tenants take turns: who comes after a burst waits for one message of it, not for all', async () => {
   const bench = await new Bench().create();
   await bench.publishFor('big', ...Array.from({ length: 1000 }, (_, n) => `big ${n}`));

@@ -1,5 +1,5 @@
 import type { Batch } from './batch.ts';
-import { BrokerError } from './broker-error.ts';
+import { alreadyExists, notFound } from './broker-error.ts';
 import type { Database } from './database.ts';
 import { Deliveries } from './deliveries.ts';
 import { Exceptions } from './exceptions.ts';
@@ -183,13 +183,13 @@ export class Broker {
 
   subscription(name: string): SubscriptionState {
     const found = this.#subscriptions.get(name);
-    if (!found) throw new BrokerError('NOT_FOUND', `there is no subscription "${name}"`);
+    if (!found) throw notFound('subscription', name);
     return found;
   }
 
   async createTopic(config: TopicConfig): Promise<TopicConfig> {
     checkResourceName('topics', config.name);
-    this.#refuseExisting(this.#topics, config.name);
+    if (this.#topics.has(config.name)) throw alreadyExists('topic', config.name);
     await this.#database.write(() => {
       this.#refuseRow('topic', config.name);
       const { lastInsertRowid } = this.#database
@@ -202,7 +202,7 @@ export class Broker {
 
   async createSubscription(config: SubscriptionConfig): Promise<SubscriptionConfig> {
     checkResourceName('subscriptions', config.name);
-    this.#refuseExisting(this.#subscriptions, config.name);
+    if (this.#subscriptions.has(config.name)) throw alreadyExists('subscription', config.name);
     const topic = this.#topicState(config.topic);
     await this.#database.write(() => {
       this.#refuseRow('subscription', config.name);
@@ -457,25 +457,21 @@ export class Broker {
 
   #topicState(name: string): TopicState {
     const found = this.#topics.get(name);
-    if (!found) throw new BrokerError('NOT_FOUND', `there is no topic "${name}"; create it first`);
+    if (!found) throw notFound('topic', name);
     return found;
-  }
-
-  #refuseExisting(among: ReadonlyMap<string, unknown>, name: string): void {
-    if (among.has(name)) throw new BrokerError('ALREADY_EXISTS', `"${name}" exists already`);
   }
 
   /** Of two that create one name at once, the second finds the first's row. */
   #refuseRow(table: 'topic' | 'subscription', name: string): void {
     if (this.#database.prepare(`SELECT 1 FROM ${table} WHERE name = ?`).get(name)) {
-      throw new BrokerError('ALREADY_EXISTS', `"${name}" exists already`);
+      throw alreadyExists(table, name);
     }
   }
 
   /** Only inside a write. @throws BrokerError NOT_FOUND where it was deleted meanwhile */
   #configOf<T>(table: 'topic' | 'subscription', name: string): T {
     const row = this.#database.prepare(`SELECT config FROM ${table} WHERE name = ?`).get(name);
-    if (!row) throw new BrokerError('NOT_FOUND', `there is no ${table} "${name}"`);
+    if (!row) throw notFound(table, name);
     return JSON.parse(row.config as string);
   }
 

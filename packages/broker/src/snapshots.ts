@@ -1,4 +1,4 @@
-import { BrokerError } from './broker-error.ts';
+import { alreadyExists, BrokerError, notFound } from './broker-error.ts';
 import type { Database } from './database.ts';
 import type { Log } from './log.ts';
 import type { SubscriptionState } from './subscription.ts';
@@ -52,7 +52,7 @@ export class Snapshots {
   create(name: string, subscription: SubscriptionState, labels: Snapshot['labels']): Promise<Snapshot> {
     return this.#database.write(() => {
       if (this.#database.prepare('SELECT 1 FROM snapshot WHERE name = ?').get(name)) {
-        throw new BrokerError('ALREADY_EXISTS', `"${name}" exists already`);
+        throw alreadyExists('snapshot', name);
       }
       subscription.flush(true);
       const now = this.#now();
@@ -131,7 +131,7 @@ export class Snapshots {
     const row = this.#database
       .prepare('SELECT * FROM snapshot WHERE name = ? AND expires_at > ?')
       .get(name, this.#now());
-    if (!row) throw new BrokerError('NOT_FOUND', `there is no snapshot "${name}"`);
+    if (!row) throw notFound('snapshot', name);
     return row as Record<string, number | string>;
   }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { BrokerError, badRequest } from '../broker-error.ts';
+import { alreadyExists, BrokerError, badRequest, notFound } from '../broker-error.ts';
 import type { Database } from '../database.ts';
 import type { PubsubMessage } from '../log.ts';
 import { checkResourceName } from '../names.ts';
@@ -95,7 +95,7 @@ export class Schemas {
     checkResourceName('schemas', name);
     await this.validate(name, type, text);
     return this.#database.write(() => {
-      if (this.#find(name)) throw new BrokerError('ALREADY_EXISTS', `"${name}" exists already`);
+      if (this.#find(name)) throw alreadyExists('schema', name);
       const { lastInsertRowid } = this.#database
         .prepare('INSERT INTO schema (name, type) VALUES (?, ?)')
         .run(name, type as SchemaType);
@@ -303,7 +303,7 @@ export class Schemas {
 
   #numberOf(name: string): number {
     const number = this.#find(name);
-    if (number === undefined) throw new BrokerError('NOT_FOUND', `there is no schema "${name}"; create it first`);
+    if (number === undefined) throw notFound('schema', name);
     return number;
   }
 
