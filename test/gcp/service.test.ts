@@ -103,6 +103,7 @@ else {
       ),
     );
     expect(refused).toBe(true);
+    scribe!.process.kill('SIGTERM');
     release();
     await scribe!.exited;
     expect(system.cloudRun.endings).toMatchObject([{ service: 'scribe', code: 0, asked: 'SIGTERM' }]);

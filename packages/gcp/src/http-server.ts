@@ -77,11 +77,13 @@ export class HttpServer {
   }
 
   /**
-   * From now on SIGTERM ends the process, with exit code 0. What is not answered by then comes again, by the wire.
+   * From now on SIGTERM ends the process, with exit code 0; a second one changes nothing. What is not answered by then comes again, by the wire.
    * @param onStopping nothing new comes from then on, and what waits for something may end
    */
   stopOnSignal(onStopping: () => void = () => {}): void {
     process.once('SIGTERM', async () => {
+      // Whoever asks again does not want it to drop what it holds.
+      process.on('SIGTERM', () => {});
       onStopping();
       const late = new Promise<'late'>((resolve) => setTimeout(resolve, graceMs, 'late'));
       if ((await Promise.race([this.close(), late])) === 'late') {
