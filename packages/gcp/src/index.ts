@@ -36,6 +36,7 @@ export {
   type SchedulePlan,
 } from './plan.ts';
 export { GcpPlatform } from './platform.ts';
+export { type GooglePorts, type GooglePortsOptions, googlePorts } from './ports.ts';
 export { pubsubOver } from './pubsub-transport.ts';
 export { TaskScheduler, type TaskSchedulerOptions, type TickBody, tasksUrl } from './scheduler.ts';
 export { starting } from './starting.ts';

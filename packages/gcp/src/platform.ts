@@ -1,5 +1,5 @@
-import { auditLog, type Logger, PubsubClient, Relay, type StepPorts, systemClock, systemRandom } from '@dormouse/core';
-import { GcsBlobStore, storageUrl } from './blob-store.ts';
+import { type Logger, PubsubClient, type StepPorts, systemClock, systemRandom } from '@dormouse/core';
+import { storageUrl } from './blob-store.ts';
 import { readEnvironment } from './environment.ts';
 import { Firestore, firestoreUrl } from './firestore.ts';
 import { GoogleRest, type TokenSource } from './google-rest.ts';
@@ -8,9 +8,9 @@ import { AccessTokens, googleKeysUrl, metadataUrl, TokenKeys, tokenCheck } from 
 import { type ImageSystem, readImageSystem } from './image-system.ts';
 import { afterCloudRun } from './invoker.ts';
 import { cloudLog } from './log.ts';
+import { googlePorts } from './ports.ts';
 import { pubsubOver } from './pubsub-transport.ts';
-import { TaskScheduler, tasksUrl } from './scheduler.ts';
-import { FirestoreStateStore } from './state-store.ts';
+import { tasksUrl } from './scheduler.ts';
 import { tickRoute } from './tick.ts';
 
 const pubsubUrl = 'https://pubsub.googleapis.com';
@@ -65,24 +65,18 @@ export class GcpPlatform {
         ? reach(firestoreUrl, undefined)
         : // What its emulator takes for somebody who may do everything.
           rest(firestoreUrl, emulators.firestore, async () => 'owner');
-    const topics = new Set(declared.topics.map(({ name }) => name));
-    const store = new FirestoreStateStore({
+    const ports = googlePorts({
+      declared,
       firestore: new Firestore({ project, rest: ofFirestore }),
-      clock,
-      random,
-      system: declared.system,
-      declares: (topic) => topics.has(topic),
-      audit: topics.has(auditLog.name),
-    });
-    const blobs = new GcsBlobStore({ rest: reach(storageUrl, emulators.storage), bucket });
-    const pubsub = new PubsubClient(pubsubOver(reach(pubsubUrl, emulators.pubsub)), project);
-    const relay = new Relay(store, pubsub, log);
-    const waker = new TaskScheduler({
-      rest: reach(tasksUrl, emulators.tasks),
+      storage: reach(storageUrl, emulators.storage),
+      bucket,
+      pubsub: new PubsubClient(pubsubOver(reach(pubsubUrl, emulators.pubsub)), project),
+      tasks: reach(tasksUrl, emulators.tasks),
       queue,
       serviceUrl,
       serviceAccount,
       clock,
+      random,
       log,
     });
 
@@ -98,7 +92,7 @@ export class GcpPlatform {
     const wanted = { audience: serviceUrl, serviceAccount, clock };
     const check = tokenCheck({ keys, ...wanted });
     const authenticate = invoker === 'caller' ? afterCloudRun(check, wanted) : check;
-    const tick = tickRoute({ ports: { store, relay, waker, clock }, authenticate, log });
-    return new GcpPlatform({ store, blobs, clock, random, relay, waker }, { log, declared, port, authenticate, tick });
+    const tick = tickRoute({ ports, authenticate, log });
+    return new GcpPlatform(ports, { log, declared, port, authenticate, tick });
   }
 }

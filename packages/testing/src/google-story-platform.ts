@@ -3,13 +3,11 @@ import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { Broker, createRestApi, createRestServer, Database, PushDispatcher } from '@dormouse/broker';
 import {
-  auditLog,
   createEndpoint,
   Erasure,
   PubsubClient,
   planOf,
   provision,
-  Relay,
   type Service,
   systemClock,
   systemRandom,
@@ -18,14 +16,13 @@ import {
 } from '@dormouse/core';
 import {
   Firestore,
-  FirestoreStateStore,
-  GcsBlobStore,
+  type FirestoreStateStore,
   GoogleRest,
+  googlePorts,
   pubsubOver,
   type RestAnswer,
   type RestRequest,
   type Route,
-  TaskScheduler,
   tickRoute,
 } from '@dormouse/gcp';
 import { InlineTarget, type ManifestService, settleDeadly, topicsOf } from '@dormouse/local';
@@ -63,34 +60,32 @@ export async function startGoogleStoryPlatform(
   const storage = await StorageServer.start({ buckets: [bucket] });
   undo.push(() => storage[Symbol.asyncDispose]());
 
-  const topics = new Set(manifest.topics.map(({ name }) => name));
-  const emulator = requests.to(`http://${firestore}`, 'owner');
-  const store = new ToldStore({
-    firestore: new Firestore({ project: `story-${process.pid}-${++stories}`, rest: emulator }),
-    clock,
-    random,
-    system: manifest.system,
-    declares: (topic) => topics.has(topic),
-    audit: topics.has(auditLog.name),
-  });
   const pubsub = new PubsubClient(pubsubOver(requests.to(`http://127.0.0.1:${brokerPort}`)), project);
-  const relay = new Relay(store, pubsub, log);
   const ticked = createServer();
   const tickPort = await listen(ticked);
   undo.push(() => close(ticked));
   const queue = `projects/${project}/locations/here/queues/timers`;
   tasks.createQueue(queue);
-  const waker = new TaskScheduler({
-    rest: requests.to(tasks.url),
+  const ports = googlePorts({
+    declared: manifest,
+    firestore: new Firestore({
+      project: `story-${process.pid}-${++stories}`,
+      rest: requests.to(`http://${firestore}`, 'owner'),
+    }),
+    storage: requests.to(storage.url),
+    bucket,
+    pubsub,
+    tasks: requests.to(tasks.url),
     queue,
     serviceUrl: `http://127.0.0.1:${tickPort}`,
     serviceAccount: account,
     clock,
+    random,
     log,
   });
-  const blobs = new GcsBlobStore({ rest: requests.to(storage.url), bucket });
-  const ports = { store, blobs, clock, random, relay, waker };
-  answerTicks(ticked, tickRoute({ ports: { store, relay, waker, clock }, authenticate: async () => {}, log }));
+  let onCommitted: StoryPlatform['onCommitted'] = () => {};
+  tellCommits(ports.store, (notice) => onCommitted(notice));
+  answerTicks(ticked, tickRoute({ ports, authenticate: async () => {}, log }));
 
   const targets = new Map<string, InlineTarget>();
   for (const service of manifest.services) {
@@ -132,7 +127,7 @@ export async function startGoogleStoryPlatform(
     services: () => [...targets.values()].map((target) => target.status()),
     topics: () => topicsOf(broker, () => false),
     set onCommitted(tell: StoryPlatform['onCommitted']) {
-      store.onCommitted = tell;
+      onCommitted = tell;
     },
     underWay: () => ({
       deliveries: dispatcher.inFlight,
@@ -172,19 +167,19 @@ class Requests {
   }
 }
 
-class ToldStore extends FirestoreStateStore {
-  onCommitted: StoryPlatform['onCommitted'] = () => {};
-
-  override async commit(unit: UnitOfWork) {
-    const committed = await super.commit(unit);
+/** From now on, after each of them. */
+function tellCommits(store: FirestoreStateStore, tell: StoryPlatform['onCommitted']): void {
+  const commit = store.commit.bind(store);
+  store.commit = async (unit: UnitOfWork) => {
+    const committed = await commit(unit);
     const chains = [
       ...unit.entries.map(({ chain }) => workflowOf(chain)),
       ...unit.journal.map((each) => each.workflow),
     ];
     const workflows = [...new Set(chains.filter((workflow) => workflow !== undefined))];
-    if (workflows.length > 0) this.onCommitted({ workflows });
+    if (workflows.length > 0) tell({ workflows });
     return committed;
-  }
+  };
 }
 
 async function codeOf({ name, run }: ManifestService): Promise<Service> {
