@@ -56,13 +56,14 @@ export class PubsubServer {
     return PubsubServer.#start('emulator', [binary, '--host=127.0.0.1', `--port=${port}`], {}, port, folder);
   }
 
-  /** The least that Node can do on this wire. */
-  static floor(): Promise<PubsubServer> {
-    return freePort().then((port) => {
-      const program = join(import.meta.dirname, 'floor-server.ts');
-      const folder = mkdtempSync(join(tmpdir(), 'floor-bench-'));
-      return PubsubServer.#start('floor', [process.execPath, program, `${port}`], {}, port, folder);
-    });
+  /** The least that Node can do on this wire, in memory or with a sync before each answer to a publish. */
+  static async floor({ synced = false } = {}): Promise<PubsubServer> {
+    const port = await freePort();
+    const program = join(import.meta.dirname, 'floor-server.ts');
+    const folder = mkdtempSync(join(tmpdir(), 'floor-bench-'));
+    const file = synced ? [join(folder, 'log')] : [];
+    const command = [process.execPath, program, `${port}`, ...file];
+    return PubsubServer.#start(synced ? 'floor, synced' : 'floor', command, {}, port, folder);
   }
 
   static async #start(
