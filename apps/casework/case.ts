@@ -77,12 +77,13 @@ export type Letter = {
 export const letters = collection<Letter>('letters');
 
 /** How to reach the client. Personal: it stays out of log, journal and events. */
-export const contacts = collection<{ readonly name: string; readonly email: string; readonly phone: string }>(
-  'contacts',
-  {
-    personal: true,
-  },
-);
+export interface Contact {
+  readonly name: string;
+  readonly email: string;
+  readonly phone: string;
+}
+
+export const contacts = collection<Contact>('contacts', { personal: true });
 export const clientContact = 'client';
 
 /** Why a case was rejected or cancelled, a document each. Personal: the words quote what the client wrote, or are his own. */

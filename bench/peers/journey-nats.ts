@@ -1,20 +1,13 @@
-import { AckPolicy, type JsMsg, jetstream, jetstreamManager, RetentionPolicy, StorageType } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
+import { type JsMsg, jetstream } from '@nats-io/jetstream';
 import { Arrivals } from '../arrivals.ts';
 import { type Engine, type EngineAt, note, stops } from '../journey-client.ts';
+import { connectTo, consumer, prepare } from './nats.ts';
 
 /** A stop is a message of a work queue; the next is published, and confirmed, before it is acked. No state. */
 export const nats = {
   async open({ port, name }: EngineAt): Promise<Engine> {
-    const connection = await connect({ servers: `127.0.0.1:${port}` });
-    const manager = await jetstreamManager(connection);
-    await manager.streams.add({
-      name,
-      subjects: [name],
-      storage: StorageType.File,
-      retention: RetentionPolicy.Workqueue,
-    });
-    await manager.consumers.add(name, { durable_name: 'guide', ack_policy: AckPolicy.Explicit, max_ack_pending: 1000 });
+    await prepare({ port, name });
+    const connection = await connectTo(port);
     const client = jetstream(connection);
     const arrivals = new Arrivals();
     const reach = async (message: JsMsg) => {
@@ -23,10 +16,8 @@ export const nats = {
       message.ack();
       if (stop === stops) arrivals.arrive(id);
     };
-    const consumer = await client.consumers.get(name, 'guide');
-    const messages = await consumer.consume({
-      callback: (message) => void reach(message),
-    });
+    const guide = await client.consumers.get(name, consumer);
+    const messages = await guide.consume({ callback: (message) => void reach(message) });
     return {
       travel: (id) => arrivals.of(id, () => client.publish(name, JSON.stringify({ id, stop: 1, note }))),
       async close() {

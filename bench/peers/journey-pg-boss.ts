@@ -1,8 +1,8 @@
 import { Pool } from 'pg';
-import { PgBoss } from 'pg-boss';
 import { Arrivals } from '../arrivals.ts';
 import { type Engine, type EngineAt, note, stops } from '../journey-client.ts';
 import { countArrived, createJourneys, reach } from './journey-table.ts';
+import { bossOf, databaseAt, prepare } from './pg-boss.ts';
 
 const connections = 20;
 const workers = 8;
@@ -17,14 +17,9 @@ interface Stop {
 /** A stop is a job. Its handler changes the journey's row and sends the next job in one transaction. */
 export const pgBoss = {
   async open({ port, name }: EngineAt): Promise<Engine> {
-    const connectionString = `postgres://bench@127.0.0.1:${port}/postgres`;
-    const pool = new Pool({ connectionString, max: connections });
-    const boss = new PgBoss({ connectionString, max: connections, supervise: false, schedule: false });
-    boss.on('error', (error) => {
-      throw error;
-    });
-    await boss.start();
-    await boss.createQueue(name);
+    await prepare({ port, name });
+    const pool = new Pool({ connectionString: databaseAt(port), max: connections });
+    const boss = await bossOf(port, { max: connections });
     const table = await createJourneys(pool, name);
     const arrivals = new Arrivals();
 

@@ -1,15 +1,16 @@
 import amqp from 'amqplib';
 import { Arrivals } from '../arrivals.ts';
 import { type Engine, type EngineAt, note, stops } from '../journey-client.ts';
+import { prepare } from './rabbitmq.ts';
 
 const unacked = 100;
 
 /** A stop is a message of a quorum queue; the next is published, and confirmed, before it is acked. No state. */
 export const rabbitmq = {
   async open({ port, name }: EngineAt): Promise<Engine> {
+    await prepare({ port, name });
     const connection = await amqp.connect(`amqp://127.0.0.1:${port}`, { noDelay: true });
     const channel = await connection.createConfirmChannel();
-    await channel.assertQueue(name, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
     await channel.prefetch(unacked);
     const arrivals = new Arrivals();
     const send = (id: string, stop: number, note: string) =>

@@ -3,10 +3,11 @@ import { connect } from '@nats-io/transport-node';
 import { inFlight } from '../in-flight.ts';
 import { payload, type QueueAt } from '../queue-client.ts';
 
-const consumer = 'worker';
+/** The durable one of each queue. */
+export const consumer = 'worker';
 const unconfirmed = 1000;
 
-const connectTo = (port: number) => connect({ servers: `127.0.0.1:${port}` });
+export const connectTo = (port: number) => connect({ servers: `127.0.0.1:${port}` });
 
 export async function prepare({ port, name }: QueueAt): Promise<void> {
   const connection = await connectTo(port);

@@ -1,4 +1,4 @@
-import { PgBoss } from 'pg-boss';
+import { type ConstructorOptions, PgBoss } from 'pg-boss';
 import { inFlight } from '../in-flight.ts';
 import { payload, type QueueAt } from '../queue-client.ts';
 
@@ -6,13 +6,12 @@ const batch = 100;
 const inserting = 4;
 const fetching = 4;
 
-async function bossOf(port: number, migrate = false): Promise<PgBoss> {
-  const boss = new PgBoss({
-    connectionString: `postgres://bench@127.0.0.1:${port}/postgres`,
-    migrate,
-    supervise: false,
-    schedule: false,
-  });
+export const databaseAt = (port: number) => `postgres://bench@127.0.0.1:${port}/postgres`;
+
+/** @param options unlike its own: it neither migrates nor looks after anything by itself */
+export async function bossOf(port: number, options: ConstructorOptions = {}): Promise<PgBoss> {
+  const connectionString = databaseAt(port);
+  const boss = new PgBoss({ connectionString, migrate: false, supervise: false, schedule: false, ...options });
   boss.on('error', (error) => {
     throw error;
   });
@@ -20,7 +19,7 @@ async function bossOf(port: number, migrate = false): Promise<PgBoss> {
 }
 
 export async function prepare({ port, name }: QueueAt): Promise<void> {
-  const boss = await bossOf(port, true);
+  const boss = await bossOf(port, { migrate: true });
   await boss.createQueue(name);
   await boss.stop();
 }

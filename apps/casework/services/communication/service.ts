@@ -1,6 +1,6 @@
-import { on, service } from '@dormouse/core';
-import { wordingFor } from '../../agents/communication/wording.ts';
-import { clientContact, contacts, disputeCase, grounds, isoTime } from '../../case.ts';
+import { on, type Step, service } from '@dormouse/core';
+import { type Matter, wordingFor } from '../../agents/communication/wording.ts';
+import { type Case, type Contact, clientContact, contacts, disputeCase, grounds, isoTime } from '../../case.ts';
 import { notifyAdmin } from '../../contracts/notify-admin.ts';
 import { notifyClient } from '../../contracts/notify-client.ts';
 import { decided } from '../../outside/decided.ts';
@@ -15,39 +15,29 @@ const inOrder = { order: 'workflow' } as const;
 export default service('communication', [
   on(
     notifyClient,
-    async ({ data: { about } }, step) => {
-      const found = await step.workflow(disputeCase);
-      const { emailed = {} } = found.data.communication ?? {};
-      if (emailed[about]) return;
-      const contact = await step.document(contacts, clientContact);
-      const why = about === 'rejected' ? (await step.document(grounds, 'rejected')).data.reasons : [];
-      const { subject, text } = wordingFor(about, found.data, contact.data.name, why);
-      await step.run('email', about, async (_about, context) => {
-        const config = { url: settings.smtpUrl, from: settings.mailFrom };
-        await decided(sendMail(config, { to: contact.data.email, subject, text }, context));
-        return 'sent';
-      });
-      const communication = { ...found.data.communication, emailed: { ...emailed, [about]: isoTime(step.now) } };
-      found.update({ communication });
-    },
+    ({ data: { about } }, step) =>
+      tell(step, 'emailed', about, async (found, { name, email }) => {
+        const why = about === 'rejected' ? (await step.document(grounds, 'rejected')).data.reasons : [];
+        const { subject, text } = wordingFor(about, found, name, why);
+        await step.run('email', about, async (_about, context) => {
+          const config = { url: settings.smtpUrl, from: settings.mailFrom };
+          await decided(sendMail(config, { to: email, subject, text }, context));
+          return 'sent';
+        });
+      }),
     inOrder,
   ),
 
   on(
     notifyClient,
-    async ({ data: { about } }, step) => {
-      const found = await step.workflow(disputeCase);
-      const { texted = {} } = found.data.communication ?? {};
-      if (texted[about]) return;
-      const contact = await step.document(contacts, clientContact);
-      const { sms } = wordingFor(about, found.data, contact.data.name);
-      await step.run('sms', about, async (_about, context) => {
-        await decided(sendSms({ url: settings.smsUrl }, { to: contact.data.phone, text: sms }, context));
-        return 'sent';
-      });
-      const communication = { ...found.data.communication, texted: { ...texted, [about]: isoTime(step.now) } };
-      found.update({ communication });
-    },
+    ({ data: { about } }, step) =>
+      tell(step, 'texted', about, async (found, { name, phone }) => {
+        const { sms } = wordingFor(about, found, name);
+        await step.run('sms', about, async (_about, context) => {
+          await decided(sendSms({ url: settings.smsUrl }, { to: phone, text: sms }, context));
+          return 'sent';
+        });
+      }),
     { name: 'notify.client.sms', ...inOrder },
   ),
 
@@ -59,3 +49,19 @@ export default service('communication', [
     });
   }),
 ]);
+
+/** Once for each turn of the case, whichever event says so; the case keeps when. */
+async function tell(
+  step: Step,
+  how: keyof NonNullable<Case['communication']>,
+  about: Matter,
+  send: (found: Case, contact: Contact) => Promise<void>,
+): Promise<void> {
+  const found = await step.workflow(disputeCase);
+  const { communication = {} } = found.data;
+  if (communication[how]?.[about]) return;
+  const contact = await step.document(contacts, clientContact);
+  await send(found.data, contact.data);
+  const told = { ...communication[how], [about]: isoTime(step.now) };
+  found.update({ communication: { ...communication, [how]: told } });
+}
