@@ -198,7 +198,7 @@ test('however dev ends, nothing of it stays', async () => {
     const { system } = await develop();
     await seen(system, await take(system, 'one'));
     kill(system.program.pid, signal);
-    await until(`all processes are gone after ${signal}`, () => system.program.family.members().length === 0, 15_000);
+    await until(`all processes are gone after ${signal}`, () => system.program.family.members().length === 0);
   }
 });
 

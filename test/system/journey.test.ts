@@ -1,10 +1,11 @@
 // Real: one running system, asked by `dormouse trace`, `cases`, `services` and `topics`.
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { caseRequest } from './case-request.ts';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { caseRequest, smallStatement } from './case-request.ts';
 import { Program, samples } from './program.ts';
 import { onlyJsonLine, RunningSystem, type ServiceStatus, type TraceRow } from './running-system.ts';
+import { StatementServer } from './statement-server.ts';
 import { until } from './until.ts';
 
 /** Of DESIGN's table: who listens to what. The seventeenth, audit.log, is for the console's live view. */
@@ -188,21 +189,26 @@ test('a service is seen asleep, awake in a process of its own, and asleep again'
   await allAsleep();
   // The host, and nobody else.
   await until('no other process', () => system.program.family.members().length === 1);
-  const before = await statusOf('intake');
+  const before = await statusOf('data');
   expect(before).toMatchObject({ state: 'asleep', instances: 0, inFlight: 0, lastExit: { reason: 'retired' } });
 
-  const id = await system.open(caseRequest());
-  const awake = await until('intake awake', async () => {
-    const status = await statusOf('intake');
+  // Awake for as long as its bank takes to answer.
+  const bank = await StatementServer.start();
+  onTestFinished(() => bank.close());
+  const id = await system.open(caseRequest({ statement: { url: bank.on('/awake.json', 'hold') } }));
+  const awake = await until('data awake', async () => {
+    const status = await statusOf('data');
     return status.state === 'awake' && status;
   });
   expect(awake).toMatchObject({ instances: 1, wakes: before.wakes + 1 });
   expect(awake.since).toBeGreaterThan(before.since);
-  expect(system.program.family.find('intake.mjs')).toHaveLength(1);
+  expect(system.program.family.find('data.mjs')).toHaveLength(1);
+  await until('the bank is asked', () => bank.asked('/awake.json') > 0);
+  bank.release('/awake.json', JSON.stringify(smallStatement()));
 
   await system.reaches(id, 'closed');
   await allAsleep();
-  const after = await statusOf('intake');
+  const after = await statusOf('data');
   expect(after).toMatchObject({
     state: 'asleep',
     instances: 0,
@@ -210,7 +216,7 @@ test('a service is seen asleep, awake in a process of its own, and asleep again'
     lastExit: { reason: 'retired' },
   });
   expect(after.lastExit!.at).toBeGreaterThan(before.lastExit!.at);
-  await until('its process is gone', () => system.program.family.find('intake.mjs').length === 0);
+  await until('its process is gone', () => system.program.family.find('data.mjs').length === 0);
 
   const { code, stdout } = await system.run(['services']);
   expect(code).toBe(0);
@@ -220,5 +226,5 @@ test('a service is seen asleep, awake in a process of its own, and asleep again'
   for (const row of rows)
     expect(row).toMatch(/^[a-z]+ +asleep +.+ +0 +0 +\d+ +retired at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/);
   const listed = onlyJsonLine<{ services: ServiceStatus[] }>((await system.run(['services', '--json'])).stdout);
-  expect(listed.services.find(({ name }) => name === 'intake')).toMatchObject({ state: 'asleep', wakes: after.wakes });
+  expect(listed.services.find(({ name }) => name === 'data')).toMatchObject({ state: 'asleep', wakes: after.wakes });
 });

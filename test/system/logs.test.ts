@@ -33,7 +33,7 @@ beforeAll(async () => {
      if (text === 'wrong') throw new Error('cannot take this');`,
   );
   system = await RunningSystem.start({
-    args: [small.systemFile, '--idle', '500ms'],
+    args: [small.systemFile],
     environment: { NOTES_SMTP_URL: `smtp://scribe:${secrets.password}@mail.example:25` },
   });
 });
@@ -50,6 +50,14 @@ async function handled(id: string): Promise<string> {
   });
 }
 
+/** The records of scribe, once such are among them: what a step did is seen before its process has told so. */
+function said(...moments: string[]): Promise<Record<string, unknown>[]> {
+  return until(`${moments.join(', ')} in the log`, async () => {
+    const records = await logs('scribe');
+    return moments.every((moment) => records.some((record) => record.moment === moment)) && records;
+  });
+}
+
 async function logs(...args: string[]): Promise<Record<string, unknown>[]> {
   const { code, stdout, stderr } = await system.run(['logs', '--json', ...args]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -63,7 +71,7 @@ test('what a service prints, what it did and what failed is in one log: with ser
   const well = await take('plain words');
   const badly = await take('wrong');
   expect([await handled(well), await handled(badly)]).toEqual(['done', 'dead-lettered']);
-  const records = await logs('scribe');
+  const records = await said('service.said', 'step.committed', 'attempt.failed');
   expect(new Set(records.map(({ service }) => service))).toEqual(new Set(['scribe']));
   const pid = records.find(({ moment }) => moment === 'instance.woken')!.pid;
   expect(records).toContainEqual({
@@ -99,10 +107,11 @@ test('logs can be narrowed: to a service, a level, a time, a number', async () =
 
 test('a thousand lines at once all arrive, in order', async () => {
   await handled(await take('many'));
-  const said = (await logs('scribe', '--since', '1h'))
-    .map(({ line }) => String(line))
-    .filter((line) => /^line /.test(line));
-  expect(said).toEqual(Array.from({ length: 1000 }, (_, index) => `line ${index + 1}`));
+  const lines = await until('the last of them', async () => {
+    const lines = (await logs('scribe', '--since', '1h')).map(({ line }) => String(line));
+    return lines.includes('line 1000') && lines.filter((line) => /^line /.test(line));
+  });
+  expect(lines).toEqual(Array.from({ length: 1000 }, (_, index) => `line ${index + 1}`));
 });
 
 test('what shouts without end is dropped and counted; what others said stays', async () => {
@@ -118,6 +127,7 @@ test('what shouts without end is dropped and counted; what others said stays', a
 
 test('as text each line says when, who and what', async () => {
   await handled(await take('plain words'));
+  await said('step.committed');
   const { stdout } = await system.run(['logs', 'scribe']);
   expect(stdout).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} scribe\[\d+\] \| takes plain words$/m);
   expect(stdout).toMatch(

@@ -98,7 +98,7 @@ export class Program {
   }
 
   /** How it ended by itself. What does not end is killed with all it started, and is an error. */
-  async finished(boundMs = 50_000): Promise<Finished> {
+  async finished(boundMs = 120_000): Promise<Finished> {
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), boundMs);
     const bound = new Promise<never>((_resolve, reject) => {

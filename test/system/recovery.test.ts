@@ -74,7 +74,7 @@ test('kill -9 of the host: its services exit by themselves, the next start takes
   await first.reaches(answered, 'tracking');
   expect(first.program.family.members().length).toBeGreaterThan(1);
   kill(first.host.pid, 'SIGKILL');
-  await until('all services exit', () => first.program.family.members().length === 0, 15_000);
+  await until('all services exit', () => first.program.family.members().length === 0);
   expect(existsSync(join(first.data, 'host.json'))).toBe(true);
 
   const second = await RunningSystem.ofThisTest({ data: first.data });
@@ -107,7 +107,7 @@ test('kill -9 of `npm run case` and the system it started: the next start finish
   const [, id] = await program.shows(/^case (WF-\S+)$/m);
   await program.shows(/document\.submit → workflow\.track/);
   program.kill();
-  await until('all its processes are gone', () => program.family.members().length === 0, 15_000);
+  await until('all its processes are gone', () => program.family.members().length === 0);
 
   const next = await RunningSystem.ofThisTest({ data });
   await next.reaches(id!, 'closed');

@@ -7,7 +7,7 @@ const pauseMs = 25;
 export async function until<T>(
   fact: string,
   probe: () => T | Promise<T>,
-  boundMs = 45_000,
+  boundMs = 120_000,
 ): Promise<NonNullable<Exclude<T, false>>> {
   const giveUpAt = Date.now() + boundMs;
   for (;;) {

@@ -28,7 +28,7 @@ test.each(['bundle', 'command'] as const)(
         clock: systemClock,
         log: { info: log, warn: log, error: () => failed.resolve() },
         idleMs: 60_000,
-        startTimeoutMs: 1_000,
+        startTimeoutMs: 5_000,
         socketFolder: folder,
         environment: {},
         settings: {
@@ -50,8 +50,8 @@ test.each(['bundle', 'command'] as const)(
     await failed.promise;
     const { state, failing, lastExit } = pool.status();
     expect(state).toBe('failing');
-    expect(failing).toMatchObject({ failures: 1, reason: 'did not listen within 1 s', output: 'starting' });
-    expect(lastExit?.reason).toBe('did not listen within 1 s');
+    expect(failing).toMatchObject({ failures: 1, reason: 'did not listen within 5 s', output: 'starting' });
+    expect(lastExit?.reason).toBe('did not listen within 5 s');
     // Asked while it waits for its next try, it starts none.
     expect(pool.take()).toBeUndefined();
     expect(pool.status().wakes).toBe(1);

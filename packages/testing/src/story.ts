@@ -59,7 +59,7 @@ interface Pulled {
 /** Of the platform's broker. */
 const project = 'dormouse';
 /** Of real time, for work that is under way: far more than any step of a story takes. */
-const settleBoundMs = 30_000;
+const settleBoundMs = 90_000;
 
 /**
  * A whole system in one process, on virtual time: the real platform with its database file, broker, push dispatcher,
@@ -288,7 +288,7 @@ export class Story implements AsyncDisposable {
     await this.settle();
   }
 
-  /** Waits until nothing moves by itself any more. @throws after 30 real seconds, with what still moves */
+  /** Waits until nothing moves by itself any more. @throws after 90 real seconds, with what still moves */
   async settle(): Promise<void> {
     const startedAt = performance.now();
     for (let looks = 0; ; looks++) {

@@ -7,7 +7,7 @@ const pauseMs = 20;
 export async function until<T>(
   fact: string,
   probe: () => T | Promise<T>,
-  boundMs = 30_000,
+  boundMs = 90_000,
 ): Promise<NonNullable<Exclude<T, false>>> {
   const giveUpAt = performance.now() + boundMs;
   for (;;) {
