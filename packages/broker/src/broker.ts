@@ -1,50 +1,29 @@
 import type { Batch } from './batch.ts';
 import { alreadyExists, notFound } from './broker-error.ts';
+import type { BrokerClock } from './clock.ts';
 import type { Database } from './database.ts';
 import { Deliveries } from './deliveries.ts';
 import { Exceptions } from './exceptions.ts';
+import { Fairness } from './fairness.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Log, type PubsubMessage } from './log.ts';
 import { checkMessages } from './message-limits.ts';
 import { checkResourceName } from './names.ts';
 import { Policies } from './policies.ts';
 import type { PushState } from './push.ts';
-import { type SchemaSettings, Schemas } from './schema/schemas.ts';
+import { Schemas } from './schema/schemas.ts';
+import { Seeks } from './seeks.ts';
 import { Snapshots } from './snapshots.ts';
 import { SubscriptionState } from './subscription.ts';
-import { bounds, millisecondsOf, retentionOf, type SubscriptionConfig } from './subscription-config.ts';
-import type { MessageTransform } from './transform/message-transform.ts';
+import { bounds, retentionOf, type SubscriptionConfig } from './subscription-config.ts';
+import { deletedTopic, type TopicConfig } from './topic-config.ts';
 import { Transforms } from './transform/transforms.ts';
-
-/** Time as the broker needs it. */
-export interface BrokerClock {
-  /** Epoch milliseconds. May jump, also back. */
-  now(): number;
-  /** Milliseconds since a moment of no meaning. Never jumps. */
-  steady(): number;
-  after(durationMs: number, callback: () => void): () => void;
-}
-
-/** google.pubsub.v1 Topic: what acts here, and what is only kept. */
-export interface TopicConfig {
-  readonly name: string;
-  readonly labels?: Readonly<Record<string, string>>;
-  /** How long every message is kept, whoever acked it. */
-  readonly messageRetentionDuration?: string;
-  readonly kmsKeyName?: string;
-  readonly ingestionDataSourceSettings?: unknown;
-  readonly schemaSettings?: SchemaSettings;
-  readonly messageTransforms?: readonly MessageTransform[];
-}
 
 interface TopicState {
   readonly id: number;
   config: TopicConfig;
   readonly subscriptions: Set<SubscriptionState>;
 }
-
-/** What a subscription has for a topic that was deleted. Source: google.pubsub.v1 Subscription.topic. */
-export const deletedTopic = '_deleted-topic_';
 
 export interface BrokerOptions {
   /** Messages that differ in this attribute take turns on every subscription, so that no burst of one starves the others. */
@@ -57,13 +36,13 @@ export interface BrokerOptions {
 }
 
 /**
- * Topics and their subscriptions, publishing and seeking, over one database; what is given out and comes back is the business of
- * `deliveries`. The registry is small and kept in memory beside its table; messages and exceptions stay on disk.
+ * Topics and their subscriptions, and publishing, over one database; what is given out and comes back is the business of
+ * `deliveries`, and where a subscription stands in its log that of `seeks`. The registry is small and kept in memory beside its table; messages and exceptions stay on disk.
  */
 export class Broker {
   readonly #database: Database;
   readonly #clock: BrokerClock;
-  readonly #fairBy: string | undefined;
+  readonly #fairness: Fairness;
   readonly policies: Policies;
   readonly snapshots: Snapshots;
   readonly schemas: Schemas;
@@ -71,10 +50,7 @@ export class Broker {
   readonly #tidies: boolean;
   readonly deliveries: Deliveries;
   readonly housekeeping: Housekeeping;
-  /** The first seen since the start, of a message that came or waited. */
-  #lane: string | undefined;
-  /** Whether there were messages of more than one. */
-  hasSeveralLanes = false;
+  readonly seeks: Seeks;
   readonly #log: Log;
   readonly #topics = new Map<string, TopicState>();
   readonly #subscriptions = new Map<string, SubscriptionState>();
@@ -107,7 +83,7 @@ export class Broker {
     database.migrate('broker', Broker.schema);
     this.#database = database;
     this.#clock = clock;
-    this.#fairBy = fairBy;
+    this.#fairness = new Fairness(fairBy);
     this.#tidies = tidies;
     this.#log = new Log(database);
     this.policies = new Policies(database);
@@ -133,6 +109,16 @@ export class Broker {
       deleteSubscription: (name) => this.deleteSubscription(name),
       time: () => this.deliveries.time,
       tidies,
+    });
+    this.seeks = new Seeks({
+      database,
+      clock,
+      log: this.#log,
+      snapshots: this.snapshots,
+      deliveries: this.deliveries,
+      subscription: (name) => this.subscription(name),
+      refuseDeleted: (name) => void this.#configOf('subscription', name),
+      topicRetention: (name) => this.#topics.get(name)?.config.messageRetentionDuration,
     });
     // No backoff is longer: one that ends later was set before the machine's clock went back.
     database
@@ -340,6 +326,11 @@ export class Broker {
     return this.#log.newId();
   }
 
+  /** Whether there were messages that differ in what is fair by. */
+  get hasSeveralLanes(): boolean {
+    return this.#fairness.hasSeveralLanes;
+  }
+
   hasTopic(name: string): boolean {
     return this.#topics.has(name);
   }
@@ -355,11 +346,8 @@ export class Broker {
     const now = this.#clock.now();
     const ofLane = new Map<string, Batch[]>();
     const ids: string[] = [];
-    // Positions in the order of the request: an ordering key may be of several lanes.
-    for (let from = 0, to = 1; from < messages.length; from = to++) {
-      const lane = this.#laneOf(messages[from]!);
-      while (to < messages.length && this.#laneOf(messages[to]!) === lane) to++;
-      const batches = this.#log.append(topic.id, lane, messages.slice(from, to), now);
+    for (const [lane, run] of this.#fairness.runsOf(messages)) {
+      const batches = this.#log.append(topic.id, lane, run, now);
       for (const batch of batches) {
         for (let position = batch.first; position <= batch.last; position++) ids.push(batch.idOf(position));
       }
@@ -370,7 +358,7 @@ export class Broker {
     this.#database.afterSync(() => {
       for (const batches of ofLane.values()) this.#log.end = Math.max(this.#log.end, batches.at(-1)!.last);
       for (const [lane, batches] of ofLane) {
-        this.#noticeLane(lane);
+        this.#fairness.notice(lane);
         for (const subscription of topic.subscriptions) subscription.notice(lane, batches);
       }
       // Those who publish are answered first: they know the ids of their messages before these come.
@@ -378,28 +366,6 @@ export class Broker {
       this.housekeeping.notice();
     });
     return ids;
-  }
-
-  #laneOf({ attributes }: PubsubMessage): string {
-    return (this.#fairBy !== undefined && attributes[this.#fairBy]) || '';
-  }
-
-  /**
-   * Everything published before a time is acked, and everything since is not, as far as it is retained: by the topic, or by the
-   * subscription for what was acked. What was delivered before has no say any more.
-   */
-  async seekTime(name: string, time: number): Promise<void> {
-    await this.#seek(name, (subscription, now) => {
-      const cursor = this.#log.lastBefore(time);
-      const from = this.#retainedFrom(subscription, now);
-      if (from === undefined) subscription.seek(cursor, 'same', this.deliveries.time);
-      else subscription.seek(Math.max(cursor, from), 'none', this.deliveries.time);
-    });
-  }
-
-  /** As the snapshot has it. @throws BrokerError NOT_FOUND, or FAILED_PRECONDITION where it is of another topic */
-  async seekSnapshot(name: string, snapshot: string): Promise<void> {
-    await this.#seek(name, (subscription) => this.snapshots.seek(snapshot, subscription, this.deliveries.time));
   }
 
   /**
@@ -419,40 +385,6 @@ export class Broker {
     this.housekeeping.stop();
     this.deliveries.close();
     this.transforms.close();
-  }
-
-  async #seek(name: string, seek: (subscription: SubscriptionState, now: number) => void): Promise<void> {
-    const subscription = this.subscription(name);
-    let begun = false;
-    try {
-      await this.#database.write(() => {
-        this.#configOf('subscription', name);
-        this.#database.prepare('UPDATE subscription SET seeks = seeks + 1 WHERE id = ?').run(subscription.id);
-        seek(subscription, this.#clock.now());
-        begun = true;
-      });
-    } catch (error) {
-      if (begun) {
-        subscription.undoSeek();
-        this.deliveries.begin(subscription);
-      }
-      throw error;
-    }
-    this.deliveries.begin(subscription);
-  }
-
-  /** The last position that can't be had again; undefined where nothing acked is retained. */
-  #retainedFrom({ begin, config }: SubscriptionState, now: number): number | undefined {
-    const ofTopicMs = millisecondsOf(this.#topics.get(config.topic)?.config.messageRetentionDuration);
-    const ofTopic = ofTopicMs === undefined ? undefined : this.#log.lastBefore(now - ofTopicMs);
-    if (!config.retainAckedMessages) return ofTopic;
-    const ofSubscription = Math.max(begin, this.#log.lastBefore(now - retentionOf(config)));
-    return Math.min(ofTopic ?? Number.POSITIVE_INFINITY, ofSubscription);
-  }
-
-  #noticeLane(lane: string): void {
-    this.#lane ??= lane;
-    if (lane !== this.#lane) this.hasSeveralLanes = true;
   }
 
   #topicState(name: string): TopicState {
@@ -500,7 +432,7 @@ export class Broker {
       serial: this.#clock.now() * 1000,
       retainedSince: (of) => (this.#tidies ? this.#clock.now() - retentionOf(of) : Number.NEGATIVE_INFINITY),
     });
-    for (const lane of subscription.lanes) this.#noticeLane(lane);
+    for (const lane of subscription.lanes) this.#fairness.notice(lane);
     this.#subscriptions.set(config.name, subscription);
     if (!config.detached) this.#topics.get(config.topic)?.subscriptions.add(subscription);
     this.deliveries.begin(subscription);

@@ -88,7 +88,7 @@ test('a seek during the last attempt is no failure: the message comes again as t
   await bench.publish('lucky');
   for (let attempt = 1; attempt < 5; attempt++) await fail(bench);
   expect(await take(bench)).toMatchObject([{ attempt: 5 }]);
-  await bench.broker.seekTime(reader, 0);
+  await bench.broker.seeks.toTime(reader, 0);
   expect(await take(bench)).toMatchObject([{ attempt: 5 }]);
   expect(dead(bench)).toEqual([]);
 });

@@ -1,4 +1,5 @@
-import type { BrokerClock } from './broker.ts';
+import { Alarms } from './alarms.ts';
+import type { BrokerClock } from './clock.ts';
 import type { Database } from './database.ts';
 import { deadLetterOf } from './dead-letter.ts';
 import type { Lease, Wanted } from './lease.ts';
@@ -44,7 +45,8 @@ export class Deliveries {
   readonly #options: DeliveriesOptions;
   /** What to add to steady time: so leases and backoffs have dates that hold over a restart, and never jump meanwhile. */
   readonly #epoch: number;
-  readonly #alarms = new Map<SubscriptionState, { readonly at: number; readonly cancel: () => void }>();
+  /** At or before the earliest lease to expire and backoff to end. */
+  readonly #alarms: Alarms<SubscriptionState>;
   /** Subscriptions that are asked again in the next turn of the loop. */
   readonly #asking = new Set<SubscriptionState>();
   readonly settlements = new Settlements();
@@ -58,6 +60,11 @@ export class Deliveries {
     this.#database = options.database;
     this.#clock = options.clock;
     this.#epoch = options.clock.now() - options.clock.steady();
+    this.#alarms = new Alarms(
+      options.clock,
+      () => this.time,
+      (subscription) => void this.#onAlarm(subscription),
+    );
   }
 
   /** Of leases and backoffs: epoch milliseconds as they were at the start, and since then by the steady clock. */
@@ -75,7 +82,7 @@ export class Deliveries {
     subscription.activeAt = this.#clock.now();
     const all = subscription.lease(max, this.time, durationMs, wanted);
     if (subscription.isLooking) this.askSoon(subscription);
-    this.#setAlarm(subscription, Math.min(all[0]?.expiresAt ?? Number.POSITIVE_INFINITY, nextDueAt(subscription)));
+    this.#alarms.set(subscription, Math.min(all[0]?.expiresAt ?? Number.POSITIVE_INFINITY, nextDueAt(subscription)));
     if (all.length === 0) return all;
     // Delivered that often already, and the process died before its last failure was written down.
     const spent = subscription.config.deadLetterPolicy
@@ -161,7 +168,7 @@ export class Deliveries {
     const lease = subscription.leases.get(position);
     if (!lease) return;
     subscription.extend(lease, this.time + durationMs);
-    this.#setAlarm(subscription, lease.expiresAt);
+    this.#alarms.set(subscription, lease.expiresAt);
   }
 
   /** Extends as durably as `ackExactly` acks. Answers those whose lease was gone. */
@@ -177,7 +184,7 @@ export class Deliveries {
         subscription.writeExtension(lease, expiresAt);
         subscription.extend(lease, expiresAt);
       }
-      this.#setAlarm(subscription, expiresAt);
+      this.#alarms.set(subscription, expiresAt);
       return gone;
     });
   }
@@ -265,14 +272,13 @@ export class Deliveries {
 
   /** It is new, or stands elsewhere than before. */
   begin(subscription: SubscriptionState): void {
-    this.#setAlarm(subscription, earliest(subscription));
+    this.#alarms.set(subscription, earliest(subscription));
     this.tell(subscription);
   }
 
   /** It is gone; it has been told to end. */
   forget(subscription: SubscriptionState): void {
-    this.#alarms.get(subscription)?.cancel();
-    this.#alarms.delete(subscription);
+    this.#alarms.cancel(subscription);
     for (const each of [...subscription.waiting]) each();
   }
 
@@ -289,7 +295,7 @@ export class Deliveries {
     setImmediate(() => {
       this.#asking.delete(subscription);
       if (this.#closed || subscription.ended) return;
-      this.#setAlarm(subscription, nextDueAt(subscription));
+      this.#alarms.set(subscription, nextDueAt(subscription));
       if (this.available(subscription)) this.tell(subscription);
     });
   }
@@ -302,38 +308,23 @@ export class Deliveries {
   /** Sets no alarm and tells nobody any more. */
   close(): void {
     this.#closed = true;
-    for (const { cancel } of this.#alarms.values()) cancel();
-    this.#alarms.clear();
+    this.#alarms.close();
     this.onAvailable = () => {};
     for (const { waiting } of this.#options.subscriptions()) for (const each of waiting) each();
   }
 
-  /**
-   * One alarm a subscription, at or before the earliest lease to expire and backoff to end: it may come too early, when a lease was
-   * settled or extended meanwhile, and then is set anew.
-   */
-  #setAlarm(subscription: SubscriptionState, at: number): void {
-    if (this.#closed || at === Number.POSITIVE_INFINITY) return;
-    const current = this.#alarms.get(subscription);
-    if (current && current.at <= at) return;
-    current?.cancel();
-    const cancel = this.#clock.after(Math.max(0, at - this.time), () => void this.#onAlarm(subscription));
-    this.#alarms.set(subscription, { at, cancel });
-  }
-
   async #onAlarm(subscription: SubscriptionState): Promise<void> {
-    this.#alarms.delete(subscription);
     const expired = subscription.takeExpired(this.time);
     try {
       if (expired.length > 0) await this.#setAside(subscription, expired, { expired: true });
     } catch {
       // The disk would not take it: the leases stand, and are looked at again shortly.
       for (const { message } of expired) this.extend(subscription, message.position, alarmRetryMs);
-      this.#setAlarm(subscription, earliest(subscription));
+      this.#alarms.set(subscription, earliest(subscription));
       return;
     }
     if (this.#closed) return;
-    this.#setAlarm(subscription, earliest(subscription));
+    this.#alarms.set(subscription, earliest(subscription));
     if (this.available(subscription)) this.tell(subscription);
   }
 
@@ -376,7 +367,7 @@ export class Deliveries {
       return forwarded;
     });
     for (const [lease, id] of forwarded) this.settlements.note(subscription, lease, this.#clock.now(), id);
-    this.#setAlarm(subscription, nextDueAt(subscription));
+    this.#alarms.set(subscription, nextDueAt(subscription));
     if (subscription.waiting.size > 0 && this.available(subscription)) this.tell(subscription);
   }
 

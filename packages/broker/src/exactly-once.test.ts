@@ -179,7 +179,7 @@ test('an extension in the moment of expiry is refused or holds', async () => {
 test('a lease that a seek ends while it is being written is shown to nobody', async () => {
   const bench = await new Bench().create(exactly);
   await bench.publish('1');
-  const sought = bench.broker.seekTime(reader, 0);
+  const sought = bench.broker.seeks.toTime(reader, 0);
   const pulled = bench.broker.deliveries.leaseOrWait(bench.subscription, 1, 0, undefined);
   expect(await pulled).toEqual([]);
   await sought;
@@ -191,7 +191,7 @@ test('an extension brings no lease back that a seek has ended', async () => {
   await bench.publish('1');
   const [one] = await lease(bench);
   const [, gone] = await Promise.all([
-    bench.broker.seekTime(reader, bench.clock.now() + 1_000),
+    bench.broker.seeks.toTime(reader, bench.clock.now() + 1_000),
     bench.broker.deliveries.extendExactly(bench.subscription, [one!], 60_000),
   ]);
   expect(gone).toEqual([one]);

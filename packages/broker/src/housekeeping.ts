@@ -1,9 +1,10 @@
-import type { BrokerClock, TopicConfig } from './broker.ts';
+import type { BrokerClock } from './clock.ts';
 import type { Database } from './database.ts';
 import type { Log } from './log.ts';
 import type { Snapshots } from './snapshots.ts';
 import type { SubscriptionState } from './subscription.ts';
 import { millisecondsOf, retentionOf, ttlOf } from './subscription-config.ts';
+import type { TopicConfig } from './topic-config.ts';
 
 export interface HousekeepingOptions {
   readonly database: Database;

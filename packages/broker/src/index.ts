@@ -1,8 +1,9 @@
 export type { Explanation, Fate } from './admin/explain.ts';
 export type { SubscriptionView } from './admin/subscription-view.ts';
 export { type Backlog, backlogsOf } from './backlog.ts';
-export { Broker, type BrokerClock, type TopicConfig } from './broker.ts';
+export { Broker } from './broker.ts';
 export { BrokerError } from './broker-error.ts';
+export type { BrokerClock } from './clock.ts';
 export { Database, type DatabaseOptions } from './database.ts';
 export { DatabaseError } from './database-error.ts';
 export { type Filter, FilterError, parseFilter } from './filter.ts';
@@ -27,3 +28,4 @@ export { createRestApi, errorAnswer, type RestAnswer, type RestApi, type RestReq
 export { createRestServer } from './rest-server.ts';
 export type { SubscriptionState } from './subscription.ts';
 export type { PushConfig, SubscriptionConfig } from './subscription-config.ts';
+export type { TopicConfig } from './topic-config.ts';

@@ -74,9 +74,9 @@ test('a snapshot stands within a batch', async () => {
   const [first, , third] = bench.lease();
   for (const { position } of [first!, third!]) bench.broker.deliveries.ack(bench.subscription, position);
   await bench.broker.snapshots.create(name, bench.subscription, undefined);
-  await bench.broker.seekTime(reader, bench.clock.now() + 1);
+  await bench.broker.seeks.toTime(reader, bench.clock.now() + 1);
   expect(bench.lease()).toEqual([]);
-  await bench.broker.seekSnapshot(reader, name);
+  await bench.broker.seeks.toSnapshot(reader, name);
   expect(bench.lease().map(({ text }) => text)).toEqual(['2', '4']);
 });
 

@@ -161,7 +161,7 @@ test('property: whatever meets in one write, and wherever it crashes, exactly-on
           else if (each.do === 'seek') {
             for (const seen of all.values()) seen.heldUntil = 0;
             meanwhile(
-              bench.broker.seekTime(bench.subscription.config.name, 0).then(() => {
+              bench.broker.seeks.toTime(bench.subscription.config.name, 0).then(() => {
                 for (const seen of all.values()) seen.heldUntil = 0;
               }),
             );

@@ -3,7 +3,8 @@
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { StreamingPull } from './api/streaming-pull.ts';
-import { Broker, type BrokerClock } from './broker.ts';
+import { Broker } from './broker.ts';
+import type { BrokerClock } from './clock.ts';
 import { Database } from './database.ts';
 import { createRestApi } from './rest.ts';
 

@@ -1,5 +1,5 @@
 import type { ClientRequest, Agent as HttpAgent } from 'node:http';
-import type { BrokerClock } from './broker.ts';
+import type { BrokerClock } from './clock.ts';
 import { http } from './node-http.ts';
 import type { PushOutcome, PushRequest, PushSlot, PushTarget } from './push.ts';
 import { isAck, type PushContent, pushContent } from './push-content.ts';

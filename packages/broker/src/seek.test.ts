@@ -32,11 +32,11 @@ async function published(config = {}, ofTopic = {}): Promise<{ readonly bench: B
 test('a seek forward acks what was published before, and ends what is out', async () => {
   const { bench, times } = await published();
   const [one] = bench.lease(1);
-  await bench.broker.seekTime(reader, times[1]!);
+  await bench.broker.seeks.toTime(reader, times[1]!);
   expect(bench.subscription.leases.size).toBe(0);
   expect(bench.broker.deliveries.ack(bench.subscription, one!.position)).toBe(false);
   expect(texts(bench)).toEqual(['2', '3']);
-  await bench.broker.seekTime(reader, bench.clock.now() + day);
+  await bench.broker.seeks.toTime(reader, bench.clock.now() + day);
   expect(texts(bench)).toEqual([]);
   await bench.publish('4');
   expect(texts(bench)).toEqual(['4']);
@@ -45,35 +45,35 @@ test('a seek forward acks what was published before, and ends what is out', asyn
 test('a seek back brings what is retained: by the subscription what it acked, by the topic also what was before it', async () => {
   const plain = await published();
   await drain(plain.bench);
-  await plain.bench.broker.seekTime(reader, 0);
+  await plain.bench.broker.seeks.toTime(reader, 0);
   expect(texts(plain.bench)).toEqual([]);
 
   const retaining = await published({ retainAckedMessages: true });
   await drain(retaining.bench);
-  await retaining.bench.broker.seekTime(reader, retaining.times[1]!);
+  await retaining.bench.broker.seeks.toTime(reader, retaining.times[1]!);
   expect(texts(retaining.bench)).toEqual(['2', '3']);
 
   const { bench } = await published({}, { messageRetentionDuration: '600s' });
   await bench.broker.createSubscription({ name: second, topic });
   expect(texts(bench, second)).toEqual([]);
-  await bench.broker.seekTime(second, 0);
+  await bench.broker.seeks.toTime(second, 0);
   expect(texts(bench, second)).toEqual(['1', '2', '3']);
   bench.clock.pass(600_000);
-  await bench.broker.seekTime(second, 0);
+  await bench.broker.seeks.toTime(second, 0);
   expect(texts(bench, second)).toEqual([]);
 });
 
 test('what was acked a moment before a seek back stays acked', async () => {
   const { bench } = await published();
   for (const { position } of bench.lease(2)) bench.broker.deliveries.ack(bench.subscription, position);
-  await bench.broker.seekTime(reader, 0);
+  await bench.broker.seeks.toTime(reader, 0);
   expect(texts(bench)).toEqual(['3']);
 });
 
 test('a seek outlasts a restart, and so does what was settled ahead of the cursor', async () => {
   const { bench, times } = await published({ retainAckedMessages: true });
   await drain(bench);
-  await bench.broker.seekTime(reader, times[0]!);
+  await bench.broker.seeks.toTime(reader, times[0]!);
   const [, two] = bench.lease(2);
   bench.broker.deliveries.ack(bench.subscription, two!.position);
   await bench.database.write(() => {});
@@ -88,13 +88,13 @@ test('a snapshot brings back what was not acked when it was made, and all that c
   bench.broker.deliveries.ack(bench.subscription, two!.position);
   await bench.broker.snapshots.create(snapshot, bench.subscription, undefined);
   await bench.publish('4');
-  await bench.broker.seekTime(reader, bench.clock.now() + day);
+  await bench.broker.seeks.toTime(reader, bench.clock.now() + day);
   expect(texts(bench)).toEqual([]);
   await bench.reopen();
   while ((await bench.broker.housekeeping.prune(100)) > 0);
-  await bench.broker.seekSnapshot(reader, snapshot);
+  await bench.broker.seeks.toSnapshot(reader, snapshot);
   expect(texts(bench)).toEqual(['1', '3', '4']);
-  await bench.broker.seekSnapshot(second, snapshot);
+  await bench.broker.seeks.toSnapshot(second, snapshot);
   expect(texts(bench, second)).toEqual(['1', '3', '4']);
 });
 
@@ -126,7 +126,9 @@ test('a snapshot of another topic is refused and changes nothing', async () => {
   await bench.broker.createTopic({ name: other });
   await bench.broker.createSubscription({ name: second, topic: other });
   await bench.broker.snapshots.create(snapshot, bench.broker.subscription(second), undefined);
-  await expect(bench.broker.seekSnapshot(reader, snapshot)).rejects.toMatchObject({ status: 'FAILED_PRECONDITION' });
+  await expect(bench.broker.seeks.toSnapshot(reader, snapshot)).rejects.toMatchObject({
+    status: 'FAILED_PRECONDITION',
+  });
   expect(texts(bench)).toEqual(['1', '2', '3']);
 });
 
@@ -197,15 +199,15 @@ test('what the filter of a subscription hides does not stay in the log', async (
 test('a seek while acks are on their way brings nothing back that was acked', async () => {
   const { bench } = await published();
   for (const { position } of bench.lease()) bench.broker.deliveries.ack(bench.subscription, position);
-  await bench.broker.seekTime(reader, 0);
+  await bench.broker.seeks.toTime(reader, 0);
   expect(texts(bench)).toEqual([]);
 });
 
 test('a seek that is refused leaves one under way alone', async () => {
   const { bench, times } = await published({ retainAckedMessages: true });
   await drain(bench);
-  const sought = bench.broker.seekTime(reader, times[1]!);
-  await expect(bench.broker.seekSnapshot(reader, snapshot)).rejects.toMatchObject({ status: 'NOT_FOUND' });
+  const sought = bench.broker.seeks.toTime(reader, times[1]!);
+  await expect(bench.broker.seeks.toSnapshot(reader, snapshot)).rejects.toMatchObject({ status: 'NOT_FOUND' });
   await sought;
   await bench.reopen();
   expect(texts(bench)).toEqual(['2', '3']);

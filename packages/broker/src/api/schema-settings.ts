@@ -1,6 +1,6 @@
-import type { TopicConfig } from '../broker.ts';
 import { badRequest } from '../broker-error.ts';
 import { deletedSchema, type SchemaSettings, type Schemas } from '../schema/schemas.ts';
+import type { TopicConfig } from '../topic-config.ts';
 import { checkEncoding } from './schemas.ts';
 
 /**

@@ -66,11 +66,11 @@ export function snapshots(broker: Broker) {
     async seek(request: { subscription?: string; time?: string; snapshot?: string }): Promise<Json> {
       const { subscription = '', time, snapshot } = request;
       broker.subscription(subscription);
-      if (snapshot !== undefined) await broker.seekSnapshot(subscription, snapshot);
+      if (snapshot !== undefined) await broker.seeks.toSnapshot(subscription, snapshot);
       else if (time === undefined) throw badRequest('target', 'a seek needs a time or a snapshot');
       else {
         const { seconds, nanos } = timestampOf(time)!;
-        await broker.seekTime(subscription, Number(seconds) * 1000 + nanos / 1e6);
+        await broker.seeks.toTime(subscription, Number(seconds) * 1000 + nanos / 1e6);
       }
       return {};
     },

@@ -1,9 +1,10 @@
-import type { Broker, TopicConfig } from '../broker.ts';
+import type { Broker } from '../broker.ts';
 import { badRequest } from '../broker-error.ts';
 import type { PubsubMessage } from '../log.ts';
 import { checkMessages } from '../message-limits.ts';
 import { checkResourceName } from '../names.ts';
 import { bounds, millisecondsOf } from '../subscription-config.ts';
+import type { TopicConfig } from '../topic-config.ts';
 import { activeUdfs, checkTransforms, type Udf } from '../transform/message-transform.ts';
 import type { Json } from '../wire/json.ts';
 import { messageType } from '../wire/wire.ts';
