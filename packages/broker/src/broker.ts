@@ -361,9 +361,14 @@ export class Broker {
         this.#fairness.notice(lane);
         for (const subscription of topic.subscriptions) subscription.notice(lane, batches);
       }
-      // Those who publish are answered first: they know the ids of their messages before these come.
-      for (const subscription of topic.subscriptions) this.deliveries.askSoon(subscription);
       this.housekeeping.notice();
+    });
+    // Those who publish know the ids of their messages before these come.
+    this.#database.afterAnswers(() => {
+      for (const subscription of topic.subscriptions) {
+        // Whoever was answered may have it already.
+        if (this.deliveries.available(subscription)) this.deliveries.tell(subscription);
+      }
     });
     return ids;
   }

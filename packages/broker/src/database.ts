@@ -30,7 +30,8 @@ const busy = 5;
 const corrupt = 11;
 
 interface Waiting {
-  readonly durable: () => void;
+  readonly durable?: () => void;
+  readonly answered?: () => void;
   readonly lost?: (error: unknown) => void;
 }
 
@@ -75,6 +76,8 @@ export class Database {
   readonly #leisureMs: number;
   #leisure: NodeJS.Timeout | undefined;
   #group: Waiting[] | undefined;
+  /** Calls back in this turn of the loop: the writers are being answered. */
+  #isAnswering = false;
   #walFd: number | undefined;
   readonly #checkpoints: Checkpoints | undefined;
   #failure: unknown;
@@ -152,9 +155,19 @@ export class Database {
     this.#group.push({ durable: callback });
   }
 
-  /** No work is queued, and all that was committed is durable. */
+  /**
+   * The same when its writers were answered, as far as they come without another turn of the loop, which would come on top of the way of every message
+   * from who publishes it to who handles it.
+   */
+  afterAnswers(callback: () => void): void {
+    if (!this.#group) throw new Error('afterAnswers is for use inside a write');
+    this.#group.push({ answered: callback });
+  }
+
+  /** No work is queued, all that was committed is durable, and all are told. */
   get isIdle(): boolean {
-    return this.#queue.length === 0 && this.#syncing === undefined && this.#unsynced.length === 0;
+    const isWritten = this.#queue.length === 0 && this.#syncing === undefined && this.#unsynced.length === 0;
+    return isWritten && !this.#isAnswering;
   }
 
   /**
@@ -298,24 +311,34 @@ export class Database {
         this.#fail(failure);
         break;
       }
-      for (const { durable } of group) {
-        try {
-          durable();
-        } catch (error) {
-          const told = this.errorOf(error);
-          if (isDamage(told)) {
-            this.#fail(told);
-            continue;
-          }
-          // One that throws must not keep the others from their answers; it is nobody's answer itself.
-          queueMicrotask(() => {
-            throw error;
-          });
-        }
-      }
+      for (const { durable } of group) this.#tell(durable);
+      const answered = group.filter((each) => each.answered);
+      if (answered.length === 0) continue;
+      this.#isAnswering = true;
+      // A tick comes when all promises have gone as far as they can.
+      process.nextTick(() => {
+        this.#isAnswering = false;
+        for (const each of answered) this.#tell(each.answered);
+      });
     }
     this.#syncing = undefined;
     if (this.#unsynced.length > 0) this.#syncSoon(this.#leisureMs);
+  }
+
+  #tell(callback: (() => void) | undefined): void {
+    try {
+      callback?.();
+    } catch (error) {
+      const told = this.errorOf(error);
+      if (isDamage(told)) {
+        this.#fail(told);
+        return;
+      }
+      // One that throws must not keep the others from their answers; it is nobody's answer itself.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   #syncLog(): Promise<void> {

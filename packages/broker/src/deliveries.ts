@@ -81,7 +81,7 @@ export class Deliveries {
   ): Lease[] {
     subscription.activeAt = this.#clock.now();
     const all = subscription.lease(max, this.time, durationMs, wanted);
-    if (subscription.isLooking) this.askSoon(subscription);
+    if (subscription.isLooking) this.#askSoon(subscription);
     this.#alarms.set(subscription, Math.min(all[0]?.expiresAt ?? Number.POSITIVE_INFINITY, nextDueAt(subscription)));
     if (all.length === 0) return all;
     // Delivered that often already, and the process died before its last failure was written down.
@@ -123,7 +123,7 @@ export class Deliveries {
           this.#flushing = false;
         });
     }
-    if (subscription.config.enableMessageOrdering) this.askSoon(subscription);
+    if (subscription.config.enableMessageOrdering) this.#askSoon(subscription);
     return true;
   }
 
@@ -140,7 +140,7 @@ export class Deliveries {
     });
     for (const lease of acked) this.settlements.note(subscription, lease, this.#clock.now());
     this.#options.onSettled();
-    if (subscription.config.enableMessageOrdering) this.askSoon(subscription);
+    if (subscription.config.enableMessageOrdering) this.#askSoon(subscription);
     return gone;
   }
 
@@ -266,7 +266,7 @@ export class Deliveries {
   /** Whether something could be leased now. */
   available(subscription: SubscriptionState, wanted?: Wanted): boolean {
     const available = subscription.available(this.time, wanted);
-    if (!available && subscription.isLooking) this.askSoon(subscription);
+    if (!available && subscription.isLooking) this.#askSoon(subscription);
     return available;
   }
 
@@ -286,18 +286,6 @@ export class Deliveries {
   tell(subscription: SubscriptionState): void {
     this.onAvailable(subscription);
     for (const each of [...subscription.waiting]) each();
-  }
-
-  /** Tells in the next turn of the loop, if there is something to lease then. */
-  askSoon(subscription: SubscriptionState): void {
-    if (this.#asking.has(subscription)) return;
-    this.#asking.add(subscription);
-    setImmediate(() => {
-      this.#asking.delete(subscription);
-      if (this.#closed || subscription.ended) return;
-      this.#alarms.set(subscription, nextDueAt(subscription));
-      if (this.available(subscription)) this.tell(subscription);
-    });
   }
 
   /** Whether somebody will be told in the next turn of the loop. */
@@ -408,6 +396,18 @@ export class Deliveries {
       else gone.push(delivery);
     }
     return [held, gone];
+  }
+
+  /** Tells in the next turn of the loop, if there is something to lease then: it has much to pass over, or the next of an ordering key may have come up. */
+  #askSoon(subscription: SubscriptionState): void {
+    if (this.#asking.has(subscription)) return;
+    this.#asking.add(subscription);
+    setImmediate(() => {
+      this.#asking.delete(subscription);
+      if (this.#closed || subscription.ended) return;
+      this.#alarms.set(subscription, nextDueAt(subscription));
+      if (this.available(subscription)) this.tell(subscription);
+    });
   }
 }
 
