@@ -115,7 +115,6 @@ async function oneCase(
   await system.until('the end of the case', over, 120_000);
   counting = undefined;
   operations.requestsTaken = cloudRun.requests;
-  operations.billedMs = cloudRun.billedMs;
   operations.wakes = cloudRun.wakes;
   operations.cpuSeconds = cloudRun
     .instances()
@@ -134,13 +133,13 @@ async function oneCase(
   operations.left = await firestoreContents(rest, plan.project);
   rest.close();
 
-  await endConsole(system);
-  const billedBefore = cloudRun.billedMs;
+  await cloudRun.stopInstances();
+  operations.billedMs = cloudRun.billedMs;
   counting = sweep;
   await system.sweep();
-  await endConsole(system);
+  await cloudRun.stopInstances();
   sweep.requestsTaken = 1;
-  sweep.billedMs = cloudRun.billedMs - billedBefore;
+  sweep.billedMs = cloudRun.billedMs - operations.billedMs;
   await Promise.all(proxies.map((proxy) => proxy[Symbol.asyncDispose]()));
   return { case: operations, sweep };
 }
@@ -167,16 +166,6 @@ function nothing(): Operations {
     left: { documents: 0, bytes: 0, expiring: 0 },
     processes: [],
   };
-}
-
-/** So that a sweep finds it asleep, and its whole life is billed. */
-async function endConsole({ cloudRun }: GoogleSystem): Promise<void> {
-  await Promise.all(
-    cloudRun.instances('console').map((instance) => {
-      instance.end('SIGTERM');
-      return instance.exited;
-    }),
-  );
 }
 
 function count(

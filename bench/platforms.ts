@@ -107,14 +107,14 @@ async function wakesOfGoogle(rounds: number): Promise<Wakes> {
     });
     const dispute = await closedDispute(system);
     await system.until('all is sent', () => system.isQuiet());
-    await endAll(system);
+    await system.cloudRun.stopInstances();
     return await each(rounds, async (service, id) => {
       await publishTo(publisher(system), service, dispute, id);
       for (;;) {
         const [instance] = system.cloudRun.instances(service);
         if (instance?.answeredMs !== undefined) {
           const wake = { wakeMs: instance.answeredMs, rssBytes: memoryOf(instance.process.pid!).rssBytes };
-          await endAll(system);
+          await system.cloudRun.stopInstances();
           return wake;
         }
         await pause(lookEveryMs);
@@ -150,12 +150,6 @@ function publisher(system: GoogleSystem): Pick<RunningHost, 'publish'> {
       await system.pubsub.publish(topic, [{ data: encoded, attributes }]);
     },
   };
-}
-
-async function endAll({ cloudRun }: GoogleSystem): Promise<void> {
-  const living = cloudRun.instances();
-  for (const instance of living) instance.end('SIGTERM');
-  await Promise.all(living.map(({ exited }) => exited));
 }
 
 function wakeTable(local: Wakes, google: Wakes): string {

@@ -96,6 +96,13 @@ export class CloudRun implements AsyncDisposable {
     );
   }
 
+  /** Asks those that live to stop, of one service or of all, and waits until they have. */
+  async stopInstances(name?: string): Promise<void> {
+    const living = this.instances(name);
+    for (const instance of living) instance.end('SIGTERM');
+    await Promise.all(living.map(({ exited }) => exited));
+  }
+
   /** Requests that are not answered. */
   get underWay(): number {
     return [...this.#services.values()].reduce((sum, { underWay }) => sum + underWay, 0);
