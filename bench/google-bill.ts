@@ -65,7 +65,7 @@ export function billTable(usage: BilledUsage): string {
     ],
     [
       `asleep: what a month without a case costs, most of it the sweep every five minutes (${sweepsAMonth}).`,
-      'Of a region of the first tier (Iowa, Belgium), of a multi-region Firestore costs twice that. Storage is that of these cases for one month.',
+      'In Iowa (us-central1); in a multi-region Firestore costs twice that. Storage is that of these cases for one month.',
       'Cloud Run by the request: the time in which an instance starts, has requests or stops, each rounded up to 100 ms, as this machine took it.',
       'Not in it: the images (Artifact Registry), logs, secrets, mail, text messages, what leaves Google’s network, models of agents.',
       `Prices with their sources in bench/google-prices.ts; from memory, without a page: ${fromMemory().join(', ')}.`,

@@ -16,7 +16,7 @@ const undated = 'a copy without a date, read on 2026-11-22';
 const GiB = 2 ** 30;
 
 /**
- * What Google charges, of a region of its first tier: Iowa, Belgium. Nobody here has an account, and no page of Google's was read live: these are copies of
+ * What Google charges in Iowa (us-central1). Nobody here has an account, and no page of Google's was read live: these are copies of
  * its pages, or others who quote them. A price is checked before anybody decides by it.
  */
 export const prices = {
@@ -26,8 +26,8 @@ export const prices = {
     unit: 'documents read',
     free: 30 * 50_000,
     source:
-      'docs.cloud.google.com/datastore, its example of committed use; cloud.google.com/firestore/pricing for what is free',
-    asOf: 'quoted from Google’s page on 2026-08-19 and 2026-10-08; of a multi-region twice that',
+      'docs.cloud.google.com/datastore/docs/cuds, Firestore in Datastore mode in Iowa; cloud.google.com/firestore/pricing for what is free',
+    asOf: '2026-04-10, by the page itself; the same is quoted of native mode on 2026-10-08. Of a multi-region twice that',
   },
   firestoreWrites: {
     dollars: 0.09,
@@ -35,8 +35,8 @@ export const prices = {
     unit: 'documents written',
     free: 30 * 20_000,
     source:
-      'docs.cloud.google.com/datastore, its example of committed use; cloud.google.com/firestore/pricing for what is free',
-    asOf: 'quoted from Google’s page on 2026-08-19 and 2026-10-08; of a multi-region twice that',
+      'docs.cloud.google.com/datastore/docs/cuds, Firestore in Datastore mode in Iowa; cloud.google.com/firestore/pricing for what is free',
+    asOf: '2026-04-10, by the page itself; the same is quoted of native mode on 2026-10-08. Of a multi-region twice that',
   },
   firestoreDeletes: {
     dollars: 0.01,
