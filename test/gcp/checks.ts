@@ -18,9 +18,9 @@ export async function problemsOfEngines(system: GoogleSystem): Promise<string[]>
 
 /** Whoever was asked to stop did, by itself and in time; nobody ended unasked. */
 function problemsOfEndings({ cloudRun }: GoogleSystem): string[] {
-  return cloudRun.endings.flatMap(({ service, code, signal, asked, wasListening, afterMs }) => {
+  return cloudRun.endings.flatMap(({ service, code, signal, asked, wasListening, afterMs, saidLast }) => {
     if (asked === 'SIGKILL' || (asked && !wasListening) || (asked === 'SIGTERM' && code === 0)) return [];
-    const how = `exit ${code ?? signal} after ${Math.round(afterMs)} ms`;
+    const how = `exit ${code ?? signal} after ${Math.round(afterMs)} ms; it said last: ${saidLast}`;
     return [asked ? `${service} was asked to stop: ${how}` : `${service} ended, and nobody had asked: ${how}`];
   });
 }

@@ -44,6 +44,8 @@ export interface Ending {
   /** One that starts can hold nothing. */
   readonly wasListening: boolean;
   readonly afterMs: number;
+  /** Its last line. */
+  readonly saidLast: string;
 }
 
 /** Source: cloud.google.com/run/docs/container-contract: SIGTERM, and ten seconds later SIGKILL. */
@@ -142,6 +144,7 @@ export class Instance {
   answeredMs: number | undefined;
   readonly #startedAt = performance.now();
   asked: NodeJS.Signals | undefined;
+  saidLast = '';
   #askedAt = 0;
   /** What was billed up to when it last had nothing to do. */
   #billedMs = 0;
@@ -157,7 +160,15 @@ export class Instance {
       clearTimeout(this.#cancelIdle);
       this.#settleBill();
       const afterMs = this.asked ? performance.now() - this.#askedAt : 0;
-      endings.push({ service, code, signal, asked: this.asked, wasListening: this.isListening, afterMs });
+      endings.push({
+        service,
+        code,
+        signal,
+        asked: this.asked,
+        wasListening: this.isListening,
+        afterMs,
+        saidLast: this.saidLast,
+      });
     });
   }
 
@@ -354,7 +365,10 @@ class Deployment {
     const instance = new Instance(this.name, process, port, this.#endings);
     this.instances.add(instance);
     for (const stream of [process.stdout!, process.stderr!]) {
-      createInterface({ input: stream }).on('line', (line) => this.#options.said?.(this.name, line));
+      createInterface({ input: stream }).on('line', (line) => {
+        instance.saidLast = line;
+        this.#options.said?.(this.name, line);
+      });
     }
     void instance.exited.then(() => {
       this.instances.delete(instance);

@@ -67,6 +67,9 @@ export async function playRound(
     }
     return opened;
   });
+  // Looked at after the last kill: another lane may end the run before.
+  const opens = Promise.all(opening);
+  opens.catch(() => {});
   const counts = { instance: 0, service: 0, everything: 0 };
   for (const { target, signal, afterMs } of kills) {
     await pause(afterMs);
@@ -74,7 +77,7 @@ export async function playRound(
     for (const instance of doomed) instance.end(signal);
     if (doomed.length > 0) counts[target]++;
   }
-  const opened = await Promise.all(opening);
+  const opened = await opens;
   const stalled = sweepEveryMs === undefined ? await endWithoutSweeps(system, opened) : { problems: [], timers: 0 };
   if (sweepEveryMs !== undefined) await over(system, opened);
   system.stopSweeps();
