@@ -403,10 +403,18 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
+/**
+ * Below those that Linux gives to connections and to who asks for any: one of these could be taken by somebody else before the instance
+ * listens, who would then be taken for it.
+ */
 async function freePort(): Promise<number> {
-  const server = createNetServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const port = 20_000 + Math.floor(Math.random() * 12_000);
+  const server = createNetServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch {
+    return freePort();
+  }
   server.close();
   await once(server, 'close');
   return port;
