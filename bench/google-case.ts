@@ -5,6 +5,7 @@ import { describeSystem } from '@dormouse/local';
 import { makeImageFolders } from '../deploy/image-folder.ts';
 import { FaultProxy } from '../packages/testing/src/fault-proxy.ts';
 import type { SeenRequest } from '../packages/testing/src/google/ordered-faults.ts';
+import { Trips } from '../packages/testing/src/google/trips.ts';
 import { Engines, enginesMissing } from '../test/gcp/engines.ts';
 import { type Between, GoogleSystem } from '../test/gcp/google-system.ts';
 import { type Contents, firestoreContents } from './firestore-contents.ts';
@@ -18,6 +19,8 @@ import { megabytes, ms, table } from './table.ts';
 /** What a case asks of Google's engines. Documents and messages, not requests: by these Google charges. */
 interface Operations {
   requests: Record<string, number>;
+  /** What each of them was for. */
+  trips: Record<string, number>;
   documentsRead: number;
   documentsWritten: number;
   documentsDeleted: number;
@@ -85,19 +88,16 @@ async function oneCase(
   const operations = nothing();
   const sweep = nothing();
   let counting: Operations | undefined = operations;
+  const trips = new Trips();
   const proxies: FaultProxy[] = [];
   /** By topic, when the system is there: nothing is published before. */
   const subscribers = new Map<string, number>();
   const between = async (engine: Between, address: string) => {
-    const proxy = await FaultProxy.start(address);
-    proxies.push(proxy);
-    proxy.faults.order({
-      // It strikes nothing: it looks.
-      on: (request) => {
-        if (counting) count(counting, engine, request, subscribers);
-        return false;
-      },
+    const proxy = await FaultProxy.start(address, (request, status) => {
+      if (counting) count(counting, engine, request, subscribers);
+      trips.answered(request, status);
     });
+    proxies.push(proxy);
     return proxy.address;
   };
   // Nobody sleeps before it is counted.
@@ -114,6 +114,7 @@ async function oneCase(
   };
   await system.until('the end of the case', over, 120_000);
   counting = undefined;
+  operations.trips = trips.take();
   operations.requestsTaken = cloudRun.requests;
   operations.wakes = cloudRun.wakes;
   operations.cpuSeconds = cloudRun
@@ -147,6 +148,7 @@ async function oneCase(
 function nothing(): Operations {
   return {
     requests: {},
+    trips: {},
     documentsRead: 0,
     documentsWritten: 0,
     documentsDeleted: 0,
@@ -283,5 +285,10 @@ function report(counted: readonly Counted[]): string {
     aCase: medianOf(counted.map((each) => usageOf(each.case, each.sweep))),
     aSweep: medianOf(counted.map(({ sweep }) => usageOf(sweep, sweep))),
   };
-  return `${operations}\n\n${billTable(usage)}`;
+  const kinds = [...new Set(cases.flatMap(({ trips }) => Object.keys(trips)))].toSorted();
+  const trips = table('Its requests to Firestore, Pub/Sub and Cloud Tasks, by what they were for', [
+    ['', 'a case'],
+    ...kinds.map((kind) => [kind, String(middle((each) => each.trips[kind] ?? 0))]),
+  ]);
+  return `${operations}\n\n${trips}\n\n${billTable(usage)}`;
 }

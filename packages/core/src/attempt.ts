@@ -1,12 +1,15 @@
 import { type Delivery, type DeliveryMarks, eventIdOf } from './envelope.ts';
+import type { Landmarks } from './foresight.ts';
 import { derivedId } from './ids.ts';
 import { activitiesOf } from './inbox.ts';
+import { Knowledge } from './knowledge.ts';
 import { type Cause, isOfLog, type JournalDraft } from './log.ts';
 import type { Logger } from './logger.ts';
 import { eventKeyOf, inboxRef } from './order.ts';
 import type { Service, Subscription } from './service.ts';
 import { idOf, type Ref, type Versioned } from './state-store.ts';
-import type { StepPorts } from './step.ts';
+import { activityRef, type StepPorts } from './step.ts';
+import { defaultTenant } from './tenant.ts';
 import { workflowOf } from './workflow.ts';
 
 export interface DeliveryPorts extends StepPorts {
@@ -38,6 +41,7 @@ export class Attempt {
   readonly cause: Cause;
   /** Recorded results of activities that its runs left or took. */
   readonly activities = new Set<Ref>();
+  readonly known = new Knowledge();
   readonly #startedAt: number;
   /** The same by the steady clock. */
   readonly #begunAt: number;
@@ -74,6 +78,17 @@ export class Attempt {
   /** So far. */
   get durationMs(): number {
     return Math.round(this.ports.clock.steady() - this.#begunAt);
+  }
+
+  get landmarks(): Landmarks {
+    const { attributes } = this.delivery.message;
+    const [tenant, source] = [attributes['ce-tenant'] ?? defaultTenant, attributes['ce-source'] ?? '//pubsub'];
+    const seed = [this.subscription.name, tenant, source, this.id];
+    return {
+      subject: attributes['ce-subject'],
+      activityRef: (activity) =>
+        activity.personal && this.about === undefined ? undefined : activityRef(seed, activity, this.about),
+    };
   }
 
   /** Results of activities of this delivery: they are kept until it is settled. */

@@ -176,6 +176,7 @@ async function runOnce(
   );
   try {
     const output = (await definition.run(input, step)) ?? null;
+    await step.conclude();
     const fingerprint = key === undefined ? repeatable?.fingerprint : undefined;
     const at = ports.clock.now();
     const data = { state: 'settled', at, output, ...(fingerprint && { fingerprint }) };

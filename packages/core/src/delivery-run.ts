@@ -52,7 +52,10 @@ export class DeliveryRun {
         if (this.#hasHandled) this.#tell();
         return;
       } catch (error) {
-        if (error instanceof ConflictError && run < maxRuns && !signal.aborted) continue;
+        if (error instanceof ConflictError && run < maxRuns && !signal.aborted) {
+          this.#attempt.known.renew(error.found);
+          continue;
+        }
         await commitUnit(ports, await failedAttempt(this.#attempt, standing, refusal(error, run), []));
         return;
       }
@@ -142,7 +145,7 @@ export class DeliveryRun {
     const attempt = this.#attempt;
     const { ports, subscription } = attempt;
     const { topic, handler, name } = subscription;
-    const { inbox, timer, workflow, deferrals, owner } = standing;
+    const { inbox, deferrals, owner } = standing;
     const { tenant } = owner;
     let step: RunningStep | undefined;
     try {
@@ -161,11 +164,12 @@ export class DeliveryRun {
         consumedTimer: attempt.marks.timer?.ref,
         delivery: { inbox: inbox.ref, activities: attempt.activities },
       };
-      const prefetched = [timer, workflow].filter((each): each is Versioned => each !== undefined);
-      step = new RunningStep(origin, ports, prefetched);
+      step = new RunningStep(origin, ports, attempt.known.documents);
       await beforeDeadline(handler(event, step), signal, subscription);
       if (step.deferral) throw step.deferral;
       this.#hasHandled = true;
+      await step.conclude();
+      ports.foresight?.learn(name, attempt.landmarks, step.asked);
       const resolved = await this.#resolved(inbox);
       const next = await following(standing, attempt);
       const woken = await waking(ports.store, deferrals, tenant, step.written, hasWaited(standing));
@@ -183,6 +187,7 @@ export class DeliveryRun {
       return await failedAttempt(attempt, standing, error, seen, step?.policyOf(error));
     } finally {
       step?.close();
+      attempt.known.add(step?.known ?? []);
     }
   }
 

@@ -1,3 +1,5 @@
+import type { Versioned } from './state-store.ts';
+
 /** Every stable code, with what it means and what happens next; `docs/errors.md` is this table, kept equal by a test. */
 export const errorCodes = {
   'config.duration': 'A setting is not a duration. Nothing starts.',
@@ -78,11 +80,14 @@ export class ConflictError extends DormouseError {
   readonly moved: readonly string[];
   /** Documents whose chains have grown. */
   readonly heads: readonly string[];
+  /** How documents stand that were read, as far as the store found out on its way: who runs again need not ask for these. Default none. */
+  readonly found: readonly Versioned[];
 
-  constructor(moved: readonly string[], heads: readonly string[] = []) {
+  constructor(moved: readonly string[], heads: readonly string[] = [], found: readonly Versioned[] = []) {
     const told = [...moved, ...heads.map((chain) => `the log of ${chain}`)].join(', ');
     super('store.conflict', `moved since they were read: ${told}`);
     this.moved = moved;
     this.heads = heads;
+    this.found = found;
   }
 }

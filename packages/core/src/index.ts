@@ -52,6 +52,7 @@ export {
   type RetryPolicy,
 } from './failure.ts';
 export { type Folded, foldedAt, foldedChains } from './fold.ts';
+export { Foresight } from './foresight.ts';
 export { derivedId, hmacSha256, randomId, sha256, workflowId } from './ids.ts';
 export { forgetLines, type HeldBack, heldBack, heldBehind, moveLines } from './lines.ts';
 export { checkListing, isListed, type ListedOf, listings } from './listing.ts';

@@ -31,6 +31,7 @@ export const listings: Readonly<Record<string, readonly ListedOf[]>> = {
   entries: [],
   logless: [],
   outbox: [],
+  outboxes: [],
   parts: [],
 };
 

@@ -18,8 +18,16 @@ const mostStuck = 2_000;
 
 interface Sending {
   readonly unsent: Unsent;
+  /** Whether it is published. */
+  readonly published: (published: boolean) => void;
+}
+
+/** What is on its way. */
+interface Leaving {
+  readonly published: Promise<boolean>;
   /** Whether it is published, and cleared. */
-  readonly left: (left: boolean) => void;
+  readonly left: Promise<boolean>;
+  readonly end: (left: boolean) => void;
 }
 
 /**
@@ -35,9 +43,12 @@ export class Relay {
   readonly #publisher: Publisher;
   readonly #log: Logger;
   /** By id: what is under way, until it is cleared. */
-  readonly #underWay = new Map<string, Promise<boolean>>();
+  readonly #underWay = new Map<string, Leaving>();
   /** By topic and ordering key, since a request may have but one key: what waits while a request is under way. */
   readonly #waiting = new Map<string, Sending[]>();
+  /** Published, and to be cleared with the next request, while one is under way. */
+  readonly #uncleared: string[] = [];
+  #isClearing = false;
 
   constructor(store: StateStore, publisher: Publisher, log: Logger) {
     this.#store = store;
@@ -50,8 +61,7 @@ export class Relay {
    * @returns whether all of it left
    */
   async send(unsent: readonly Unsent[]): Promise<boolean> {
-    const left = await Promise.all(unsent.map((each) => this.#leaving(each)));
-    return left.every(Boolean);
+    return (await this.#leaving(unsent)).every(Boolean);
   }
 
   /**
@@ -66,9 +76,11 @@ export class Relay {
     while (stuck.length < mostStuck) {
       const unsent = await this.#store.unsent({ ...query, except: stuck });
       if (unsent.length === 0) break;
-      const left = await Promise.all(unsent.map((each) => !lanes.has(laneOf(each)) && this.#leaving(each)));
-      for (const [index, each] of unsent.entries()) {
-        if (left[index]) continue;
+      const free = unsent.filter((each) => !lanes.has(laneOf(each)));
+      const left = await this.#leaving(free);
+      const gone = new Set(free.filter((_, index) => left[index]));
+      for (const each of unsent) {
+        if (gone.has(each)) continue;
         stuck.push(each.id);
         lanes.add(laneOf(each));
         topics.add(each.message.topic);
@@ -77,23 +89,39 @@ export class Relay {
     return [...topics];
   }
 
-  #leaving(unsent: Unsent): Promise<boolean> {
-    return this.#underWay.get(unsent.id) ?? this.#sending(unsent);
+  /** Whether each has left. Cleared with one request when the last of them is published, so all topics of a unit share it. */
+  async #leaving(unsent: readonly Unsent[]): Promise<boolean[]> {
+    const own = unsent.filter(({ id }) => !this.#underWay.has(id));
+    const all = unsent.map(({ id }) => id);
+    for (const each of own) this.#begin(each);
+    const left = all.map((id) => this.#underWay.get(id)!.left);
+    await this.#published(own.map(({ id }) => id));
+    return Promise.all(left);
   }
 
-  #sending(unsent: Unsent): Promise<boolean> {
-    const { promise, resolve: left } = Promise.withResolvers<boolean>();
-    this.#underWay.set(unsent.id, promise);
+  #begin(unsent: Unsent): void {
+    const { promise, resolve: published } = Promise.withResolvers<boolean>();
+    const { promise: left, resolve: end } = Promise.withResolvers<boolean>();
+    this.#underWay.set(unsent.id, { published: promise, left, end });
     const { topic } = unsent.message;
     const lane = laneOf(unsent);
     const waiting = this.#waiting.get(lane);
-    if (waiting) waiting.push({ unsent, left });
+    if (waiting) waiting.push({ unsent, published });
     else {
-      this.#waiting.set(lane, [{ unsent, left }]);
+      this.#waiting.set(lane, [{ unsent, published }]);
       // In a moment, when the rest of its unit waits with it.
       queueMicrotask(() => void this.#publish(topic, lane));
     }
-    return promise;
+  }
+
+  async #published(ids: readonly string[]): Promise<void> {
+    const isPublished = await Promise.all(ids.map((id) => this.#underWay.get(id)!.published));
+    this.#end(
+      ids.filter((_, index) => !isPublished[index]),
+      false,
+    );
+    this.#uncleared.push(...ids.filter((_, index) => isPublished[index]));
+    if (!this.#isClearing) void this.#clear();
   }
 
   async #publish(topic: string, lane: string): Promise<void> {
@@ -104,31 +132,37 @@ export class Relay {
           topic,
           batch.map(({ unsent: { message } }) => withoutTopic(message)),
         );
-        void this.#clear(batch);
+        for (const { published } of batch) published(true);
       } catch (error) {
         const messages = batch.length + waiting.length;
         this.#log.warn('relay.failed', { topic, messages, cause: causeOf(error) });
-        this.#end([...batch, ...waiting.splice(0)], false);
+        for (const { published } of [...batch, ...waiting.splice(0)]) published(false);
       }
     }
     this.#waiting.delete(lane);
   }
 
-  async #clear(batch: readonly Sending[]): Promise<void> {
-    try {
-      await this.#store.sent(batch.map(({ unsent }) => unsent.id));
-      this.#end(batch, true);
-    } catch (error) {
-      // It is published, and will be once more.
-      this.#log.warn('relay.uncleared', { messages: batch.length, cause: causeOf(error) });
-      this.#end(batch, false);
+  /** One request after the other: what is published meanwhile, of whatever workflow, shares the next. */
+  async #clear(): Promise<void> {
+    this.#isClearing = true;
+    for (let ids = this.#uncleared.splice(0); ids.length > 0; ids = this.#uncleared.splice(0)) {
+      try {
+        await this.#store.sent(ids);
+        this.#end(ids, true);
+      } catch (error) {
+        // They are published, and will be once more.
+        this.#log.warn('relay.uncleared', { messages: ids.length, cause: causeOf(error) });
+        this.#end(ids, false);
+      }
     }
+    this.#isClearing = false;
   }
 
-  #end(batch: readonly Sending[], left: boolean): void {
-    for (const each of batch) {
-      this.#underWay.delete(each.unsent.id);
-      each.left(left);
+  #end(ids: readonly string[], left: boolean): void {
+    for (const id of ids) {
+      const leaving = this.#underWay.get(id)!;
+      this.#underWay.delete(id);
+      leaving.end(left);
     }
   }
 }

@@ -24,7 +24,7 @@ export interface Standing extends Omit<Read, 'line'> {
   readonly place?: Place;
 }
 
-/** As it is now, in one round trip. */
+/** In one round trip at most. */
 export async function standingOf(attempt: Attempt): Promise<Standing> {
   const { line, ...read } = await readOf(attempt);
   const owner = ownerOf(attempt.delivery.message, read.inbox, read.workflow);
@@ -32,7 +32,9 @@ export async function standingOf(attempt: Attempt): Promise<Standing> {
   return { ...read, owner, ...(place && { place }) };
 }
 
-async function readOf({ ports, delivery, inbox, about, marks, subscription }: Attempt): Promise<Read> {
+/** Of a run after a conflict, only what is not known. */
+async function readOf(attempt: Attempt): Promise<Read> {
+  const { ports, delivery, inbox, about, marks, subscription, known } = attempt;
   const claimed = delivery.message.attributes['ce-tenant'] ?? defaultTenant;
   const isOrdered = subscription.order !== undefined && about !== undefined;
   const refs: Record<keyof Read, Ref | undefined> = {
@@ -43,8 +45,10 @@ async function readOf({ ports, delivery, inbox, about, marks, subscription }: At
     line: isOrdered ? lineRef(subscription.name, claimed, about) : undefined,
   };
   const asked = (Object.keys(refs) as (keyof Read)[]).filter((name) => refs[name] !== undefined);
-  const found = await ports.store.get(asked.map((name) => refs[name]!));
-  return Object.fromEntries(asked.map((name, index) => [name, found[index]!])) as unknown as Read;
+  const ahead = known.isNone ? (ports.foresight?.ahead(subscription.name, attempt.landmarks) ?? []) : [];
+  const missing = new Set([...asked.map((name) => refs[name]!), ...ahead].filter((ref) => !known.of(ref)));
+  if (missing.size > 0) known.add(await ports.store.get([...missing]));
+  return Object.fromEntries(asked.map((name) => [name, known.of(refs[name]!)!])) as unknown as Read;
 }
 
 async function placeOf(

@@ -182,6 +182,12 @@ export function isKept(part: string): boolean {
   return part.length * 3 <= mostIdBytes || new TextEncoder().encode(part).length <= mostIdBytes;
 }
 
+/** Whether a text is a reference to a document that every store keeps. */
+export function isRef(text: string): boolean {
+  const parts = text.split('/');
+  return parts.length % 2 === 0 && parts.every((part) => part !== '' && isKept(part));
+}
+
 export function collectionOf(ref: Ref): Ref {
   return ref.slice(0, ref.lastIndexOf('/'));
 }

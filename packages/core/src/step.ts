@@ -9,6 +9,7 @@ import { type Duration, durationMs } from './duration.ts';
 import { addressed, type Envelope, encodeMessage, type Message, messageProblem } from './envelope.ts';
 import { ConflictError, DormouseError } from './errors.ts';
 import { activityPolicy, type RetryOptions, type RetryPolicy, retryPolicy } from './failure.ts';
+import type { Activity, Asked, Foresight } from './foresight.ts';
 import { derivedId, hmacSha256, randomId, sha256 } from './ids.ts';
 import { activitiesOf, settled } from './inbox.ts';
 import { type Cause, type EntryDraft, isOfLog, type PublishedEvent } from './log.ts';
@@ -156,6 +157,8 @@ export interface StepPorts {
   readonly relay?: Pick<Relay, 'send' | 'drain'> | undefined;
   /** Has timers and outbox looked after. None where a host that always runs does so. */
   readonly waker?: Waker | undefined;
+  /** Reads ahead. None where the store is near. */
+  readonly foresight?: Foresight | undefined;
 }
 
 export interface StepOrigin {
@@ -183,6 +186,8 @@ export interface DeliveryMemory {
 }
 
 const maxResultBytes = 256 * 1024;
+/** So long what was read ahead counts as a look whether a result is recorded. */
+const freshMs = 1_000;
 const insideActivity = new AsyncLocalStorage<string>();
 
 /**
@@ -207,6 +212,11 @@ export class RunningStep implements Step {
   readonly #published: { readonly message: Message; readonly record: PublishedEvent }[] = [];
   readonly #released: Message[] = [];
   readonly #cancelledTimers: string[] = [];
+  /** Timers that are cancelled if they are there, which is looked up when the handler is done: all of them in one request. */
+  readonly #cancelling: { readonly name: string; readonly ref: Ref }[] = [];
+  readonly #asked = new Map<string, Asked>();
+  /** Recorded results: they never change. */
+  readonly #results = new Map<Ref, Versioned>();
   readonly #activities = new Set<string>();
   readonly #settled: Ref[] = [];
   readonly #failedActivities = new WeakMap<Error, RetryPolicy>();
@@ -312,11 +322,25 @@ export class RunningStep implements Step {
   async cancelTimer(name: string): Promise<void> {
     this.#effect(`cancel timer "${name}"`);
     const ref = timerRef(this.#workflow, name);
-    await this.#read([ref]);
-    const timer = this.#written.has(ref) ? this.#written.get(ref)!.data : this.#seen.get(ref)!.data;
+    if (this.#written.has(ref)) this.#cancel(name, ref, this.#written.get(ref)!.data);
+    else this.#cancelling.push({ name, ref });
+  }
+
+  #cancel(name: string, ref: Ref, timer: Versioned['data']): void {
     if (timer === null || timer.consumed) return;
     this.#written.set(ref, { data: null, logged: false });
     this.#cancelledTimers.push(name);
+  }
+
+  /** The handler has run to its end: looks up what it left to be looked up. */
+  async conclude(): Promise<void> {
+    await this.#read(this.#cancelling.map(({ ref }) => ref));
+    for (const { name, ref } of this.#cancelling) {
+      const timer = this.#seen.get(ref)!.data;
+      if (!this.#written.has(ref)) this.#cancel(name, ref, timer);
+      // It was set anew since.
+      else if (timer !== null && !timer.consumed) this.#cancelledTimers.push(name);
+    }
   }
 
   async redrive(deadLetterId: string, { foreign = false }: RedriveOptions = {}): Promise<void> {
@@ -397,9 +421,9 @@ export class RunningStep implements Step {
     }
     this.#activities.add(name);
     const { store, random } = this.#ports;
-    const idempotencyKey = derivedId(...this.#origin.seed, 'activity', name);
-    const kept = personal ? personalActivitiesOf(this.#workflow) : 'activities';
-    const ref = `${kept}/${idempotencyKey}`;
+    const idempotencyKey = activityKey(this.#origin.seed, name);
+    const ref = activityRef(this.#origin.seed, { name, personal }, personal ? this.#workflow : undefined);
+    this.#asked.set(ref, { name, personal });
     const hashOf = (salt: string | undefined) =>
       salt === undefined
         ? sha256(JSON.stringify(input) ?? 'undefined')
@@ -417,7 +441,7 @@ export class RunningStep implements Step {
       return record.data!.result as R;
     };
 
-    const [before, ...erased] = await store.get([ref, ...(personal ? [erasedRef(this.#workflow)] : [])]);
+    const [before, ...erased] = await this.#look([ref, ...(personal ? [erasedRef(this.#workflow)] : [])], personal);
     if (before!.version !== null) return taken(before!);
     if (erased.some(({ data }) => data !== null)) refuseErased(this.#workflow);
     const { clock } = this.#ports;
@@ -455,7 +479,9 @@ export class RunningStep implements Step {
     // Not after the erasing: nobody would look there again.
     const reads = [{ ref, version: null }, ...erased];
     try {
-      await store.commit({ tenant, reads, writes: [record], entries: [], journal: [], publish: [] });
+      const unit = { tenant, reads, writes: [record], entries: [], journal: [], publish: [] };
+      const { versions } = await store.commit(unit);
+      if (!personal) this.#results.set(ref, { ref, version: versions[0]!, tenant, data: record.data });
     } catch (error) {
       if (!(error instanceof ConflictError)) throw error;
       // An overlapping run was first; its result is the one that counts.
@@ -463,6 +489,14 @@ export class RunningStep implements Step {
     }
     delivery?.activities.add(ref);
     return record.data.result as R;
+  }
+
+  /** What was read ahead counts, where it holds a result, or was read just now; of what is personal, only then. */
+  async #look(refs: readonly Ref[], personal: boolean): Promise<Versioned[]> {
+    const ahead = refs.flatMap((ref) => this.#prefetched.get(ref) ?? []);
+    const isFresh = this.#ports.clock.steady() - this.#begunAt < freshMs;
+    const counts = ahead.length === refs.length && (isFresh || (!personal && ahead[0]!.version !== null));
+    return counts ? ahead : this.#ports.store.get(refs);
   }
 
   readonly files = {
@@ -525,6 +559,16 @@ export class RunningStep implements Step {
 
   get deferral(): Deferral | undefined {
     return this.#deferral;
+  }
+
+  /** What the handler asked for: documents, and results of activities. */
+  get asked(): Iterable<Asked> {
+    return this.#asked.values();
+  }
+
+  /** What this run knows that another may ask for. */
+  get known(): Versioned[] {
+    return [...this.#seen.values(), ...this.#results.values()];
   }
 
   /** The documents that it would write. */
@@ -593,6 +637,7 @@ export class RunningStep implements Step {
   async #read(refs: readonly Ref[]): Promise<void> {
     const missing: Ref[] = [];
     for (const ref of refs) {
+      this.#asked.set(ref, ref);
       const prefetched = this.#prefetched.get(ref);
       if (prefetched && !this.#seen.has(ref)) this.#seen.set(ref, this.#own(prefetched));
       else if (!prefetched && !this.#seen.has(ref)) missing.push(ref);
@@ -668,6 +713,20 @@ export class RunningStep implements Step {
       );
     }
   }
+}
+
+/** Whether a result may be recorded there, or erased, at any moment: what was read of it is soon out of date. */
+export function isPassing({ ref, version }: Versioned): boolean {
+  return ref.startsWith('activities/') && (version === null || ref.split('/').length > 2);
+}
+
+function activityKey(seed: readonly string[], name: string): string {
+  return derivedId(...seed, 'activity', name);
+}
+
+/** Where the result of an activity is recorded. @param workflow whose personal data it is, of one that is personal */
+export function activityRef(seed: readonly string[], { name, personal }: Activity, workflow?: Ref): Ref {
+  return `${personal ? personalActivitiesOf(workflow!) : 'activities'}/${activityKey(seed, name)}`;
 }
 
 interface PendingWrite {

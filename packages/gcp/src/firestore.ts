@@ -25,7 +25,16 @@ interface Transform {
   readonly fieldPath: string;
   readonly increment?: Value;
   readonly minimum?: Value;
+  readonly appendMissingElements?: { readonly values: readonly Value[] };
   readonly removeAllFromArray?: { readonly values: readonly Value[] };
+}
+
+/** What became of a write. */
+export interface WriteResult {
+  /** None of what was deleted. */
+  readonly updateTime?: string;
+  /** Of each transform, in their order; of numbers, what they are now. */
+  readonly transformResults?: readonly Value[];
 }
 
 /** One of google.firestore.v1.Write. */
@@ -110,12 +119,12 @@ export class Firestore {
     return answers.flatMap(({ document }) => (document ? [this.#document(document)] : []));
   }
 
-  /** All or nothing. The update time of each write, in their order; undefined of what was deleted. */
-  async commit(writes: readonly FirestoreWrite[]): Promise<(string | undefined)[]> {
-    const answer = await this.#call<{ writeResults?: { updateTime?: string }[] }>('commit', {
+  /** All or nothing. What became of each write, in their order. */
+  async commit(writes: readonly FirestoreWrite[]): Promise<readonly WriteResult[]> {
+    const { writeResults = [] } = await this.#call<{ writeResults?: WriteResult[] }>('commit', {
       writes: writes.map((write) => this.#raw(write)),
     });
-    return (answer.writeResults ?? []).map(({ updateTime }) => updateTime);
+    return writeResults;
   }
 
   #raw(write: FirestoreWrite): unknown {

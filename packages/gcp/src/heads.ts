@@ -1,16 +1,18 @@
-import { firstHash, type Ref, refOf, workflowOf } from '@dormouse/core';
-import type { Backoff } from './backoff.ts';
-import type { Firestore, FirestoreDocument, FirestoreWrite } from './firestore.ts';
+import { firstHash, idOf, type Ref, refOf, workflowOf } from '@dormouse/core';
+import type { Firestore, FirestoreDocument, FirestoreWrite, WriteResult } from './firestore.ts';
 import { GoogleError } from './google-error.ts';
-import { integer, numberOf, text, textOf, texts, textsOf } from './value.ts';
+import { integer, numberOf, text, textOf, texts, textsOf, type Value } from './value.ts';
 
-/** Where a chain ends; of a workflow also how far its log and outbox are numbered, and what of the outbox is not sent. */
+/** Where a chain ends; of a workflow also how far its log and outbox are numbered, and what of the outbox may not be sent. */
 export interface Head {
   seq: number;
   hash: string;
   /** The last number given. */
   position: number;
+  /** Ids: all that are in the outbox, in their order, and perhaps some that were cleared since. */
   readonly unsent: string[];
+  /** How many of those a head of an earlier form lists, and the outbox's own document does not count. */
+  readonly uncounted: number;
   /** As it was read; undefined where there was none. */
   readonly updateTime: string | undefined;
 }
@@ -20,96 +22,116 @@ const maxTries = 10;
 
 /**
  * The heads of chains, at `heads/<chain>`: read along with the documents they belong to and remembered, since a unit needs them
- * only at its commit, where their update time is a precondition: one that is out of date refuses the commit and is read anew.
+ * only at its commit, where their update time is a precondition: one that is out of date refuses the commit.
+ *
+ * What of a workflow's outbox is not sent is beside, at `outboxes/<workflow>`: the ids, and how many. Nobody's precondition is how that
+ * stands: both are moved by transforms, in the commits that write and delete the messages themselves. So a clear meets no unit and no unit
+ * a clear; ids are added only by who moves the head, so whoever commits by a head knows of all that is older; and his commit tells how
+ * many of those are left at that very moment.
  */
 export class Heads {
   readonly #firestore: Firestore;
-  readonly #backoff: Backoff;
   readonly #known = new Map<Ref, Head>();
   readonly #turns = new Map<Ref, Promise<unknown>>();
 
-  constructor(firestore: Firestore, backoff: Backoff) {
+  constructor(firestore: Firestore) {
     this.#firestore = firestore;
-    this.#backoff = backoff;
   }
 
-  /** Paths of heads that a unit about these documents will need, and that are not known. */
-  unknownOf(refs: readonly Ref[]): string[] {
-    return refs.filter((ref) => workflowOf(ref) !== undefined && !this.#known.has(ref)).map(pathOf);
+  /** Paths of what a unit about these documents needs of its heads: to be read in the same request. */
+  pathsFor(refs: readonly Ref[]): string[] {
+    return [...new Set(refs)].flatMap((ref) => (workflowOf(ref) === undefined ? [] : pathsOf(ref)));
   }
 
-  learn(paths: readonly string[], found: readonly (FirestoreDocument | undefined)[]): void {
-    for (const [index, path] of paths.entries()) this.#remember(chainOf(path), headOf(found[index]));
+  /** @param found what lies at `pathsFor` these references */
+  learn(refs: readonly Ref[], found: readonly (FirestoreDocument | undefined)[]): void {
+    const paths = this.pathsFor(refs);
+    const documents = new Map(paths.map((path, index) => [path, found[index]]));
+    for (const ref of new Set(refs)) {
+      if (workflowOf(ref) === undefined) continue;
+      const [head, outbox] = pathsOf(ref);
+      const told = headOf(documents.get(head!), outbox === undefined ? undefined : documents.get(outbox));
+      if (outbox !== undefined && !isOfOneMoment(documents.get(head!), documents.get(outbox))) continue;
+      const known = this.#known.get(ref);
+      // A commit of this process may have moved it since it was asked for.
+      if (!known || known.position < told.position || (known.position === told.position && known.seq <= told.seq)) {
+        this.#remember(ref, told);
+      }
+    }
   }
 
   /** Copies, to be moved on. What is known is taken at once: while the others are read it may be forgotten. */
   async of(chains: readonly Ref[]): Promise<Map<Ref, Head>> {
-    const heads = new Map(chains.map((chain) => [chain, this.#known.get(chain)]));
-    const unknown = chains.filter((chain) => heads.get(chain) === undefined);
-    const found = await this.#firestore.get(unknown.map(pathOf));
-    for (const [index, chain] of unknown.entries()) {
-      const head = headOf(found[index]);
-      this.#remember(chain, head);
-      heads.set(chain, head);
+    const heads = new Map<Ref, Head>();
+    for (let tries = 0; ; tries++) {
+      for (const chain of chains) {
+        const known = this.#known.get(chain);
+        if (known && !heads.has(chain)) heads.set(chain, copy(known));
+      }
+      const unknown = chains.filter((chain) => !heads.has(chain));
+      if (unknown.length === 0) return new Map(chains.map((chain) => [chain, heads.get(chain)!]));
+      if (tries === maxTries) throw new GoogleError('ABORTED', 'a head moved with every read', { code: 409 });
+      this.learn(unknown, await this.#firestore.get(this.pathsFor(unknown)));
     }
-    return new Map([...heads].map(([chain, head]) => [chain, copy(head!)]));
   }
 
   forget(chains: readonly Ref[]): void {
     for (const chain of chains) this.#known.delete(chain);
   }
 
-  write(chain: Ref, { seq, hash, position, unsent, updateTime }: Head): FirestoreWrite {
+  write(chain: Ref, { seq, hash, position, updateTime }: Head): FirestoreWrite {
     return {
       kind: 'update',
       path: pathOf(chain),
       precondition: updateTime === undefined ? { exists: false } : { updateTime },
-      fields: {
-        seq: integer(seq),
-        hash: text(hash),
-        position: integer(position),
-        unsent: { arrayValue: texts(unsent) },
-      },
+      fields: { seq: integer(seq), hash: text(hash), position: integer(position) },
+    };
+  }
+
+  /** @param own ids that the unit adds @returns a write whose result tells how many are left; undefined of a chain that has no outbox */
+  add(chain: Ref, { unsent, uncounted, position }: Head, own: readonly string[]): FirestoreWrite | undefined {
+    if (workflowOf(chain) !== chain) return undefined;
+    const added = uncounted > 0 ? unsent : own;
+    return {
+      kind: 'update',
+      path: outboxOf(chain),
+      mask: ['position'],
+      fields: { position: integer(position) },
+      transforms: [
+        { fieldPath: 'left', increment: integer(own.length + uncounted) },
+        ...(added.length > 0 ? [{ fieldPath: 'ids', appendMissingElements: texts(added) }] : []),
+      ],
+    };
+  }
+
+  /** Takes ids off the outbox of a workflow, of which so many were still there: together with their deletes. */
+  take(workflow: Ref, ids: readonly string[], count: number): FirestoreWrite {
+    return {
+      kind: 'update',
+      path: outboxOf(workflow),
+      mask: [],
+      fields: {},
+      transforms: [
+        { fieldPath: 'left', increment: integer(-count) },
+        { fieldPath: 'ids', removeAllFromArray: texts(ids) },
+      ],
     };
   }
 
   /** They are now as they were to be. */
   moved(heads: ReadonlyMap<Ref, Head>, times: readonly (string | undefined)[]): void {
     for (const [index, [chain, head]] of [...heads].entries()) {
-      this.#remember(chain, { ...head, updateTime: times[index]! });
+      this.#remember(chain, { ...head, uncounted: 0, updateTime: times[index]! });
     }
   }
 
-  /** Takes ids off the outbox of a workflow, together with these writes. */
-  async cleared(workflow: Ref, ids: readonly string[], writes: readonly FirestoreWrite[]): Promise<void> {
-    await this.inTurn([workflow], async () => {
-      const known = this.#known.get(workflow);
-      const clear: FirestoreWrite = {
-        kind: 'update',
-        path: pathOf(workflow),
-        mask: [],
-        fields: {},
-        transforms: [{ fieldPath: 'unsent', removeAllFromArray: texts(ids) }],
-      };
-      for (let tries = 1; ; tries++) {
-        // Where another process has moved it the ids go all the same, and the head is read when it is next needed.
-        const updateTime = tries === 1 ? known?.updateTime : undefined;
-        const precondition = updateTime === undefined ? { exists: true } : { updateTime };
-        try {
-          const [time] = await this.#firestore.commit([{ ...clear, precondition }, ...writes]);
-          if (!known || updateTime === undefined) return;
-          const gone = new Set(ids);
-          this.#remember(workflow, { ...known, unsent: known.unsent.filter((id) => !gone.has(id)), updateTime: time });
-          return;
-        } catch (error) {
-          this.forget([workflow]);
-          const status = error instanceof GoogleError ? error.status : undefined;
-          const hasMoved = status === 'FAILED_PRECONDITION' && updateTime !== undefined;
-          if (!hasMoved && (status !== 'ABORTED' || tries === maxTries)) throw error;
-          if (!hasMoved) await this.#backoff.wait(this.#backoff.ms(tries));
-        }
-      }
-    });
+  /** These are not in the outbox any more. */
+  gone(workflow: Ref, ids: readonly string[]): void {
+    const known = this.#known.get(workflow);
+    if (!known || known.uncounted > 0) return;
+    const left = new Set(known.unsent);
+    for (const id of ids) left.delete(id);
+    this.#known.set(workflow, { ...known, unsent: [...left] });
   }
 
   /** One at a time for each of these heads: two commits of one process would only refuse each other. */
@@ -133,26 +155,47 @@ export class Heads {
   }
 }
 
+/** How many are left, by the result of what `add` writes. Undefined where it was not told. */
+export function leftBy(result: WriteResult | undefined): number | undefined {
+  const value: Value | undefined = result?.transformResults?.[0];
+  return value && numberOf(value);
+}
+
+function pathsOf(chain: Ref): string[] {
+  return workflowOf(chain) === chain ? [pathOf(chain), outboxOf(chain)] : [pathOf(chain)];
+}
+
 function pathOf(chain: Ref): string {
   return refOf('heads', chain);
 }
 
-function chainOf(path: string): Ref {
-  return decodeURIComponent(path.slice('heads/'.length));
+function outboxOf(workflow: Ref): string {
+  return refOf('outboxes', idOf(workflow));
 }
 
 function copy(head: Head): Head {
   return { ...head, unsent: [...head.unsent] };
 }
 
-function headOf(document: FirestoreDocument | undefined): Head {
-  if (!document) return { seq: 0, hash: firstHash, position: 0, unsent: [], updateTime: undefined };
-  const { fields, updateTime } = document;
+/** Nobody promises that two documents of one request are as they were at one moment. A commit writes its number to both. */
+function isOfOneMoment(head: FirestoreDocument | undefined, outbox: FirestoreDocument | undefined): boolean {
+  // Of an earlier form, of which another process can only take ids.
+  if (head?.fields.unsent || !head) return !outbox?.fields.position;
+  return outbox?.fields.position !== undefined && numberOf(outbox.fields.position) === numberOf(head.fields.position);
+}
+
+function headOf(head: FirestoreDocument | undefined, outbox: FirestoreDocument | undefined): Head {
+  const counted = outbox?.fields.ids ? textsOf(outbox.fields.ids) : [];
+  if (!head) return { seq: 0, hash: firstHash, position: 0, unsent: counted, uncounted: 0, updateTime: undefined };
+  const { fields, updateTime } = head;
+  // A head of an earlier form lists them itself.
+  const listed = fields.unsent ? textsOf(fields.unsent) : [];
   return {
     seq: numberOf(fields.seq),
     hash: textOf(fields.hash),
     position: numberOf(fields.position),
-    unsent: textsOf(fields.unsent),
+    unsent: [...new Set([...listed, ...counted])],
+    uncounted: listed.length,
     updateTime,
   };
 }

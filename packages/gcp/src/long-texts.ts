@@ -9,7 +9,7 @@ const shortJson = 300_000;
 const longText = 50_000;
 /** Of one document, with room for its name and what it is not to hold. Source: firebase.google.com/docs/firestore/quotas, 1 MiB. */
 const partBytes = 1_000_000;
-const maxReads = 5;
+const maxReads = 20;
 /** Firestore deletes what has expired within a day or more, in any order; a document without its parts could not be read. */
 const partsOutliveMs = 30 * 86_400_000;
 const mark = '\u0000long text ';

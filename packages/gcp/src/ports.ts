@@ -1,6 +1,7 @@
 import {
   auditLog,
   type Clock,
+  Foresight,
   type Logger,
   type PubsubClient,
   type Random,
@@ -60,5 +61,6 @@ export function googlePorts({
     random,
     relay: new Relay(store, pubsub, log),
     waker: new TaskScheduler({ rest: by.tasks, queue, serviceUrl, serviceAccount, clock, log }),
+    foresight: new Foresight(),
   };
 }

@@ -35,11 +35,18 @@ import {
 } from '@dormouse/core';
 import { Backoff } from './backoff.ts';
 import { checkLimits, limitOf } from './commit-limits.ts';
-import type { Firestore, FirestoreDocument, Query as FirestoreQuery, FirestoreWrite } from './firestore.ts';
+import type {
+  Firestore,
+  FirestoreDocument,
+  Query as FirestoreQuery,
+  FirestoreWrite,
+  WriteResult,
+} from './firestore.ts';
 import { answering, GoogleError } from './google-error.ts';
-import { type Head, Heads } from './heads.ts';
+import { type Head, Heads, leftBy } from './heads.ts';
 import { checkIndexed, isExpiring } from './indexes.ts';
-import { beside, type LongText, LongTexts, type Read, removing } from './long-texts.ts';
+import { KnownDocuments } from './known-documents.ts';
+import { type Laid, type LongText, LongTexts, type Read, removing } from './long-texts.ts';
 import { documentsAtOnce, Room } from './room.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
@@ -57,11 +64,15 @@ export interface FirestoreStateStoreOptions {
 }
 
 const logPageSize = 200;
-const remembered = 5_000;
 /** Longer than any subscription keeps a message, 31 days: until then a repeat may come. */
 const keptAfterSettledMs = 45 * 86_400_000;
 /** Not of a handler's making: Firestore gave up one of two commits that met, or an other tenant was faster. */
 const maxTries = 10;
+/** Of a commit that clears: each takes a delete, and few a part of a long text. */
+const clearedAtOnce = 200;
+const mostAtHand = 500;
+/** In characters. */
+const longAtHand = 20_000;
 const firstWaitMs = 20;
 const longestWaitMs = 1_000;
 const refused: ReadonlySet<string> = new Set(['FAILED_PRECONDITION', 'ALREADY_EXISTS', 'ABORTED', 'NOT_FOUND']);
@@ -80,41 +91,36 @@ export class FirestoreStateStore implements TickStore {
   readonly #heads: Heads;
   readonly #longTexts: LongTexts;
   readonly #backoff: Backoff;
-  /** Of documents that were read lately: whose they are, and what lies beside them. */
-  readonly #owners = new Map<Ref, Pick<Versioned, 'version' | 'tenant'> & { readonly long: readonly LongText[] }>();
+  readonly #known = new KnownDocuments();
   /** Of messages that are not known to be sent, by their ids, where something lies beside them. */
   readonly #besideUnsent = new Map<string, readonly LongText[]>();
+  /** What this process has committed and not cleared, as far as it is short: it need not be read to be sent. */
+  readonly #atHand = new Map<string, Unsent>();
+  /** Of each commit under way: what this process has cleared since it began. */
+  readonly #clearedSince = new Set<Set<string>>();
 
   constructor(options: FirestoreStateStoreOptions) {
     this.#options = options;
     this.#firestore = options.firestore;
     this.#backoff = new Backoff({ ...options, firstMs: firstWaitMs, longestMs: longestWaitMs });
-    this.#heads = new Heads(options.firestore, this.#backoff);
+    this.#heads = new Heads(options.firestore);
     this.#longTexts = new LongTexts(options.firestore, () => this.#newId());
   }
 
   async get(refs: readonly Ref[]): Promise<Versioned[]> {
-    return answering(async () => {
-      const heads = this.#heads.unknownOf(refs);
-      const found = await this.#firestore.get([...refs, ...heads]);
-      this.#heads.learn(heads, found.slice(refs.length));
-      const documents = await this.#longTexts.read(found.slice(0, refs.length), dataOf);
-      return refs.map((ref, index) => {
-        const read = documents[index];
-        this.#learn(ref, read?.document, read?.long);
-        return versioned(ref, read);
-      });
-    });
+    return answering(() => this.#read(refs));
   }
 
-  #learn(ref: Ref, document: FirestoreDocument | undefined, long: readonly LongText[] = beside(document)): void {
-    this.#owners.delete(ref);
-    this.#owners.set(ref, {
-      version: document?.updateTime ?? null,
-      tenant: document ? textOf(document.fields.tenant) : null,
-      long,
+  /** Documents and what belongs to their heads; besides, what becomes known. */
+  async #read(refs: readonly Ref[]): Promise<Versioned[]> {
+    const found = await this.#firestore.get([...refs, ...this.#heads.pathsFor(refs)]);
+    this.#heads.learn(refs, found.slice(refs.length));
+    const documents = await this.#longTexts.read(found.slice(0, refs.length), dataOf);
+    return refs.map((ref, index) => {
+      const read = documents[index];
+      this.#known.found(ref, read?.document, read?.long);
+      return versioned(ref, read);
     });
-    if (this.#owners.size > remembered) this.#owners.delete(this.#owners.keys().next().value!);
   }
 
   async find({ collection, tenant, limit, cursor }: Query): Promise<Page> {
@@ -167,42 +173,44 @@ export class FirestoreStateStore implements TickStore {
     const chains = headsOf(unit);
     return answering(() =>
       this.#heads.inTurn(chains, async () => {
+        const cleared = new Set<string>();
+        this.#clearedSince.add(cleared);
         try {
-          return await this.#commit(unit);
+          return await this.#commit(unit, cleared);
         } catch (error) {
-          // Nobody knows how they stand.
-          this.#heads.forget(chains);
+          // Nobody knows how they stand, but where that is what it tells.
+          if (!(error instanceof ConflictError)) this.#heads.forget(chains);
           throw error;
+        } finally {
+          this.#clearedSince.delete(cleared);
         }
       }),
     );
   }
 
-  async #commit(unit: UnitOfWork): Promise<Committed> {
+  async #commit(unit: UnitOfWork, cleared: ReadonlySet<string>): Promise<Committed> {
+    const overtaken = this.#known.overtaking(unit.reads);
+    // Nobody need be asked what is known already.
+    if (overtaken.length > 0)
+      throw new ConflictError(
+        overtaken.map(({ ref }) => ref),
+        [],
+        overtaken,
+      );
     let { settles = [] } = unit;
     for (let tries = 1; ; tries++) {
       const draft = await this.#draft({ ...unit, settles });
       checkLimits(draft.writes);
-      const times = await this.#commitOnce(draft.writes).catch((error: unknown) => {
-        this.#heads.forget(headsOf(unit));
+      const results = await this.#commitOnce(draft.writes).catch((error: unknown) => {
         if (!(error instanceof GoogleError) || !refused.has(error.status)) throw limitOf(error) ?? error;
       });
-      if (times) {
-        draft.committed(times);
-        const { unsent, hasMore, dueAt } = draft;
-        return {
-          versions: draft.versions(times),
-          unsent,
-          ...(hasMore && { hasMore }),
-          ...(dueAt !== undefined && { dueAt }),
-        };
-      }
-      const there = await this.#tellWhatMoved(unit, draft.heads);
+      if (results) return draft.committed(results, cleared);
+      const { there, isGuessMended } = await this.#tellWhatMoved(unit, draft);
       settles = settles.filter((ref) => there.has(ref));
       if (tries === maxTries) {
         throw new GoogleError('ABORTED', `refused ${tries} times, and nothing has moved`, { code: 409 });
       }
-      await this.#backoff.wait(this.#backoff.ms(tries));
+      if (!isGuessMended) await this.#backoff.wait(this.#backoff.ms(tries));
     }
   }
 
@@ -210,7 +218,7 @@ export class FirestoreStateStore implements TickStore {
    * A commit whose answer was lost is sent again, and refused then by what it did itself. Told by what it alone can have written: an
    * entry, or a message. Where there is none of these its documents have moved, and whoever runs again finds what was done.
    */
-  async #commitOnce(writes: readonly FirestoreWrite[]): Promise<(string | undefined)[]> {
+  async #commitOnce(writes: readonly FirestoreWrite[]): Promise<readonly WriteResult[]> {
     try {
       return await this.#firestore.commit(writes);
     } catch (error) {
@@ -219,24 +227,43 @@ export class FirestoreStateStore implements TickStore {
       const [found] = own ? await this.#firestore.get([own.path]) : [];
       if (!found || !isSame(own as FirestoreWrite & { kind: 'update' }, found)) throw error;
       // All of a commit have the time of the commit.
-      return writes.map(({ kind }) => (kind === 'update' ? found.updateTime : undefined));
+      return writes.map(({ kind }) => (kind === 'update' ? { updateTime: found.updateTime } : {}));
     }
   }
 
-  /** @returns which of those that it settles are there @throws ConflictError where something has */
-  async #tellWhatMoved(unit: UnitOfWork, heads: ReadonlyMap<Ref, Head>): Promise<Set<Ref>> {
-    const refs = unit.reads.map(({ ref }) => ref);
+  /**
+   * All that a refused commit may have been refused for, in one request, so that whoever tries again need not ask.
+   * @returns which of those that it settles are there, and whether a document stood otherwise than was guessed
+   * @throws ConflictError where something has moved
+   */
+  async #tellWhatMoved(
+    { reads, settles = [] }: UnitOfWork,
+    { heads, guessed }: Draft,
+  ): Promise<{ readonly there: ReadonlySet<Ref>; readonly isGuessMended: boolean }> {
     const chains = [...heads.keys()];
-    const { settles = [] } = unit;
-    const asked = [...refs, ...chains.map((chain) => refOf('heads', chain)), ...settles];
-    const found = await this.#firestore.get(asked);
-    const moved = unit.reads.filter(({ version }, index) => (found[index]?.updateTime ?? null) !== version);
-    if (moved.length > 0) throw new ConflictError(moved.map(({ ref }) => ref));
-    const movedHeads = chains.filter(
-      (chain, index) => found[refs.length + index]?.updateTime !== heads.get(chain)!.updateTime,
-    );
+    this.#heads.forget(chains);
+    const refs = [...new Set([...reads.map(({ ref }) => ref), ...guessed.keys()])];
+    const beside = [...this.#heads.pathsFor(chains), ...settles];
+    const found = await this.#firestore.get([...refs, ...beside]);
+    const documents = await this.#longTexts.read(found.slice(0, refs.length), dataOf);
+    const now = new Map(refs.map((ref, index) => [ref, versioned(ref, documents[index])]));
+    for (const [index, ref] of refs.entries()) {
+      this.#known.found(ref, documents[index]?.document, documents[index]?.long);
+    }
+    this.#heads.learn(chains, found.slice(refs.length));
+    const moved = reads.filter(({ ref, version }) => now.get(ref)!.version !== version);
+    if (moved.length > 0) {
+      throw new ConflictError(
+        moved.map(({ ref }) => ref),
+        [],
+        reads.map(({ ref }) => now.get(ref)!),
+      );
+    }
+    const known = await this.#heads.of(chains);
+    const movedHeads = chains.filter((chain) => known.get(chain)!.updateTime !== heads.get(chain)!.updateTime);
     if (movedHeads.length > 0) throw new ConflictError([], movedHeads);
-    return new Set(settles.filter((_, index) => found[refs.length + chains.length + index]));
+    const there = new Set(settles.filter((_, index) => found[found.length - settles.length + index]));
+    return { there, isGuessMended: [...guessed].some(([ref, version]) => now.get(ref)!.version !== version) };
   }
 
   /** The unit as Firestore takes it, by the heads as they are known. */
@@ -247,15 +274,18 @@ export class FirestoreStateStore implements TickStore {
     const read = new Map(unit.reads.map(({ ref, version }) => [ref, version]));
     const written = new Set(unit.writes.map(({ ref }) => ref));
     const heads = await this.#heads.of(headsOf(unit));
-    const standing = new Map<Ref, string | null>();
     // The unit says which versions were read, and not whose they are.
-    const unknown = [...written].filter((ref) => !read.has(ref) || this.#owners.get(ref)?.version !== read.get(ref));
-    for (const [index, document] of (await this.#firestore.get(unknown)).entries()) {
-      this.#learn(unknown[index]!, document);
-      standing.set(unknown[index]!, document?.updateTime ?? null);
+    const forgotten = [...written].filter((ref) => read.has(ref) && !this.#known.isKnown(ref, read.get(ref)!));
+    for (const [index, document] of (await this.#firestore.get(forgotten)).entries()) {
+      this.#known.found(forgotten[index]!, document);
     }
+    // What was written without a look is taken to stand as it was last known, or not to be there: most are new. A commit that guessed wrong
+    // is refused, and told how it stands.
+    const guessed = new Map(
+      [...written].filter((ref) => !read.has(ref)).map((ref) => [ref, this.#known.of(ref).version]),
+    );
     for (const ref of written) {
-      const { tenant: owner } = this.#owners.get(ref)!;
+      const { tenant: owner } = this.#known.of(ref);
       if (owner !== null && owner !== tenant) throw documentTaken(ref);
     }
     const writes: FirestoreWrite[] = [];
@@ -264,10 +294,11 @@ export class FirestoreStateStore implements TickStore {
     }
     const firstWrite = writes.length;
     const besideThem: FirestoreWrite[] = [];
+    const laidOut = new Map<Ref, Pick<Laid, 'json' | 'long'>>();
     let earliest: number | undefined;
     for (const { ref, data, dueAt, dueAfterMs, settledAt } of unit.writes) {
-      const precondition = preconditionOf(read.has(ref) ? read.get(ref)! : (standing.get(ref) ?? null));
-      const { long } = this.#owners.get(ref)!;
+      const precondition = preconditionOf(read.has(ref) ? read.get(ref)! : guessed.get(ref)!);
+      const { long } = this.#known.of(ref);
       if (data === null) {
         writes.push({ kind: 'delete', path: ref, precondition });
         besideThem.push(...removing(long));
@@ -276,6 +307,7 @@ export class FirestoreStateStore implements TickStore {
       const expireAt = settledAt === undefined || !isExpiring(ref) ? undefined : settledAt + keptAfterSettledMs;
       const laid = this.#longTexts.lay(data, long, expireAt);
       besideThem.push(...laid.writes);
+      laidOut.set(ref, laid);
       const due = dueAfterMs === undefined ? dueAt : now + dueAfterMs;
       if (due !== undefined) earliest = Math.min(due, earliest ?? due);
       writes.push({
@@ -359,34 +391,84 @@ export class FirestoreStateStore implements TickStore {
     }
     const firstHead = writes.length;
     for (const [chain, head] of heads) writes.push(this.#heads.write(chain, head));
+    const firstAdded = writes.length;
+    const ofWorkflows = [...heads].filter(([chain]) => workflowOf(chain) === chain);
+    for (const [workflow, head] of ofWorkflows) {
+      writes.push(
+        this.#heads.add(
+          workflow,
+          head,
+          head.unsent.filter((id) => own.has(id)),
+        )!,
+      );
+    }
 
-    const waiting = [...heads.values()].map(({ unsent }) => unsent);
-    // Before the commit: one that has happened is not to be told as failed because this did.
-    const older = await this.#messages(
-      waiting.flatMap((ids) => ids.slice(0, unsentAtATime).filter((id) => !own.has(id))),
-    );
+    const committed: Draft['committed'] = async (results, cleared) => {
+      if (results.length !== writes.length) {
+        throw new GoogleError('INTERNAL', `${results.length} results of ${writes.length} writes`, { code: 200 });
+      }
+      const times = results.map(({ updateTime }) => updateTime);
+      this.#heads.moved(heads, times.slice(firstHead));
+      const versions = unit.writes.map(({ ref, data }, index) => {
+        const version = data === null ? null : times[firstWrite + index]!;
+        this.#known.written(ref, { version, tenant, ...laidOut.get(ref) });
+        return version;
+      });
+      for (const [id, long] of besideOwn) this.#besideUnsent.set(id, long);
+      for (const each of [...own.values(), ...ofNone]) this.#keepAtHand(each);
+      const left = await this.#leftOf(ofWorkflows, own, results.slice(firstAdded), cleared);
+      return {
+        versions,
+        unsent: [...left.unsent, ...ofNone],
+        ...(left.hasMore && { hasMore: true }),
+        ...(earliest !== undefined && { dueAt: earliest }),
+      };
+    };
+    return { writes, heads, guessed, committed };
+  }
+
+  /**
+   * What the workflows of a unit have left with it, in their order. It is committed: where what is older cannot be read, nothing is told to be
+   * sent, and somebody looks later.
+   */
+  async #leftOf(
+    workflows: readonly (readonly [Ref, Head])[],
+    own: ReadonlyMap<string, Unsent>,
+    results: readonly WriteResult[],
+    cleared: ReadonlySet<string>,
+  ): Promise<{ readonly unsent: readonly Unsent[]; readonly hasMore: boolean }> {
+    const waiting = workflows.map(([workflow, { unsent }], index) => {
+      const older = unsent.filter((id) => !own.has(id));
+      if (leftBy(results[index]) !== unsent.length - older.length) return unsent;
+      // Of the older ones none was there any more when this was committed.
+      this.#heads.gone(workflow, older);
+      return unsent.slice(older.length);
+    });
+    const told = new Map<string, Unsent | undefined>();
+    for (const id of waiting.flat()) {
+      const message = own.get(id) ?? this.#atHand.get(id);
+      if (message || cleared.has(id)) told.set(id, message);
+    }
+    const unknown = waiting.flatMap((ids) => ids.slice(0, unsentAtATime).filter((id) => !told.has(id)));
+    const read = await this.#messages(unknown).catch(() => new Map<string, Unsent | undefined>());
+    for (const [id, message] of read) told.set(id, message);
+    const gone = [...read].flatMap(([id, message]) => (message ? [] : [id]));
+    for (const [workflow] of workflows) this.#heads.gone(workflow, gone);
     // Behind one that is not among them nothing leaves.
     const next = waiting.map((ids) => {
-      const end = ids.findIndex((id, index) => index === unsentAtATime || !(own.has(id) || older.has(id)));
+      const end = ids.findIndex((id, index) => index === unsentAtATime || !told.has(id));
       return end === -1 ? ids : ids.slice(0, end);
     });
-    const left = next.flatMap((ids) => ids.flatMap((id) => own.get(id) ?? older.get(id) ?? []));
-
     return {
-      writes,
-      heads,
-      unsent: [...left, ...ofNone],
+      unsent: next.flatMap((ids) => ids.flatMap((id) => (cleared.has(id) ? [] : (told.get(id) ?? [])))),
       hasMore: next.some((ids, index) => ids.length < waiting[index]!.length),
-      dueAt: earliest,
-      versions: (times) => unit.writes.map(({ data }, index) => (data === null ? null : times[firstWrite + index]!)),
-      committed: (times) => {
-        if (times.length !== writes.length) {
-          throw new GoogleError('INTERNAL', `${times.length} results of ${writes.length} writes`, { code: 200 });
-        }
-        this.#heads.moved(heads, times.slice(firstHead));
-        for (const [id, long] of besideOwn) this.#besideUnsent.set(id, long);
-      },
     };
+  }
+
+  #keepAtHand(unsent: Unsent): void {
+    if (unsent.message.data.length > longAtHand) return;
+    this.#atHand.set(unsent.id, unsent);
+    if (this.#atHand.size > mostAtHand) this.#atHand.delete(this.#atHand.keys().next().value!);
   }
 
   async due(now: number, limit: number, except: readonly Ref[] = []): Promise<Versioned[]> {
@@ -396,11 +478,15 @@ export class FirestoreStateStore implements TickStore {
       const named = await this.#query({ ...timers, where, limit: limit + except.length, select: [] });
       const passedOver = new Set(except);
       const left = named.map(({ path }) => path).filter((path) => !passedOver.has(path));
-      const found = await this.#firestore.get(left.slice(0, Math.min(limit, documentsAtOnce)));
-      const taken = await this.#longTexts.read(new Room().take(found, 'data'), dataOf);
+      const asked = left.slice(0, Math.min(limit, documentsAtOnce));
+      // Whoever fires them commits by these heads.
+      const workflowsOf = asked.map((path) => refOf(workflows, idOf(path.split('/')[1]!)));
+      const found = await this.#firestore.get([...asked, ...this.#heads.pathsFor(workflowsOf)]);
+      this.#heads.learn(workflowsOf, found.slice(asked.length));
+      const taken = await this.#longTexts.read(new Room().take(found.slice(0, asked.length), 'data'), dataOf);
       // One may be set anew meanwhile, for later, or fired by another.
       const read = taken.filter((each) => each?.document.fields.dueAt && numberOf(each.document.fields.dueAt) <= now);
-      for (const each of read) if (each) this.#learn(each.document.path, each.document, each.long);
+      for (const each of read) if (each) this.#known.found(each.document.path, each.document, each.long);
       return versionedAll(read);
     });
   }
@@ -483,20 +569,46 @@ export class FirestoreStateStore implements TickStore {
   }
 
   async sent(ids: readonly string[]): Promise<void> {
-    const byWorkflow = Map.groupBy(ids, orderOfId);
     await answering(async () => {
-      await Promise.all(
-        [...byWorkflow].map(async ([workflow, sent]) => {
-          const deletes = sent.flatMap((each): FirestoreWrite[] => [
-            { kind: 'delete', path: outboxPath(each) },
-            ...removing(this.#besideUnsent.get(each) ?? []),
-          ]);
-          if (workflow === undefined) await this.#firestore.commit(deletes);
-          else await this.#heads.cleared(workflow, sent, deletes);
-          for (const each of sent) this.#besideUnsent.delete(each);
-        }),
-      );
+      for (let from = 0; from < ids.length; from += clearedAtOnce)
+        await this.#clear(ids.slice(from, from + clearedAtOnce));
     });
+  }
+
+  /** Each that is there is deleted and counted, once: where another was faster with some, it is done again with the others. */
+  async #clear(ids: readonly string[]): Promise<void> {
+    let there = ids;
+    for (let tries = 1; there.length > 0; tries++) {
+      try {
+        await this.#firestore.commit(this.#clearing(ids, there));
+        break;
+      } catch (error) {
+        if (!(error instanceof GoogleError) || !refused.has(error.status) || tries === maxTries) throw error;
+        if (tries > 1) await this.#backoff.wait(this.#backoff.ms(tries));
+        const found = await this.#firestore.get(ids.map(outboxPath), ['at']);
+        there = ids.filter((_, index) => found[index]);
+      }
+    }
+    for (const [workflow, gone] of Map.groupBy(ids, orderOfId)) if (workflow) this.#heads.gone(workflow, gone);
+    for (const each of ids) {
+      this.#besideUnsent.delete(each);
+      this.#atHand.delete(each);
+      for (const cleared of this.#clearedSince) cleared.add(each);
+    }
+  }
+
+  #clearing(ids: readonly string[], there: readonly string[]): FirestoreWrite[] {
+    const counted = Map.groupBy(there, orderOfId);
+    const taken = [...Map.groupBy(ids, orderOfId)].flatMap(([workflow, of]) =>
+      workflow === undefined ? [] : [this.#heads.take(workflow, of, counted.get(workflow)?.length ?? 0)],
+    );
+    return [
+      ...taken,
+      ...there.flatMap((each): FirestoreWrite[] => [
+        { kind: 'delete', path: outboxPath(each), precondition: { exists: true } },
+        ...removing(this.#besideUnsent.get(each) ?? []),
+      ]),
+    ];
   }
 
   #query(query: FirestoreQuery): Promise<FirestoreDocument[]> {
@@ -513,11 +625,10 @@ interface Draft {
   readonly writes: readonly FirestoreWrite[];
   /** As they will be, with the update time they had. */
   readonly heads: ReadonlyMap<Ref, Head>;
-  readonly unsent: readonly Unsent[];
-  readonly hasMore: boolean;
-  readonly dueAt: number | undefined;
-  versions(times: readonly (string | undefined)[]): (string | null)[];
-  committed(times: readonly (string | undefined)[]): void;
+  /** How documents that nobody has read are taken to stand. */
+  readonly guessed: ReadonlyMap<Ref, string | null>;
+  /** @param cleared what is meanwhile, and after it */
+  committed(results: readonly WriteResult[], cleared: ReadonlySet<string>): Promise<Committed>;
 }
 
 /** Those that wait: one that has fired has no such time any more. */

@@ -10,17 +10,27 @@ export class FaultProxy extends ApiServer {
   readonly #agent = new Agent({ keepAlive: true });
   readonly #target: () => string;
 
-  private constructor(target: () => string) {
-    super((request) => this.#forward(request));
+  private constructor(target: () => string, answered: (request: SeenRequest, status: number) => void) {
+    super(async (request) => {
+      const answer = await this.#forward(request);
+      answered(request, answer.status);
+      return answer;
+    });
     this.#target = target;
   }
 
-  /** @param target `host:port`, asked with every request: an emulator that starts again has another */
-  static start(target: string | (() => string)): Promise<FaultProxy> {
-    return new FaultProxy(typeof target === 'string' ? () => target : target).listen();
+  /**
+   * @param target `host:port`, asked with every request: an emulator that starts again has another
+   * @param answered hears of each request that got there, and of its answer's status
+   */
+  static start(
+    target: string | (() => string),
+    answered: (request: SeenRequest, status: number) => void = () => {},
+  ): Promise<FaultProxy> {
+    return new FaultProxy(typeof target === 'string' ? () => target : target, answered).listen();
   }
 
-  #forward({ method, path, headers, body }: SeenRequest): Promise<ApiAnswer> {
+  #forward({ method, path, headers, body }: SeenRequest): Promise<ApiAnswer & { readonly status: number }> {
     const [host, port] = this.#target().split(':');
     const { connection: _, 'transfer-encoding': __, ...kept } = headers;
     return new Promise((resolve, reject) => {

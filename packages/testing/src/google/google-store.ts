@@ -4,12 +4,20 @@ import { Firestore, FirestoreStateStore, GoogleRest } from '@dormouse/gcp';
 export interface GoogleStore extends AsyncDisposable {
   /** What it is kept in. */
   readonly firestore: Firestore;
+  readonly project: string;
 }
 
 let projects = 0;
 
-/** An empty store on a Firestore emulator, in a project of its own. It has the topics `news` and `dead.letter`. */
-export function googleStore(address: string, clock: Clock = systemClock): FirestoreStateStore & GoogleStore {
+/**
+ * A store on a Firestore emulator. It has the topics `news` and `dead.letter`.
+ * @param project of a store that is there: another process's, on the same documents. Default: one of its own, which is empty
+ */
+export function googleStore(
+  address: string,
+  clock: Clock = systemClock,
+  project = `test-${++projects}`,
+): FirestoreStateStore & GoogleStore {
   const rest = new GoogleRest({
     url: `http://${address}`,
     token: async () => 'owner',
@@ -18,7 +26,7 @@ export function googleStore(address: string, clock: Clock = systemClock): Firest
   });
   // What it waits for is real, whatever time it is told.
   const told: Clock = { ...systemClock, now: () => clock.now() };
-  const firestore = new Firestore({ project: `test-${++projects}`, rest });
+  const firestore = new Firestore({ project, rest });
   const store = new FirestoreStateStore({
     firestore,
     clock: told,
@@ -27,5 +35,5 @@ export function googleStore(address: string, clock: Clock = systemClock): Firest
     declares: (topic) => ['news', 'dead.letter'].includes(topic),
     audit: false,
   });
-  return Object.assign(store, { firestore, [Symbol.asyncDispose]: async () => rest.close() });
+  return Object.assign(store, { firestore, project, [Symbol.asyncDispose]: async () => rest.close() });
 }
