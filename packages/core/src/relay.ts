@@ -114,12 +114,9 @@ export class Relay {
     }
   }
 
+  /** Has those of them cleared that were published, when that is known of all. */
   async #published(ids: readonly string[]): Promise<void> {
     const isPublished = await Promise.all(ids.map((id) => this.#underWay.get(id)!.published));
-    this.#end(
-      ids.filter((_, index) => !isPublished[index]),
-      false,
-    );
     this.#uncleared.push(...ids.filter((_, index) => isPublished[index]));
     if (!this.#isClearing) void this.#clear();
   }
@@ -136,7 +133,13 @@ export class Relay {
       } catch (error) {
         const messages = batch.length + waiting.length;
         this.#log.warn('relay.failed', { topic, messages, cause: causeOf(error) });
-        for (const { published } of [...batch, ...waiting.splice(0)]) published(false);
+        const stuck = [...batch, ...waiting.splice(0)];
+        // At once: whoever comes next with what is younger takes these with it again, before it.
+        this.#end(
+          stuck.map(({ unsent }) => unsent.id),
+          false,
+        );
+        for (const { published } of stuck) published(false);
       }
     }
     this.#waiting.delete(lane);

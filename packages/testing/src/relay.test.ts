@@ -24,6 +24,7 @@ import { ManualClock } from './manual-clock.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { servicePorts } from './service-ports.ts';
 import { testEvent } from './test-event.ts';
+import { until } from './until.ts';
 
 const asked = topic('thing.asked', { schema: z.object({ n: z.number() }) });
 const told = topic('thing.told', { schema: z.object({ n: z.number() }) });
@@ -40,6 +41,8 @@ class Bench implements AsyncDisposable {
   readonly requests: number[] = [];
   /** Answers whether the broker refuses a request. */
   refuses: (topic: string, messages: readonly unknown[]) => boolean = () => false;
+  /** What the answer to a request waits for. */
+  waits: (topic: string) => Promise<void> = async () => {};
   readonly #database = new Database(':memory:');
   readonly #broker = new Broker(this.#database, this.clock, { tidies: false });
   readonly relay: Relay;
@@ -49,6 +52,7 @@ class Bench implements AsyncDisposable {
     const publish = async (to: string, messages: Parameters<Broker['publish']>[1]) => {
       this.requests.push(messages.length);
       if (this.refuses(to, messages)) throw new Error('UNAVAILABLE');
+      await this.waits(to);
       return this.#broker.publish(`projects/test/topics/${to}`, messages);
     };
     this.relay = new Relay(this.stores.store, { publish }, log);
@@ -186,6 +190,36 @@ test('what a topic refuses holds up no other, and of it nothing leaves out of tu
   expect(await store.unsent({ limit: 2_000 })).toHaveLength(1_200);
   expect(await bench.relay.drain({})).toEqual([]);
   expect(bench.arrived()).toHaveLength(1_201);
+});
+
+test('nothing overtakes what a topic has refused, also while another topic of its unit does not answer', async () => {
+  await using bench = await Bench.open();
+  const { deliver } = bench.endpoint(passOn);
+  const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+  bench.refuses = (to) => to === told.name;
+  bench.waits = (to) => (to === noted.name ? answered : Promise.resolve());
+  const first = deliver(event(1));
+  await until('the first is refused', () => bench.log.includes('relay.failed'));
+  bench.refuses = () => false;
+  const second = deliver(event(2));
+  await until('the second has come', () => bench.arrived().includes('thing.told 2'));
+  expect(bench.arrived()).toEqual(['thing.told 1', 'thing.told 2']);
+  answer();
+  await Promise.all([first, second]);
+  expect(await bench.stores.store.unsent({})).toEqual([]);
+});
+
+test('what all topics of a unit took is cleared with one request', async () => {
+  await using bench = await Bench.open();
+  const cleared: (readonly string[])[] = [];
+  const { store } = bench.stores;
+  const sent = store.sent.bind(store);
+  store.sent = (ids) => {
+    cleared.push(ids);
+    return sent(ids);
+  };
+  await bench.endpoint(passOn).deliver(event(1));
+  expect(cleared).toEqual([[expect.any(String), expect.any(String)]]);
 });
 
 test('a hundred steps of one workflow at once publish each message once', async () => {
