@@ -38,24 +38,27 @@ export class Heads {
     this.#firestore = firestore;
   }
 
-  /** Paths of what a unit about these documents needs of its heads: to be read in the same request. */
-  pathsFor(refs: readonly Ref[]): string[] {
-    return [...new Set(refs)].flatMap((ref) => (workflowOf(ref) === undefined ? [] : pathsOf(ref)));
+  /** The chains that a unit about these documents may grow: of workflows and what is below them. */
+  chainsOf(refs: readonly Ref[]): Ref[] {
+    return [...new Set(refs)].filter((ref) => workflowOf(ref) !== undefined);
   }
 
-  /** @param found what lies at `pathsFor` these references */
-  learn(refs: readonly Ref[], found: readonly (FirestoreDocument | undefined)[]): void {
-    const paths = this.pathsFor(refs);
-    const documents = new Map(paths.map((path, index) => [path, found[index]]));
-    for (const ref of new Set(refs)) {
-      if (workflowOf(ref) === undefined) continue;
-      const [head, outbox] = pathsOf(ref);
-      const told = headOf(documents.get(head!), outbox === undefined ? undefined : documents.get(outbox));
-      if (outbox !== undefined && !isOfOneMoment(documents.get(head!), documents.get(outbox))) continue;
-      const known = this.#known.get(ref);
+  /** Where what a unit needs of these chains is, to be read in the same request as documents. */
+  pathsOf(chains: readonly Ref[]): string[] {
+    return chains.flatMap(pathsOf);
+  }
+
+  /** @param found what lies at `pathsOf` these */
+  learn(chains: readonly Ref[], found: readonly (FirestoreDocument | undefined)[]): void {
+    const documents = new Map(this.pathsOf(chains).map((path, index) => [path, found[index]]));
+    for (const chain of chains) {
+      const [head, outbox] = pathsOf(chain).map((path) => documents.get(path));
+      if (workflowOf(chain) === chain && !isOfOneMoment(head, outbox)) continue;
+      const told = headOf(head, outbox);
+      const known = this.#known.get(chain);
       // A commit of this process may have moved it since it was asked for.
       if (!known || known.position < told.position || (known.position === told.position && known.seq <= told.seq)) {
-        this.#remember(ref, told);
+        this.#remember(chain, told);
       }
     }
   }
@@ -71,7 +74,7 @@ export class Heads {
       const unknown = chains.filter((chain) => !heads.has(chain));
       if (unknown.length === 0) return new Map(chains.map((chain) => [chain, heads.get(chain)!]));
       if (tries === maxTries) throw new GoogleError('ABORTED', 'a head moved with every read', { code: 409 });
-      this.learn(unknown, await this.#firestore.get(this.pathsFor(unknown)));
+      this.learn(unknown, await this.#firestore.get(this.pathsOf(unknown)));
     }
   }
 

@@ -113,8 +113,9 @@ export class FirestoreStateStore implements TickStore {
 
   /** Documents and what belongs to their heads; besides, what becomes known. */
   async #read(refs: readonly Ref[]): Promise<Versioned[]> {
-    const found = await this.#firestore.get([...refs, ...this.#heads.pathsFor(refs)]);
-    this.#heads.learn(refs, found.slice(refs.length));
+    const chains = this.#heads.chainsOf(refs);
+    const found = await this.#firestore.get([...refs, ...this.#heads.pathsOf(chains)]);
+    this.#heads.learn(chains, found.slice(refs.length));
     const documents = await this.#longTexts.read(found.slice(0, refs.length), dataOf);
     return refs.map((ref, index) => {
       const read = documents[index];
@@ -243,7 +244,7 @@ export class FirestoreStateStore implements TickStore {
     const chains = [...heads.keys()];
     this.#heads.forget(chains);
     const refs = [...new Set([...reads.map(({ ref }) => ref), ...guessed.keys()])];
-    const beside = [...this.#heads.pathsFor(chains), ...settles];
+    const beside = [...this.#heads.pathsOf(chains), ...settles];
     const found = await this.#firestore.get([...refs, ...beside]);
     const documents = await this.#longTexts.read(found.slice(0, refs.length), dataOf);
     const now = new Map(refs.map((ref, index) => [ref, versioned(ref, documents[index])]));
@@ -480,9 +481,9 @@ export class FirestoreStateStore implements TickStore {
       const left = named.map(({ path }) => path).filter((path) => !passedOver.has(path));
       const asked = left.slice(0, Math.min(limit, documentsAtOnce));
       // Whoever fires them commits by these heads.
-      const workflowsOf = asked.map((path) => refOf(workflows, idOf(path.split('/')[1]!)));
-      const found = await this.#firestore.get([...asked, ...this.#heads.pathsFor(workflowsOf)]);
-      this.#heads.learn(workflowsOf, found.slice(asked.length));
+      const chains = [...new Set(asked.map((path) => refOf(workflows, idOf(path.split('/')[1]!))))];
+      const found = await this.#firestore.get([...asked, ...this.#heads.pathsOf(chains)]);
+      this.#heads.learn(chains, found.slice(asked.length));
       const taken = await this.#longTexts.read(new Room().take(found.slice(0, asked.length), 'data'), dataOf);
       // One may be set anew meanwhile, for later, or fired by another.
       const read = taken.filter((each) => each?.document.fields.dueAt && numberOf(each.document.fields.dueAt) <= now);

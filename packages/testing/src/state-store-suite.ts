@@ -104,6 +104,13 @@ export function stateStoreSuite(name: string, open: () => Promise<StateStore & A
       expect(seqs).toEqual(Array.from({ length: 30 }, (_, n) => n + 1));
     });
 
+    test('so do units that meet in the log of a document of no workflow', async () => {
+      await using store = await open();
+      const work = unit({ writes: [write('dead-letters/D1', { n: 1 })], entries: [entry('dead-letters/D1')] });
+      await Promise.all([1, 2, 3].map(() => commitUnit({ store }, work)));
+      expect((await store.get(['dead-letters/D1']))[0]!.data).toEqual({ n: 1 });
+    });
+
     test('of fifty commits at once one that is refused leaves nothing, and the others are whole', async () => {
       await using store = await open();
       const chain = 'workflows/WF-1';
