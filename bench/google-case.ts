@@ -4,59 +4,22 @@ import { join } from 'node:path';
 import { describeSystem } from '@dormouse/local';
 import { makeImageFolders } from '../deploy/image-folder.ts';
 import { FaultProxy } from '../packages/testing/src/fault-proxy.ts';
-import type { SeenRequest } from '../packages/testing/src/google/ordered-faults.ts';
 import { Trips } from '../packages/testing/src/google/trips.ts';
 import { Engines, enginesMissing } from '../test/gcp/engines.ts';
 import { type Between, GoogleSystem } from '../test/gcp/google-system.ts';
-import { type Contents, firestoreContents } from './firestore-contents.ts';
+import { firestoreContents } from './firestore-contents.ts';
 import { type BilledUsage, billTable } from './google-bill.ts';
-import type { Priced, Usage } from './google-prices.ts';
+import { count, medianOf, nothing, type Operations, usageOf } from './google-operations.ts';
 import type { Measure } from './measurement.ts';
 import { cpuTime, memoryOf } from './proc.ts';
 import { median } from './quantile.ts';
 import { megabytes, ms, table } from './table.ts';
-
-/** What a case asks of Google's engines. Documents and messages, not requests: by these Google charges. */
-interface Operations {
-  requests: Record<string, number>;
-  /** What each of them was for. */
-  trips: Record<string, number>;
-  documentsRead: number;
-  documentsWritten: number;
-  documentsDeleted: number;
-  messages: number;
-  /** As billed: a request to publish, and each delivery to a subscription, also one that is filtered out, is at least 1,000. */
-  messageBytes: number;
-  tasks: number;
-  /** Calls of Cloud Tasks' API, and what it delivers: also later, when nothing is left to do. */
-  taskCalls: number;
-  ticks: number;
-  filesWritten: number;
-  filesRead: number;
-  fileBytes: number;
-  /** Deliveries that were settled: steps, and what only noted something. */
-  settled: number;
-  /** Of all processes, the console's too, with their starts. */
-  cpuSeconds: number;
-  wakes: number;
-  /** Requests to Cloud Run, and what it would bill of its instances. */
-  requestsTaken: number;
-  billedMs: number;
-  /** In Firestore. */
-  left: Contents;
-  /** Of each process: from its start until it listens, and what it holds when the case is over. */
-  processes: { readonly service: string; readonly startMs: number; readonly rssBytes: number }[];
-}
 
 interface Counted {
   readonly case: Operations;
   /** A sweep that finds nothing to do, with the start of the console for it. */
   readonly sweep: Operations;
 }
-
-/** Of a message, beside its data and attributes: when it was published, and its id. Source: cloud.google.com/pubsub/pricing. */
-const messageOverheadBytes = 20 + 16;
-const leastRequestBytes = 1_000;
 
 /** Counts what one disputed case does on Google's engines, seen by proxies before them. */
 export const measureGoogleCase: Measure = async ({ quick, progress }) => {
@@ -93,8 +56,8 @@ async function oneCase(
   /** By topic, when the system is there: nothing is published before. */
   const subscribers = new Map<string, number>();
   const between = async (engine: Between, address: string) => {
-    const proxy = await FaultProxy.start(address, (request, status) => {
-      if (counting) count(counting, engine, request, subscribers);
+    const proxy = await FaultProxy.start(address, (request, status, answer) => {
+      if (counting) count(counting, engine, request, answer, subscribers);
       trips.answered(request, status);
     });
     proxies.push(proxy);
@@ -145,111 +108,6 @@ async function oneCase(
   return { case: operations, sweep };
 }
 
-function nothing(): Operations {
-  return {
-    requests: {},
-    trips: {},
-    documentsRead: 0,
-    documentsWritten: 0,
-    documentsDeleted: 0,
-    messages: 0,
-    messageBytes: 0,
-    tasks: 0,
-    taskCalls: 0,
-    ticks: 0,
-    filesWritten: 0,
-    filesRead: 0,
-    fileBytes: 0,
-    settled: 0,
-    cpuSeconds: 0,
-    wakes: 0,
-    requestsTaken: 0,
-    billedMs: 0,
-    left: { documents: 0, bytes: 0, expiring: 0 },
-    processes: [],
-  };
-}
-
-function count(
-  operations: Operations,
-  engine: Between,
-  { method, path, body }: SeenRequest,
-  subscribers: ReadonlyMap<string, number>,
-): void {
-  const verb = engine === 'firestore' ? path.slice(path.lastIndexOf(':') + 1) : method;
-  const name = `${engine} ${engine === 'pubsub' ? 'publish' : verb}`;
-  operations.requests[name] = (operations.requests[name] ?? 0) + 1;
-  const json = () => JSON.parse(body.toString());
-  if (name === 'firestore batchGet') operations.documentsRead += json().documents.length;
-  // At least one is charged; what it finds is read by who asked once more, or was little.
-  if (name === 'firestore runQuery') operations.documentsRead += 1;
-  if (name === 'firestore commit') {
-    for (const write of json().writes) {
-      if ('delete' in write) operations.documentsDeleted++;
-      else if ('verify' in write) operations.documentsRead++;
-      else operations.documentsWritten++;
-    }
-  }
-  if (engine === 'pubsub') {
-    const [, topic] = /\/topics\/([^/:]+):publish$/.exec(path)!;
-    const { messages }: { readonly messages: readonly Message[] } = json();
-    const sizes = messages.map(messageBytes);
-    operations.messages += sizes.length;
-    operations.messageBytes += Math.max(leastRequestBytes, sum(sizes));
-    const deliveries = subscribers.get(topic!) ?? 0;
-    operations.messageBytes += deliveries * sum(sizes.map((bytes) => Math.max(leastRequestBytes, bytes)));
-  }
-  if (engine === 'tasks') {
-    operations.taskCalls++;
-    if (method === 'POST') operations.tasks++;
-  }
-  if (engine === 'storage') {
-    operations[method === 'GET' ? 'filesRead' : 'filesWritten']++;
-    operations.fileBytes += body.length;
-  }
-}
-
-interface Message {
-  readonly data?: string;
-  readonly attributes?: Readonly<Record<string, string>>;
-}
-
-function messageBytes({ data = '', attributes = {} }: Message): number {
-  const told = Object.entries(attributes).map(([key, value]) => Buffer.byteLength(key) + Buffer.byteLength(value));
-  return data.length + sum(told) + messageOverheadBytes;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
-}
-
-/** Of one vCPU and half a GiB, as the plan gives every service. @param ticks each a start for itself, as a sweep is */
-function usageOf(of: Operations, ticks: Operations): Usage {
-  const seconds = (of.billedMs + of.ticks * ticks.billedMs) / 1000;
-  return {
-    firestoreReads: of.documentsRead + of.ticks * ticks.documentsRead,
-    firestoreWrites: of.documentsWritten,
-    firestoreDeletes: of.documentsDeleted,
-    firestoreExpired: of.left.expiring,
-    firestoreStorage: of.left.bytes,
-    pubsubBytes: of.messageBytes,
-    runCpu: seconds,
-    runMemory: seconds / 2,
-    runRequests: of.requestsTaken + of.ticks,
-    tasks: of.taskCalls + of.ticks,
-    scheduler: 0,
-    storageWrites: of.filesWritten,
-    storageReads: of.filesRead,
-    storageBytes: of.fileBytes,
-  };
-}
-
-/** The middle of each figure. */
-function medianOf(usages: readonly Usage[]): Usage {
-  const names = Object.keys(usages[0]!) as Priced[];
-  return Object.fromEntries(names.map((name) => [name, median(usages.map((each) => each[name]))])) as Usage;
-}
-
 function report(counted: readonly Counted[]): string {
   const cases = counted.map((each) => each.case);
   const middle = (of: (each: Operations) => number) => median(cases.map(of));
@@ -278,7 +136,7 @@ function report(counted: readonly Counted[]): string {
     [['', 'a case'], ...rows],
     [
       'Our broker in place of Pub/Sub, the Firestore emulator, every service woken once. A verified document counts as read.',
-      'Tasks are delivered also after the case, when the timers that they were made for are cancelled. What a query finds counts as one read.',
+      'Tasks are delivered also after the case, when the timers that they were made for are cancelled.',
     ],
   );
   const usage: BilledUsage = {
