@@ -45,7 +45,7 @@ interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
-/** Functions have 500 ms, and are interrupted then; but some loops of the engine's own are not, and end with their thread. */
+/** Functions have 500 ms of the processor, and are interrupted then; but some loops of the engine's own are not, and end with their thread. */
 const watchMs = 2_000;
 /** The thread goes when there was nothing to do for so long. */
 const idleMs = 60_000;
@@ -61,6 +61,8 @@ export class Transforms {
   #worker: Worker | undefined;
   #watch: NodeJS.Timeout | undefined;
   #seen = 0;
+  /** What the process had used of the processor then. */
+  #usedMs = 0;
   #idleMs = 0;
   #closed = false;
 
@@ -141,12 +143,17 @@ export class Transforms {
 
   #look(): void {
     const running = Atomics.load(this.#progress, 1);
-    if (running % 2 === 1 && running === this.#seen) this.#recover();
-    else if (this.#pending.size === 0) {
+    if (running % 2 === 1 && running === this.#seen) {
+      // On a machine that has other work it may have hardly run.
+      if (usedMs() - this.#usedMs >= watchMs / 2) this.#recover();
+      return;
+    }
+    if (this.#pending.size === 0) {
       this.#idleMs += watchMs;
       if (this.#idleMs >= idleMs) this.#stop();
     } else this.#idleMs = 0;
     this.#seen = running;
+    this.#usedMs = usedMs();
   }
 
   /** The thread hangs in a function, or died of one: another does what is left, without that message. */
@@ -170,6 +177,12 @@ export class Transforms {
     void this.#worker?.terminate();
     this.#worker = undefined;
   }
+}
+
+/** By all threads of this process: a function that hangs takes a whole processor, if it can have it. */
+function usedMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }
 
 /** What a subscription's functions see. */
