@@ -13,6 +13,7 @@ import { following, hasWaited, preconditions, type Standing, standingOf } from '
 import type { Ref, UnitOfWork, Versioned, Write } from './state-store.ts';
 import { RunningStep } from './step.ts';
 import { checkData } from './topic.ts';
+import type { Turns } from './turns.ts';
 
 /** Runs of one delivery on fresh reads, when what it read keeps moving. */
 const maxRuns = 8;
@@ -24,9 +25,11 @@ export class DeliveryRun {
   readonly #attempt: Attempt;
   /** The handler has run to its end: what is committed are its effects, not its failure. */
   #hasHandled = false;
+  readonly #turns: Turns;
 
-  constructor(attempt: Attempt) {
+  constructor(attempt: Attempt, turns: Turns) {
     this.#attempt = attempt;
+    this.#turns = turns;
   }
 
   async settle(): Promise<void> {
@@ -42,6 +45,19 @@ export class DeliveryRun {
   }
 
   async #untilSettled(signal: AbortSignal): Promise<void> {
+    let endTurn: (() => void) | undefined;
+    try {
+      await this.#runs(signal, async () => {
+        const { about } = this.#attempt;
+        if (about !== undefined) endTurn ??= await this.#turns.take(about, signal);
+      });
+    } finally {
+      endTurn?.();
+    }
+  }
+
+  /** @param inTurn resolves when a run after a conflict may begin: of many that meet again and again, all but one would run for nothing */
+  async #runs(signal: AbortSignal, inTurn: () => Promise<void>): Promise<void> {
     const { ports } = this.#attempt;
     for (let run = 1; ; run++) {
       const standing = await standingOf(this.#attempt);
@@ -54,6 +70,7 @@ export class DeliveryRun {
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) {
           this.#attempt.known.renew(error.found);
+          await inTurn();
           continue;
         }
         await commitUnit(ports, await failedAttempt(this.#attempt, standing, refusal(error, run), []));

@@ -7,6 +7,7 @@ import { causeOf } from './failure.ts';
 import { isRaw, recordRaw } from './raw-dead-letter.ts';
 import type { Service, Subscription } from './service.ts';
 import { deadLetter } from './system-topics.ts';
+import { Turns } from './turns.ts';
 
 export interface EndpointPorts extends DeliveryPorts {
   /** Resolves where the bearer token of a push is good, rejects otherwise. */
@@ -48,6 +49,7 @@ export const maxPushBytes = 15_000_000;
  * commit the line that the event stands in (`order.ts`).
  */
 export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint {
+  const turns = new Turns(ports.clock);
   const subscriptions = new Map(service.subscriptions.map((subscription) => [subscription.name, subscription]));
 
   async function deliver(delivery: Delivery): Promise<void> {
@@ -69,7 +71,7 @@ export function createEndpoint(service: Service, ports: EndpointPorts): Endpoint
   }
 
   function settle(subscription: Subscription, delivery: Delivery, marks: DeliveryMarks): Promise<void> {
-    return new DeliveryRun(new Attempt(service, subscription, delivery, marks, ports)).settle();
+    return new DeliveryRun(new Attempt(service, subscription, delivery, marks, ports), turns).settle();
   }
 
   function admit(head: RequestHead): Promise<PushAnswer | undefined> {

@@ -143,8 +143,10 @@ export class FirestoreStateStore implements TickStore {
       });
       const documents = found.slice(0, size);
       const last = found.length > size ? documents.at(-1) : undefined;
+      const read = await this.#longTexts.read(documents, dataOf);
+      for (const each of read) if (each) this.#known.found(each.document.path, each.document, each.long);
       return {
-        documents: versionedAll(await this.#longTexts.read(documents, dataOf)),
+        documents: versionedAll(read),
         ...(last && { cursor: writePageCursor([numberOf(last.fields.createdAt), last.path]) }),
       };
     });

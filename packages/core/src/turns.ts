@@ -1,0 +1,35 @@
+import type { Clock } from './clock.ts';
+
+/** So long a turn lasts at most: whoever is slow holds up nobody for longer. */
+const longestMs = 1_000;
+
+/** One at a time, by key, in the order in which they came. */
+export class Turns {
+  readonly #last = new Map<string, Promise<unknown>>();
+  readonly #clock: Pick<Clock, 'after'>;
+
+  constructor(clock: Pick<Clock, 'after'>) {
+    this.#clock = clock;
+  }
+
+  /**
+   * Resolves when all before it are over, or with the signal. It lasts until it is ended, for a second at most.
+   * @returns ends it
+   */
+  async take(key: string, signal: AbortSignal): Promise<() => void> {
+    const before = this.#last.get(key);
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const last = Promise.all([before, over]);
+    this.#last.set(key, last);
+    void last.then(() => this.#last.get(key) === last && this.#last.delete(key));
+    const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', () => abort(), { once: true });
+    await Promise.race([before, aborted]);
+    const cancel = this.#clock.after(longestMs, resolve);
+    return () => {
+      cancel();
+      resolve();
+    };
+  }
+}
