@@ -26,6 +26,8 @@ export class DeliveryRun {
   /** The handler has run to its end: what is committed are its effects, not its failure. */
   #hasHandled = false;
   readonly #turns: Turns;
+  /** What the last run of the handler has asked for, and recorded. */
+  #seen: readonly Versioned[] = [];
 
   constructor(attempt: Attempt, turns: Turns) {
     this.#attempt = attempt;
@@ -69,8 +71,12 @@ export class DeliveryRun {
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) {
-          this.#attempt.known.renew(error.found);
-          await inTurn();
+          const { known } = this.#attempt;
+          const { inbox, deferrals, timer, place } = standing;
+          const own = [inbox, deferrals, timer, place?.line].flatMap((each) => each?.ref ?? []);
+          known.renew(error.found, this.#seen, new Set(own));
+          // A store that does not tell is near, or has one writer: there many runs cost little.
+          if (!known.isNone) await inTurn();
           continue;
         }
         await commitUnit(ports, await failedAttempt(this.#attempt, standing, refusal(error, run), []));
@@ -204,7 +210,7 @@ export class DeliveryRun {
       return await failedAttempt(attempt, standing, error, seen, step?.policyOf(error));
     } finally {
       step?.close();
-      attempt.known.add(step?.known ?? []);
+      this.#seen = step?.known ?? [];
     }
   }
 

@@ -34,9 +34,9 @@ export class Foresight {
   ahead(subscription: string, landmarks: Landmarks): Ref[] {
     const { subject } = landmarks;
     const templates = [...(this.#asked.get(subscription)?.keys() ?? [])];
-    const refs = templates.flatMap((template) => refOfTemplate(template, landmarks) ?? []);
-    // It comes from outside, and may be none.
-    return [...new Set([...(subject !== undefined && isRef(subject) ? [subject] : []), ...refs])];
+    const refs = [subject, ...templates.map((template) => refOfTemplate(template, landmarks))];
+    // What comes from outside, or is made of that, may be none: the store would refuse all of the request.
+    return [...new Set(refs.filter((ref) => ref !== undefined))].filter(isRef);
   }
 
   learn(subscription: string, landmarks: Landmarks, asked: Iterable<Asked>): void {

@@ -2,11 +2,12 @@ import type { Ref, Versioned } from './state-store.ts';
 import { isPassing } from './step.ts';
 
 /**
- * What the runs of one delivery have read. A run after a conflict goes on with it, where the store has told how what moved stands: whatever of
- * it matters is a precondition, so what is out of date is refused and told anew.
+ * What the runs of one delivery have read. After a conflict a handler is shown only what the store has told then, or what is read anew, so that it sees no
+ * document older than another: it may act outside on what it sees. What only the delivery itself goes by stays: each of that is a precondition.
  */
 export class Knowledge {
   #documents: ReadonlyMap<Ref, Versioned> = new Map();
+  #again: readonly Ref[] = [];
 
   get documents(): readonly Versioned[] {
     return [...this.#documents.values()];
@@ -17,6 +18,11 @@ export class Knowledge {
     return this.#documents.size === 0;
   }
 
+  /** What the run before has read, and what is to be read anew. */
+  get again(): readonly Ref[] {
+    return this.#again;
+  }
+
   of(ref: Ref): Versioned | undefined {
     return this.#documents.get(ref);
   }
@@ -25,10 +31,17 @@ export class Knowledge {
     this.#documents = new Map([...this.documents, ...documents].map((each) => [each.ref, each]));
   }
 
-  /** After a conflict. @param found how documents stand now; none where the store has not said: then the next run begins anew */
-  renew(found: readonly Versioned[]): void {
-    const kept = found.length === 0 ? [] : [...this.documents, ...found].filter((each) => !isPassing(each));
+  /**
+   * After a conflict.
+   * @param found how documents stand now; none where the store has not said: then the next run begins anew
+   * @param seen what the handler has asked for
+   * @param own what it never sees
+   */
+  renew(found: readonly Versioned[], seen: readonly Versioned[], own: ReadonlySet<Ref>): void {
+    const results = seen.filter((each) => each.ref.startsWith('activities/'));
+    const kept = [...this.documents.filter(({ ref }) => own.has(ref)), ...results, ...found];
     this.#documents = new Map();
-    this.add(kept);
+    if (found.length > 0) this.add(kept.filter((each) => !isPassing(each)));
+    this.#again = found.length > 0 ? seen.map(({ ref }) => ref).filter((ref) => !this.of(ref)) : [];
   }
 }

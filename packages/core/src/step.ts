@@ -186,7 +186,7 @@ export interface DeliveryMemory {
 }
 
 const maxResultBytes = 256 * 1024;
-/** So long what was read ahead counts as a look whether a result is recorded. */
+/** So long what was read before anybody asked for it counts as read when somebody does. */
 const freshMs = 1_000;
 const insideActivity = new AsyncLocalStorage<string>();
 
@@ -205,6 +205,9 @@ export class RunningStep implements Step {
   readonly #begunAt: number;
   readonly #origin: StepOrigin;
   readonly #ports: StepPorts;
+  /** Read before anybody asked for it. */
+  readonly #readAhead: ReadonlyMap<Ref, Versioned>;
+  /** What of that still counts for the handler. */
   readonly #prefetched: Map<Ref, Versioned>;
   readonly #seen = new Map<Ref, Versioned>();
   readonly #copies = new Map<Ref, Record<string, unknown> | null>();
@@ -231,7 +234,8 @@ export class RunningStep implements Step {
     this.#begunAt = ports.clock.steady();
     this.#origin = origin;
     this.#ports = ports;
-    this.#prefetched = new Map(prefetched.map((versioned) => [versioned.ref, versioned]));
+    this.#readAhead = new Map(prefetched.map((versioned) => [versioned.ref, versioned]));
+    this.#prefetched = new Map(this.#readAhead);
     if (origin.consumedTimer) {
       this.#seen.set(origin.consumedTimer, this.#prefetched.get(origin.consumedTimer)!);
       const timer = this.#prefetched.get(origin.consumedTimer)!.data;
@@ -334,6 +338,11 @@ export class RunningStep implements Step {
 
   /** The handler has run to its end: looks up what it left to be looked up. */
   async conclude(): Promise<void> {
+    // Nobody acts on these any more: one that is out of date refuses the commit.
+    for (const { ref } of this.#cancelling) {
+      const ahead = this.#readAhead.get(ref);
+      if (ahead && !this.#seen.has(ref)) this.#seen.set(ref, this.#own(ahead));
+    }
     await this.#read(this.#cancelling.map(({ ref }) => ref));
     for (const { name, ref } of this.#cancelling) {
       const timer = this.#seen.get(ref)!.data;
@@ -444,6 +453,8 @@ export class RunningStep implements Step {
     const [before, ...erased] = await this.#look([ref, ...(personal ? [erasedRef(this.#workflow)] : [])], personal);
     if (before!.version !== null) return taken(before!);
     if (erased.some(({ data }) => data !== null)) refuseErased(this.#workflow);
+    // What happens outside may move documents: of what is not seen yet nothing counts that was read before.
+    this.#prefetched.clear();
     const { clock } = this.#ports;
     const run = (signal: AbortSignal) =>
       insideActivity.run(name, () => activity(input, { idempotencyKey, signal, clock }));
@@ -491,11 +502,14 @@ export class RunningStep implements Step {
     return record.data.result as R;
   }
 
+  get #isFresh(): boolean {
+    return this.#ports.clock.steady() - this.#begunAt < freshMs;
+  }
+
   /** What was read ahead counts, where it holds a result, or was read just now; of what is personal, only then. */
   async #look(refs: readonly Ref[], personal: boolean): Promise<Versioned[]> {
     const ahead = refs.flatMap((ref) => this.#prefetched.get(ref) ?? []);
-    const isFresh = this.#ports.clock.steady() - this.#begunAt < freshMs;
-    const counts = ahead.length === refs.length && (isFresh || (!personal && ahead[0]!.version !== null));
+    const counts = ahead.length === refs.length && (this.#isFresh || (!personal && ahead[0]!.version !== null));
     return counts ? ahead : this.#ports.store.get(refs);
   }
 
@@ -638,7 +652,7 @@ export class RunningStep implements Step {
     const missing: Ref[] = [];
     for (const ref of refs) {
       this.#asked.set(ref, ref);
-      const prefetched = this.#prefetched.get(ref);
+      const prefetched = this.#isFresh ? this.#prefetched.get(ref) : undefined;
       if (prefetched && !this.#seen.has(ref)) this.#seen.set(ref, this.#own(prefetched));
       else if (!prefetched && !this.#seen.has(ref)) missing.push(ref);
     }

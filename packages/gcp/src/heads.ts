@@ -182,9 +182,11 @@ function copy(head: Head): Head {
 
 /** Nobody promises that two documents of one request are as they were at one moment. A commit writes its number to both. */
 function isOfOneMoment(head: FirestoreDocument | undefined, outbox: FirestoreDocument | undefined): boolean {
-  // Of an earlier form, of which another process can only take ids.
-  if (head?.fields.unsent || !head) return !outbox?.fields.position;
-  return outbox?.fields.position !== undefined && numberOf(outbox.fields.position) === numberOf(head.fields.position);
+  const [position, of] = [outbox?.fields.position, head?.fields];
+  // Of an earlier form, of which others can only take ids. An empty list may also be what a process of then has left that cleared late.
+  if (of?.unsent && (position === undefined || textsOf(of.unsent).length > 0)) return true;
+  if (!of || position === undefined) return !of && position === undefined;
+  return numberOf(position) === numberOf(of.position);
 }
 
 function headOf(head: FirestoreDocument | undefined, outbox: FirestoreDocument | undefined): Head {

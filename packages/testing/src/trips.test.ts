@@ -242,6 +242,64 @@ else {
     expect((await google.store.get([wf]))[0]!.data).toEqual({ n: 16 });
   });
 
+  test('after a conflict a handler sees no document older than another, also of what was read ahead', async () => {
+    await using server = await brokerWithTopics();
+    const seen: unknown[] = [];
+    let moves = async () => {};
+    const looks: Handler<{ n: number }> = async (_event, step) => {
+      const found = await step.workflow(thing);
+      await moves();
+      if (found.data.n > 1) seen.push((await step.document(parts, 'P1')).data.n);
+      found.update({ n: found.data.n });
+    };
+    await using first = await processOf(looks, server);
+    await using other = await processOf(counts, server, first.store.project);
+    const write = async (n: number) => {
+      const refs = [wf, `${wf}/parts-of-it/P1`];
+      const reads = await other.store.get(refs);
+      await other.store.commit({ ...publishing(), reads, writes: refs.map((ref) => ({ ref, data: { n } })) });
+    };
+    await write(2);
+    await first.deliver('E1', wf);
+    await write(1);
+    moves = async () => {
+      moves = async () => {};
+      await write(3);
+    };
+    await first.deliver('E2', wf);
+    expect(seen).toEqual([2, 3]);
+  });
+
+  test('what is asked for after an activity is as it is then, though it was read ahead', async () => {
+    await using server = await brokerWithTopics();
+    const seen: unknown[] = [];
+    let outside = async () => {};
+    const looks: Handler<{ n: number }> = async (_event, step) => {
+      await step.run('outside', {}, () => outside());
+      seen.push((await step.document(parts, 'P1')).data.n);
+    };
+    await using google = await processOf(looks, server);
+    const write = async (n: number) => {
+      const ref = `${wf}/parts-of-it/P1`;
+      const reads = await google.store.get([ref]);
+      await google.store.commit({ ...publishing(), reads, writes: [{ ref, data: { n } }] });
+    };
+    await write(1);
+    await google.deliver('E1', wf);
+    outside = () => write(2);
+    await google.deliver('E2', wf);
+    expect(seen).toEqual([1, 2]);
+  });
+
+  test('a guess that no store takes is not asked for', async () => {
+    await using server = await brokerWithTopics();
+    const odd: Handler<{ n: number }> = async (_event, step) => void (await step.document(parts, '_a_'));
+    await using google = await processOf(odd, server);
+    await google.deliver('E1', `${wf}/parts-of-it/a`);
+    await google.deliver('E2', `${wf}/parts-of-it/_x_`);
+    expect((await google.store.find({ collection: 'dead-letters' })).documents).toEqual([]);
+  });
+
   test('of two in two processes the second is refused, and told how all stands in one request', async () => {
     await using server = await brokerWithTopics();
     const bothHaveRead = barrier(2);
@@ -350,6 +408,21 @@ else {
     await later.store.sent([ids[0]!]);
     expect((await later.store.unsent({ workflow: wf })).map(({ id }) => id)).toEqual(ids.slice(1));
     const { unsent } = await later.store.commit(publishing('d'));
+    // What a process of before has left that cleared late.
+    await google.store.firestore.commit([
+      {
+        kind: 'update',
+        path: 'heads/workflows%2FWF-1',
+        mask: [],
+        fields: {},
+        transforms: [{ fieldPath: 'unsent', removeAllFromArray: { values: [] } }],
+      },
+    ]);
+    expect((await later.store.unsent({ workflow: wf })).map(({ message }) => message.attributes.name)).toEqual([
+      'b',
+      'c',
+      'd',
+    ]);
     expect(unsent.map(({ message }) => message.attributes.name)).toEqual(['b', 'c', 'd']);
     await later.store.sent(unsent.map(({ id }) => id));
     later.take();
