@@ -116,7 +116,7 @@ interface Message {
 
 function messageBytes({ data = '', attributes = {} }: Message): number {
   const told = Object.entries(attributes).map(([key, value]) => Buffer.byteLength(key) + Buffer.byteLength(value));
-  return data.length + sum(told) + messageOverheadBytes;
+  return Buffer.byteLength(data, 'base64') + sum(told) + messageOverheadBytes;
 }
 
 function sum(values: readonly number[]): number {

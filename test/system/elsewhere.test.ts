@@ -56,6 +56,22 @@ test('a case is opened and followed on a system that is named by its URL; its le
   );
 });
 
+test('what is no token is refused by the name of where it was given, and not shown', async () => {
+  const file = join(folder, 'two-lines');
+  writeFileSync(file, 's3cr3t\nmore\n');
+  const refused = [
+    ['DORMOUSE_TOKEN', [], { DORMOUSE_TOKEN: 's3cr3t\nmore' }],
+    ['DORMOUSE_IDENTITY_TOKEN', [], { DORMOUSE_TOKEN: 'dm_of-nobody', DORMOUSE_IDENTITY_TOKEN: 's3cr3t\nmore' }],
+    ['--token-file', ['--token-file', file], {}],
+  ] as const;
+  for (const [name, args, environment] of refused) {
+    const told = await asked(['cases', '--url', 'https://127.0.0.1:1', ...args], environment);
+    expect(told, name).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(/must hold a token/) });
+    expect(told.stderr).toMatch(`dormouse: ${name}`);
+    expect(told.stderr).not.toMatch(/s3cr3t|more$/);
+  }
+});
+
 describe('what a URL must be', () => {
   test('an address of another form, or one to which a token would go unencrypted, is refused', async () => {
     const refused = [

@@ -17,16 +17,19 @@ export function accessOf(options: Options): Access {
   return { token: tokenOf(options), tenant: tenant === undefined ? undefined : String(tenant) };
 }
 
-/** `--token`, `--token-file`, else DORMOUSE_TOKEN. @throws UsageError where there is no such file */
+/** `--token`, `--token-file`, else DORMOUSE_TOKEN. @throws UsageError where there is no such file, or no token in it */
 function tokenOf({ token, 'token-file': file }: Options): string | undefined {
   if (token !== undefined && file !== undefined) throw new UsageError('give --token or --token-file, not both');
   if (token !== undefined) {
     process.stderr.write(
       'dormouse: a token on the command line is seen by all users of this machine, and kept in the history of the shell; use DORMOUSE_TOKEN, or --token-file FILE\n',
     );
-    return String(token);
+    return checkedToken('--token', String(token));
   }
-  if (file === undefined) return process.env.DORMOUSE_TOKEN;
+  if (file === undefined) {
+    const { DORMOUSE_TOKEN: given } = process.env;
+    return given === undefined ? undefined : checkedToken('DORMOUSE_TOKEN', given.trim());
+  }
   const path = resolve(userFolder(), String(file));
   let text: string;
   try {
@@ -34,6 +37,11 @@ function tokenOf({ token, 'token-file': file }: Options): string | undefined {
   } catch (cause) {
     throw new UsageError(`--token-file: ${(cause as Error).message}`, { cause });
   }
-  if (/^\S+$/.test(text)) return text;
-  throw new UsageError(`--token-file: ${path} must hold a token and nothing else`);
+  return checkedToken(`--token-file: ${path}`, text);
+}
+
+/** What a header can carry. What is none is not shown: it may be most of one. @throws UsageError */
+export function checkedToken(name: string, text: string): string {
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new UsageError(`${name} must hold a token and nothing else: visible ASCII characters in one line`);
 }

@@ -1,3 +1,4 @@
+import { checkedToken } from './access.ts';
 import type { Options } from './command-line.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -58,5 +59,7 @@ function identityOf(url: string, { identity }: Options): ConsoleAddress['identit
     throw new UsageError(`--identity must be metadata, got "${identity}"; or set DORMOUSE_IDENTITY_TOKEN to a token`);
   }
   const given = process.env.DORMOUSE_IDENTITY_TOKEN?.trim();
-  return given ? async () => given : undefined;
+  if (!given) return undefined;
+  const token = checkedToken('DORMOUSE_IDENTITY_TOKEN', given);
+  return async () => token;
 }
