@@ -40,6 +40,15 @@ test('who publishes is answered before anybody is told of the message', async ()
   expect(order).toEqual(['answered', 'told']);
 });
 
+test('whoever leaves while a look is under way waits for nothing', async () => {
+  const bench = await new Bench().create();
+  const leaving = new AbortController();
+  const pulled = bench.broker.deliveries.leaseOrWait(bench.subscription, 1, 60_000, leaving.signal);
+  leaving.abort();
+  expect(await pulled).toEqual([]);
+  expect(bench.subscription.waiting.size).toBe(0);
+});
+
 test('what is missing or there already is told in the words that Google’s clients look for', async () => {
   const { broker } = await new Bench().create();
   const nobody = 'projects/test/subscriptions/nobody';

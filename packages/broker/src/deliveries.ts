@@ -212,8 +212,12 @@ export class Deliveries {
       const { promise, resolve } = Promise.withResolvers<void>();
       const cancel = this.#clock.after(leftMs, resolve);
       subscription.waiting.add(resolve);
-      signal?.addEventListener('abort', () => resolve(), { once: true });
+      const gone = () => resolve();
+      signal?.addEventListener('abort', gone, { once: true });
+      // While the messages were prepared it may have left, and tells it no more.
+      if (signal?.aborted) resolve();
       await promise;
+      signal?.removeEventListener('abort', gone);
       subscription.waiting.delete(resolve);
       cancel();
     }
