@@ -13,7 +13,7 @@ import { following, hasWaited, preconditions, type Standing, standingOf } from '
 import type { Ref, UnitOfWork, Versioned, Write } from './state-store.ts';
 import { RunningStep } from './step.ts';
 import { checkData } from './topic.ts';
-import type { Turns } from './turns.ts';
+import type { Turn, Turns } from './turns.ts';
 
 /** Runs of one delivery on fresh reads, when what it read keeps moving. */
 const maxRuns = 8;
@@ -47,19 +47,26 @@ export class DeliveryRun {
   }
 
   async #untilSettled(signal: AbortSignal): Promise<void> {
-    let endTurn: (() => void) | undefined;
+    let turn: Turn | undefined;
+    const take = async (): Promise<boolean> => {
+      const { about, ports } = this.#attempt;
+      // Where the store is near, a run more costs little.
+      if (turn || about === undefined || !ports.foresight) return false;
+      turn = await this.#turns.take(about, signal);
+      return turn.hasWaited;
+    };
     try {
-      await this.#runs(signal, async () => {
-        const { about } = this.#attempt;
-        if (about !== undefined) endTurn ??= await this.#turns.take(about, signal);
-      });
+      await this.#runs(signal, take);
     } finally {
-      endTurn?.();
+      turn?.end();
     }
   }
 
-  /** @param inTurn resolves when a run after a conflict may begin: of many that meet again and again, all but one would run for nothing */
-  async #runs(signal: AbortSignal, inTurn: () => Promise<void>): Promise<void> {
+  /**
+   * @param inTurn resolves when a run after a conflict may begin, and to whether others ran meanwhile: of many that meet again and
+   * again, all but one would run for nothing
+   */
+  async #runs(signal: AbortSignal, inTurn: () => Promise<boolean>): Promise<void> {
     const { ports } = this.#attempt;
     for (let run = 1; ; run++) {
       const standing = await standingOf(this.#attempt);
@@ -71,12 +78,11 @@ export class DeliveryRun {
         return;
       } catch (error) {
         if (error instanceof ConflictError && run < maxRuns && !signal.aborted) {
-          const { known } = this.#attempt;
           const { inbox, deferrals, timer, place } = standing;
           const own = [inbox, deferrals, timer, place?.line].flatMap((each) => each?.ref ?? []);
-          known.renew(error.found, this.#seen, new Set(own));
-          // A store that does not tell is near, or has one writer: there many runs cost little.
-          if (!known.isNone) await inTurn();
+          // What the store has told is out of date where others had their turn meanwhile.
+          const found = (await inTurn()) ? [] : error.found;
+          this.#attempt.known.renew(found, this.#seen, new Set(own));
           continue;
         }
         await commitUnit(ports, await failedAttempt(this.#attempt, standing, refusal(error, run), []));

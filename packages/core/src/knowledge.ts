@@ -8,17 +8,18 @@ import { isPassing } from './step.ts';
 export class Knowledge {
   #documents: ReadonlyMap<Ref, Versioned> = new Map();
   #again: readonly Ref[] = [];
+  #isNew = true;
 
   get documents(): readonly Versioned[] {
     return [...this.#documents.values()];
   }
 
-  /** Nothing was read, or nothing of it counts any more. */
-  get isNone(): boolean {
-    return this.#documents.size === 0;
+  /** No run has been before. */
+  get isNew(): boolean {
+    return this.#isNew;
   }
 
-  /** What the run before has read, and what is to be read anew. */
+  /** What the run before has asked for, and what is to be read anew: with all else, in one request. */
   get again(): readonly Ref[] {
     return this.#again;
   }
@@ -38,10 +39,11 @@ export class Knowledge {
    * @param own what it never sees
    */
   renew(found: readonly Versioned[], seen: readonly Versioned[], own: ReadonlySet<Ref>): void {
+    this.#isNew = false;
     const results = seen.filter((each) => each.ref.startsWith('activities/'));
     const kept = [...this.documents.filter(({ ref }) => own.has(ref)), ...results, ...found];
     this.#documents = new Map();
-    if (found.length > 0) this.add(kept.filter((each) => !isPassing(each)));
-    this.#again = found.length > 0 ? seen.map(({ ref }) => ref).filter((ref) => !this.of(ref)) : [];
+    this.add((found.length > 0 ? kept : results).filter((each) => !isPassing(each)));
+    this.#again = seen.map(({ ref }) => ref).filter((ref) => !this.of(ref));
   }
 }

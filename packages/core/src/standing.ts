@@ -45,7 +45,9 @@ async function readOf(attempt: Attempt): Promise<Read> {
     line: isOrdered ? lineRef(subscription.name, claimed, about) : undefined,
   };
   const asked = (Object.keys(refs) as (keyof Read)[]).filter((name) => refs[name] !== undefined);
-  const ahead = known.isNone ? (ports.foresight?.ahead(subscription.name, attempt.landmarks) ?? []) : known.again;
+  const { foresight } = ports;
+  const foreseen = known.isNew ? (foresight?.ahead(subscription.name, attempt.landmarks) ?? []) : [];
+  const ahead = foresight ? [...foreseen, ...known.again] : [];
   const missing = new Set([...asked.map((name) => refs[name]!), ...ahead].filter((ref) => !known.of(ref)));
   if (missing.size > 0) known.add(await ports.store.get([...missing]));
   return Object.fromEntries(asked.map((name) => [name, known.of(refs[name]!)!])) as unknown as Read;

@@ -162,6 +162,14 @@ export function refOf(...parts: readonly string[]): Ref {
       `[${parts.join(', ')}] is no path of pairs "collection/id"; give both parts of each pair`,
     );
   }
+  const malformed = parts.find((part) => !part.isWellFormed());
+  if (malformed !== undefined) {
+    const shown = malformed.toWellFormed().slice(0, 100);
+    throw new DormouseError(
+      'document.ref',
+      `"${shown}" cannot be part of a reference: it is no text in UTF-16; use another id`,
+    );
+  }
   const encoded = parts.map((part) => encodeURIComponent(part));
   const refused = encoded.findIndex((part) => !isKept(part));
   if (refused !== -1) {
@@ -185,7 +193,7 @@ export function isKept(part: string): boolean {
 /** Whether a text is a reference to a document that every store keeps. */
 export function isRef(text: string): boolean {
   const parts = text.split('/');
-  return parts.length % 2 === 0 && parts.every((part) => part !== '' && isKept(part));
+  return text.isWellFormed() && parts.length % 2 === 0 && parts.every((part) => part !== '' && isKept(part));
 }
 
 export function collectionOf(ref: Ref): Ref {

@@ -3,6 +3,12 @@ import type { Clock } from './clock.ts';
 /** So long a turn lasts at most: whoever is slow holds up nobody for longer. */
 const longestMs = 1_000;
 
+export interface Turn {
+  /** Others had theirs meanwhile. */
+  readonly hasWaited: boolean;
+  end(): void;
+}
+
 /** One at a time, by key, in the order in which they came. */
 export class Turns {
   readonly #last = new Map<string, Promise<unknown>>();
@@ -14,9 +20,8 @@ export class Turns {
 
   /**
    * Resolves when all before it are over, or with the signal. It lasts until it is ended, for a second at most.
-   * @returns ends it
    */
-  async take(key: string, signal: AbortSignal): Promise<() => void> {
+  async take(key: string, signal: AbortSignal): Promise<Turn> {
     const before = this.#last.get(key);
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const last = Promise.all([before, over]);
@@ -27,9 +32,10 @@ export class Turns {
     else signal.addEventListener('abort', () => abort(), { once: true });
     await Promise.race([before, aborted]);
     const cancel = this.#clock.after(longestMs, resolve);
-    return () => {
+    const end = () => {
       cancel();
       resolve();
     };
+    return { end, hasWaited: before !== undefined };
   }
 }

@@ -7,14 +7,11 @@ import { textOf } from './value.ts';
 export interface Known extends Pick<Versioned, 'version' | 'tenant'> {
   /** What lies beside it. */
   readonly long: readonly LongText[];
-  /** What it says, of one that this process has written itself and that is short. */
-  readonly json?: string | undefined;
+  /** This process has written it so. */
+  readonly isOwn?: boolean;
 }
 
 const remembered = 5_000;
-const rememberedWhole = 200;
-/** In characters. */
-const longJson = 20_000;
 const nothing: Known = { version: null, tenant: null, long: [] };
 
 /**
@@ -23,8 +20,6 @@ const nothing: Known = { version: null, tenant: null, long: [] };
  */
 export class KnownDocuments {
   readonly #known = new Map<Ref, Known>();
-  /** Of those, the ones whose `json` is there. */
-  readonly #whole = new Set<Ref>();
 
   /** As it was last known, or as one that is not there. */
   of(ref: Ref): Known {
@@ -39,40 +34,27 @@ export class KnownDocuments {
   /** An answer may be older than what this process has written meanwhile. */
   found(ref: Ref, document: FirestoreDocument | undefined, long: readonly LongText[] = beside(document)): void {
     const known = this.#known.get(ref);
-    if (document && known?.json !== undefined && !isLater(document.updateTime, known.version!)) return;
+    if (document && known?.isOwn && !isLater(document.updateTime, known.version!)) return;
     const version = document?.updateTime ?? null;
     this.#remember(ref, { version, tenant: document ? textOf(document.fields.tenant) : null, long });
   }
 
-  written(ref: Ref, { version, tenant, long = [], json = '' }: Omit<Known, 'long'> & Partial<Known>): void {
-    const isShort = version !== null && long.length === 0 && json.length < longJson;
-    this.#remember(ref, { version, tenant: version === null ? null : tenant, long, ...(isShort && { json }) });
-    if (!isShort) return;
-    this.#whole.add(ref);
-    if (this.#whole.size <= rememberedWhole) return;
-    const [oldest] = this.#whole;
-    this.#whole.delete(oldest!);
-    const { json: _, ...rest } = this.#known.get(oldest!)!;
-    this.#known.set(oldest!, rest);
+  written(ref: Ref, { version, tenant, long = [] }: Pick<Known, 'version' | 'tenant'> & Partial<Known>): void {
+    this.#remember(ref, version === null ? nothing : { version, tenant, long, isOwn: true });
   }
 
-  /** Those of them that this process has written since they were read, as they are now. */
-  overtaking(reads: UnitOfWork['reads']): Versioned[] {
+  /** Those of them that this process has written since they were read. */
+  overtaking(reads: UnitOfWork['reads']): Ref[] {
     return reads.flatMap(({ ref, version }) => {
       const known = this.#known.get(ref);
-      if (known?.json === undefined || (version !== null && !isLater(known.version!, version))) return [];
-      return [{ ref, version: known.version, tenant: known.tenant, data: JSON.parse(known.json) }];
+      return known?.isOwn && (version === null || isLater(known.version!, version)) ? [ref] : [];
     });
   }
 
   #remember(ref: Ref, known: Known): void {
     this.#known.delete(ref);
-    this.#whole.delete(ref);
     this.#known.set(ref, known);
-    if (this.#known.size <= remembered) return;
-    const oldest = this.#known.keys().next().value!;
-    this.#known.delete(oldest);
-    this.#whole.delete(oldest);
+    if (this.#known.size > remembered) this.#known.delete(this.#known.keys().next().value!);
   }
 }
 

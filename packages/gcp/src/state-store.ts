@@ -192,14 +192,9 @@ export class FirestoreStateStore implements TickStore {
   }
 
   async #commit(unit: UnitOfWork, cleared: ReadonlySet<string>): Promise<Committed> {
+    // Nobody need be asked whether it has moved. How all of it stands now is read by who runs again, at one moment.
     const overtaken = this.#known.overtaking(unit.reads);
-    // Nobody need be asked what is known already.
-    if (overtaken.length > 0)
-      throw new ConflictError(
-        overtaken.map(({ ref }) => ref),
-        [],
-        overtaken,
-      );
+    if (overtaken.length > 0) throw new ConflictError(overtaken);
     let { settles = [] } = unit;
     for (let tries = 1; ; tries++) {
       const draft = await this.#draft({ ...unit, settles });
@@ -297,7 +292,7 @@ export class FirestoreStateStore implements TickStore {
     }
     const firstWrite = writes.length;
     const besideThem: FirestoreWrite[] = [];
-    const laidOut = new Map<Ref, Pick<Laid, 'json' | 'long'>>();
+    const laidOut = new Map<Ref, Pick<Laid, 'long'>>();
     let earliest: number | undefined;
     for (const { ref, data, dueAt, dueAfterMs, settledAt } of unit.writes) {
       const precondition = preconditionOf(read.has(ref) ? read.get(ref)! : guessed.get(ref)!);
