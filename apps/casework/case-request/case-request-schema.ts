@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { lineKinds } from '../statement/statement.ts';
-import { sandboxReplies } from './case-request.ts';
+import { clientIdPattern, sandboxReplies } from './case-request.ts';
 
 const text = z.string().min(1);
 const date = z.string().meta({ description: 'a real date, YYYY-MM-DD' });
@@ -50,7 +50,7 @@ const statement = z.object({
  * schema can say (`parseCaseRequest`, which lists every problem by its path); whatever that takes fits this.
  */
 export const caseRequestSchema = z.object({
-  clientId: z.string().regex(/^[\w.~:-]{1,128}$/),
+  clientId: z.string().regex(clientIdPattern),
   client: z.object({
     name: text,
     email: text.meta({ description: 'name@host' }),

@@ -56,14 +56,19 @@ test.each<[name: string, parts: object, reasons: number]>([
 const oneSource = 'statement: must be exactly one of source, url or inline';
 
 test.each<[parts: object, problem: string]>([
-  [{ clientId: '' }, 'clientId: must be 1 to 128 letters, digits or any of _.~:-, got a text of 0 characters'],
+  [
+    { clientId: '' },
+    'clientId: must be 1 to 128 letters, digits or any of _.~:-, and none of ".", ".." and "__…__", got a text of 0 characters',
+  ],
   [
     { clientId: 'clara@home.example' },
-    'clientId: must be 1 to 128 letters, digits or any of _.~:-, got a text of 18 characters',
+    'clientId: must be 1 to 128 letters, digits or any of _.~:-, and none of ".", ".." and "__…__", got a text of 18 characters',
   ],
   [{ clientId: 'a'.repeat(129) }, 'clientId: must be 1 to 128'],
   [{ clientId: '../x' }, 'clientId: must be 1 to 128'],
   [{ clientId: 'a\n' }, 'clientId: must be 1 to 128'],
+  [{ clientId: '..' }, 'clientId: must be 1 to 128'],
+  [{ clientId: '__proto__' }, 'clientId: must be 1 to 128'],
   [{ client: undefined }, 'client: is missing: give an object'],
   [{ client: { ...valid.client, name: '' } }, 'client.name: must be a non-empty text'],
   [

@@ -76,8 +76,12 @@ export function requestForBareStatement(statement: Statement): CaseRequest {
   };
 }
 
+/** It is part of the reference of a document, where some names are taken by the store. */
+export const clientIdPattern = /^(?!\.{1,2}$|__.*__$)[\w.~:-]{1,128}$/;
+const clientIdRule = '1 to 128 letters, digits or any of _.~:-, and none of ".", ".." and "__…__"';
+
 function readRequest(fields: Fields, problems: Problems): CaseRequest | undefined {
-  const clientId = fields.matching('clientId', /^[\w.~:-]{1,128}$/, '1 to 128 letters, digits or any of _.~:-');
+  const clientId = fields.matching('clientId', clientIdPattern, clientIdRule);
   const client = readClient(fields.object('client'));
   const consent = fields.holds('consent') ? readConsent(fields.object('consent')) : undefined;
   const payment = fields.holds('payment') ? readPayment(fields.object('payment')) : undefined;

@@ -72,7 +72,7 @@ function sms(sandbox: Pick<Sandbox, 'environment'>, key: string | undefined, bod
 }
 
 function mail(sandbox: Sandbox, key: string, text: string): Promise<unknown> {
-  const transport = createTransport({ url: sandbox.environment.CASEWORK_SMTP_URL!, socketTimeout: 500 });
+  const transport = createTransport({ url: sandbox.environment.CASEWORK_SMTP_URL!, socketTimeout: 2_000 });
   const headers = { 'X-Idempotency-Key': key };
   return transport.sendMail({
     from: 'casework@example.org',
