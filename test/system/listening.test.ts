@@ -10,6 +10,7 @@ import { caseRequest } from './case-request.ts';
 import { dormouse, Program } from './program.ts';
 import { RunningSystem } from './running-system.ts';
 import { SmallSystem } from './small-system.ts';
+import { StatementServer } from './statement-server.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 import { until } from './until.ts';
 
@@ -122,9 +123,13 @@ test('a host that starts says that it is alive and not ready yet', async () => {
 });
 
 test('a host says when it is ready and when it stops', async () => {
+  const bank = await StatementServer.start();
+  onTestFinished(() => bank.close());
   const system = await RunningSystem.ofThisTest({ args: ['--no-sample'] });
   expect(await (await fetch(`${system.url}/readyz`)).json()).toEqual({ status: 'ready' });
-  await system.open(caseRequest());
+  // What is under way keeps it stopping for a while.
+  await system.open(caseRequest({ statement: { url: bank.on('/never.json', 'hold') } }));
+  await until('the bank is asked', () => bank.asked('/never.json') > 0);
   system.program.interrupt();
   let stopping: unknown;
   await until('the console is gone', async () => {
