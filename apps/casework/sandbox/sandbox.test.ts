@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Sandbox } from '@dormouse/core';
 import { createTransport } from 'nodemailer';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { verifyWebhook } from '../webhook/standard-webhook.ts';
 import { startSandbox } from './sandbox.ts';
 
@@ -71,8 +71,9 @@ function sms(sandbox: Pick<Sandbox, 'environment'>, key: string | undefined, bod
   return fetch(url, { method: 'POST', body: JSON.stringify(body), headers });
 }
 
-function mail(sandbox: Sandbox, key: string, text: string): Promise<unknown> {
-  const transport = createTransport({ url: sandbox.environment.CASEWORK_SMTP_URL!, socketTimeout: 2_000 });
+/** @param signal with which its sender gives up. Default: he does not */
+function mail(sandbox: Sandbox, key: string, text: string, signal?: AbortSignal): Promise<unknown> {
+  const transport = createTransport({ url: sandbox.environment.CASEWORK_SMTP_URL! });
   const headers = { 'X-Idempotency-Key': key };
   return transport.sendMail({
     from: 'casework@example.org',
@@ -80,6 +81,7 @@ function mail(sandbox: Sandbox, key: string, text: string): Promise<unknown> {
     subject: 'Grüße <b>',
     text,
     headers,
+    ...(signal && { signal }),
   });
 }
 
@@ -117,7 +119,7 @@ test('a letter is answered once, by a webhook that can be verified', async () =>
   const answer = await submit(sandbox, { reply: 'reject' });
   expect(answer.status).toBe(202);
   const { submissionId } = (await answer.json()) as { submissionId: string };
-  await vi.waitFor(async () => expect((await records(sandbox)).counts.answer.effects).toBe(1));
+  await expect.poll(async () => (await records(sandbox)).counts.answer.effects).toBe(1);
 
   expect(received).toHaveLength(1);
   const { headers, body } = received[0]!;
@@ -156,7 +158,7 @@ test('a silent counterparty does not answer', async () => {
   const sandbox = await start();
   await submit(sandbox, { key: 'k1', reply: 'silent' });
   await submit(sandbox, { key: 'k2' });
-  await vi.waitFor(async () => expect((await records(sandbox)).counts.answer.effects).toBe(1));
+  await expect.poll(async () => (await records(sandbox)).counts.answer.effects).toBe(1);
   expect(await records(sandbox)).toMatchObject({ pendingAnswers: [], counts: { submission: { effects: 2 } } });
 });
 
@@ -164,9 +166,9 @@ test('an answer that is not taken is repeated with the same id and body until it
   const sandbox = await start();
   receiverAnswers = 503;
   await submit(sandbox);
-  await vi.waitFor(async () => expect((await records(sandbox)).pendingAnswers[0].lastError).toContain('answered 503'));
+  await expect.poll(async () => (await records(sandbox)).pendingAnswers[0].lastError).toContain('answered 503');
   receiverAnswers = 200;
-  await vi.waitFor(async () => expect((await records(sandbox)).counts.answer.effects).toBe(1), 5_000);
+  await expect.poll(async () => (await records(sandbox)).counts.answer.effects).toBe(1);
   expect(received.length).toBeGreaterThan(1);
   expect(new Set(received.map(({ headers, body }) => `${headers['webhook-id']} ${body}`)).size).toBe(1);
 });
@@ -177,7 +179,7 @@ test('an answer that was pending when the sandbox stopped comes after it is star
   await stop(first);
   expect(received).toHaveLength(0);
   const second = await start({ replyAfterMs: 0 });
-  await vi.waitFor(async () => expect((await records(second)).counts.answer.effects).toBe(1));
+  await expect.poll(async () => (await records(second)).counts.answer.effects).toBe(1);
   await stop(second);
   const third = await start();
   expect(await records(third)).toMatchObject({ pendingAnswers: [], counts: { answer: { effects: 1 } } });
@@ -254,7 +256,7 @@ test('a hanging bank answers nothing until the sandbox closes', async () => {
   await fault(sandbox, { target: 'bank', mode: 'hang', times: 1 });
   const url = `${sandbox.environment.CASEWORK_BANK_URL}/bank/accounts/ledger-5000/statements?from=2024-01-01&to=2024-12-31`;
   const answer = fetch(url).catch(() => 'cut off');
-  await vi.waitFor(async () => expect((await records(sandbox)).faults).toEqual([]));
+  await expect.poll(async () => (await records(sandbox)).faults).toEqual([]);
   await stop(sandbox);
   expect(await answer).toBe('cut off');
 });
@@ -281,7 +283,7 @@ test('what was answered before kill -9 is not done again after it', async () => 
   const sandbox = await start();
   expect(await (await submit(sandbox)).json()).toEqual({ submissionId });
   await sms(sandbox, 'k1', { to: '+491701234567', text: 'x' });
-  await vi.waitFor(async () => expect((await records(sandbox)).counts.answer.effects).toBe(1));
+  await expect.poll(async () => (await records(sandbox)).counts.answer.effects).toBe(1);
   const { counts } = await records(sandbox);
   expect([counts.submission, counts.sms]).toEqual([onceAndRepeated, onceAndRepeated]);
 });
@@ -292,10 +294,16 @@ test('mail meets faults too', async () => {
   await fault(sandbox, { target: 'mail', mode: 'status', times: 1 });
   await expect(mail(sandbox, 'k1', text)).rejects.toMatchObject({ responseCode: 451 });
   expect((await records(sandbox)).counts.mail.effects).toBe(0);
-  for (const mode of ['reset', 'malformed', 'hang']) {
+  for (const mode of ['reset', 'malformed']) {
     await fault(sandbox, { target: 'mail', mode, times: 1 });
     await expect(mail(sandbox, 'k1', text), mode).rejects.toThrow();
   }
+  await fault(sandbox, { target: 'mail', mode: 'hang', times: 1 });
+  const giving = new AbortController();
+  const hanging = mail(sandbox, 'k1', text, giving.signal);
+  await expect.poll(async () => (await records(sandbox)).counts.mail.repeats).toBe(2);
+  giving.abort();
+  await expect(hanging).rejects.toThrow();
   await mail(sandbox, 'k1', text);
   expect((await records(sandbox)).counts.mail).toEqual({ effects: 1, distinctKeys: 1, repeats: 3 });
 });
@@ -314,7 +322,7 @@ test('the page shows what came, escapes it and runs no script', async () => {
   const sandbox = await start();
   await submit(sandbox);
   await sms(sandbox, 'k<1>', { to: '+491701234567', text: '<script>alert("x")</script> & more' });
-  await vi.waitFor(async () => expect((await records(sandbox)).counts.answer.effects).toBe(1));
+  await expect.poll(async () => (await records(sandbox)).counts.answer.effects).toBe(1);
   const page = await sandbox.handle(new Request('http://console/sandbox'));
   const html = await page.text();
   expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
