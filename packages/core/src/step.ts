@@ -215,8 +215,8 @@ export class RunningStep implements Step {
   readonly #published: { readonly message: Message; readonly record: PublishedEvent }[] = [];
   readonly #released: Message[] = [];
   readonly #cancelledTimers: string[] = [];
-  /** Timers that are cancelled if they are there, which is looked up when the handler is done: all of them in one request. */
-  readonly #cancelling: { readonly name: string; readonly ref: Ref }[] = [];
+  /** Names of timers that are cancelled if they are there, which is looked up when the handler is done: all of them in one request. */
+  readonly #cancelling = new Map<Ref, string>();
   readonly #asked = new Map<string, Asked>();
   /** Recorded results: they never change. */
   readonly #results = new Map<Ref, Versioned>();
@@ -327,7 +327,7 @@ export class RunningStep implements Step {
     this.#effect(`cancel timer "${name}"`);
     const ref = timerRef(this.#workflow, name);
     if (this.#written.has(ref)) this.#cancel(name, ref, this.#written.get(ref)!.data);
-    else this.#cancelling.push({ name, ref });
+    else this.#cancelling.set(ref, name);
   }
 
   #cancel(name: string, ref: Ref, timer: Versioned['data']): void {
@@ -339,12 +339,12 @@ export class RunningStep implements Step {
   /** The handler has run to its end: looks up what it left to be looked up. */
   async conclude(): Promise<void> {
     // Nobody acts on these any more: one that is out of date refuses the commit.
-    for (const { ref } of this.#cancelling) {
+    for (const ref of this.#cancelling.keys()) {
       const ahead = this.#readAhead.get(ref);
       if (ahead && !this.#seen.has(ref)) this.#seen.set(ref, this.#own(ahead));
     }
-    await this.#read(this.#cancelling.map(({ ref }) => ref));
-    for (const { name, ref } of this.#cancelling) {
+    await this.#read([...this.#cancelling.keys()]);
+    for (const [ref, name] of this.#cancelling) {
       const timer = this.#seen.get(ref)!.data;
       if (!this.#written.has(ref)) this.#cancel(name, ref, timer);
       // It was set anew since.

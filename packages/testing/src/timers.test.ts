@@ -61,6 +61,19 @@ test('so does a retry of it, though its first run came before that', async () =>
   expect(runs).toBe(1);
 });
 
+test('a timer that one step cancels twice is cancelled once, as its log says', async () => {
+  await using bench = await EndpointBench.with(async ({ data }, step) => {
+    (await step.workflow(thing)).update({ n: data.n });
+    if (data.n === 1) step.publish(asked, { n: 9 }, { after: '1h', timer: 'reminder' });
+    else for (const _ of ['once', 'again']) await step.cancelTimer('reminder');
+  });
+  for (const n of [1, 2]) await bench.deliver(event(`E${n}`, { n }));
+  expect(await bench.timers()).toEqual([]);
+  const entries = await Array.fromAsync(bench.stores.store.log({ workflow: wf }));
+  const cancelled = entries.flatMap(({ kind, entry }) => (kind === 'log' ? entry.cancelledTimers : []));
+  expect(cancelled).toEqual(['reminder']);
+});
+
 test('a handler that sets its own timer anew keeps it', async () => {
   await using bench = await EndpointBench.with(async ({ data }, step) => {
     step.publish(asked, { n: data.n + 1 }, { after: '1h', timer: 'reminder' });
