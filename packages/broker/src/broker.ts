@@ -363,7 +363,7 @@ export class Broker {
       }
       this.housekeeping.notice();
     });
-    // Those who publish know the ids of their messages before these come.
+    // Those who publish are given the ids of their messages before these leave; by gRPC their answer ends only after that.
     this.#database.afterAnswers(() => {
       for (const subscription of topic.subscriptions) {
         // Whoever was answered may have it already.
