@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultTenant, type Ref, systemClock, systemRandom } from '@dormouse/core';
+import { defaultTenant, systemClock, systemRandom } from '@dormouse/core';
 import { Bundler, DataDirectory, hostLog, LocalPlatform, LogFile } from '@dormouse/local';
-import { Arrivals } from './arrivals.ts';
 import { type Engine, type JourneyClient, stops } from './journey-client.ts';
+import { JourneyCommits } from './journey-commits.ts';
 import { firstStop, journeyOf } from './journey-message.ts';
 
 /** The service in the host. */
@@ -33,28 +33,19 @@ async function openHost(placement: 'inline' | 'processes'): Promise<Engine> {
     },
   });
   const { store } = platform.ports;
-  const arrivals = new Arrivals();
-  const left = new Map<Ref, number>();
-  let steps = 0;
+  const commits = new JourneyCommits();
   platform.onCommitted = (notice) => {
-    for (const ref of notice.workflows) {
-      // A step commits once: the tenth commit of a journey is its last.
-      steps++;
-      const commits = left.get(ref)! - 1;
-      left.set(ref, commits);
-      if (commits === 0) arrivals.arrive(ref);
-    }
+    for (const ref of notice.workflows) commits.committed(ref);
   };
   return {
     get steps() {
-      return steps;
+      return commits.steps;
     },
     travel(id) {
       const journey = journeyOf(id);
-      left.set(journey, stops);
       const publish = [firstStop(id, journey)];
       const unit = { tenant: defaultTenant, reads: [], writes: [], entries: [], journal: [], publish };
-      return arrivals.of(journey, () => store.commit(unit));
+      return commits.of(journey, () => store.commit(unit));
     },
     async close(ids) {
       const documents = await store.get(ids.map(journeyOf));

@@ -6,8 +6,8 @@ import { describeSystem } from '@dormouse/local';
 import { makeImageFolders } from '../deploy/image-folder.ts';
 import { Engines } from '../test/gcp/engines.ts';
 import { GoogleSystem, type Wire } from '../test/gcp/google-system.ts';
-import { Arrivals } from './arrivals.ts';
 import { type Engine, type JourneyClient, stops } from './journey-client.ts';
+import { JourneyCommits } from './journey-commits.ts';
 import { firstStop, journeyOf } from './journey-message.ts';
 
 /** Google's Firestore emulator, our broker in place of Pub/Sub. */
@@ -22,17 +22,11 @@ async function openSystem(wire: Wire): Promise<Engine> {
   await makeImageFolders({ systemFile, out: join(folder, 'images') });
   const manifest = await describeSystem(systemFile, join(folder, 'images'));
   const engines = await Engines.start();
-  const arrivals = new Arrivals();
-  const left = new Map<Ref, number>();
-  let steps = 0;
+  const commits = new JourneyCommits();
   // As one of the engines tells it: where a step commits, its service says so.
   const onSaid = (_service: string, line: string) => {
     const { message, workflow } = JSON.parse(line) as { readonly message: string; readonly workflow: Ref };
-    if (message !== 'step.committed') return;
-    steps++;
-    const commits = left.get(workflow)! - 1;
-    left.set(workflow, commits);
-    if (commits === 0) arrivals.arrive(workflow);
+    if (message === 'step.committed') commits.committed(workflow);
   };
   const system = await GoogleSystem.start({
     engines,
@@ -45,13 +39,12 @@ async function openSystem(wire: Wire): Promise<Engine> {
   });
   return {
     get steps() {
-      return steps;
+      return commits.steps;
     },
     travel(id) {
       const journey = journeyOf(id);
-      left.set(journey, stops);
       const { topic, ...message } = firstStop(id, journey);
-      return arrivals.of(journey, () => system.pubsub.publish(topic, [message]));
+      return commits.of(journey, () => system.pubsub.publish(topic, [message]));
     },
     async close(ids) {
       const found = await system.firestore.get(ids.map(journeyOf));

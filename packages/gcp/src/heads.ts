@@ -1,6 +1,7 @@
 import { firstHash, idOf, type Ref, refOf, workflowOf } from '@dormouse/core';
 import type { Firestore, FirestoreDocument, FirestoreWrite, WriteResult } from './firestore.ts';
 import { GoogleError } from './google-error.ts';
+import { Recent } from './recent.ts';
 import { integer, numberOf, text, textOf, texts, textsOf, type Value } from './value.ts';
 
 /** Where a chain ends; of a workflow also how far its log and outbox are numbered, and what of the outbox may not be sent. */
@@ -17,7 +18,7 @@ export interface Head {
   readonly updateTime: string | undefined;
 }
 
-const remembered = 2_000;
+const mostKnown = 2_000;
 const maxTries = 10;
 
 /**
@@ -31,7 +32,7 @@ const maxTries = 10;
  */
 export class Heads {
   readonly #firestore: Firestore;
-  readonly #known = new Map<Ref, Head>();
+  readonly #known = new Recent<Ref, Head>(mostKnown);
   readonly #turns = new Map<Ref, Promise<unknown>>();
 
   constructor(firestore: Firestore) {
@@ -58,7 +59,7 @@ export class Heads {
       const known = this.#known.get(chain);
       // A commit of this process may have moved it since it was asked for.
       if (!known || known.position < told.position || (known.position === told.position && known.seq <= told.seq)) {
-        this.#remember(chain, told);
+        this.#known.set(chain, told);
       }
     }
   }
@@ -91,13 +92,12 @@ export class Heads {
     };
   }
 
-  /** @param own ids that the unit adds @returns a write whose result tells how many are left; undefined of a chain that has no outbox */
-  add(chain: Ref, { unsent, uncounted, position }: Head, own: readonly string[]): FirestoreWrite | undefined {
-    if (workflowOf(chain) !== chain) return undefined;
+  /** @param own ids that the unit adds to the outbox of a workflow @returns a write whose result tells how many are left */
+  add(workflow: Ref, { unsent, uncounted, position }: Head, own: readonly string[]): FirestoreWrite {
     const added = uncounted > 0 ? unsent : own;
     return {
       kind: 'update',
-      path: outboxOf(chain),
+      path: outboxOf(workflow),
       mask: ['position'],
       fields: { position: integer(position) },
       transforms: [
@@ -124,7 +124,7 @@ export class Heads {
   /** They are now as they were to be. */
   moved(heads: ReadonlyMap<Ref, Head>, times: readonly (string | undefined)[]): void {
     for (const [index, [chain, head]] of [...heads].entries()) {
-      this.#remember(chain, { ...head, uncounted: 0, updateTime: times[index]! });
+      this.#known.set(chain, { ...head, uncounted: 0, updateTime: times[index]! });
     }
   }
 
@@ -149,12 +149,6 @@ export class Heads {
       end();
       for (const chain of chains) if (this.#turns.get(chain) === over) this.#turns.delete(chain);
     }
-  }
-
-  #remember(chain: Ref, head: Head): void {
-    this.#known.delete(chain);
-    this.#known.set(chain, head);
-    if (this.#known.size > remembered) this.#known.delete(this.#known.keys().next().value!);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Ref, UnitOfWork, Versioned } from '@dormouse/core';
 import type { FirestoreDocument } from './firestore.ts';
 import { beside, type LongText } from './long-texts.ts';
+import { Recent } from './recent.ts';
 import { textOf } from './value.ts';
 
 /** How a document stands, as far as this process knows. */
@@ -11,7 +12,7 @@ export interface Known extends Pick<Versioned, 'version' | 'tenant'> {
   readonly isOwn?: boolean;
 }
 
-const remembered = 5_000;
+const mostKnown = 5_000;
 const nothing: Known = { version: null, tenant: null, long: [] };
 
 /**
@@ -19,7 +20,7 @@ const nothing: Known = { version: null, tenant: null, long: [] };
  * as a precondition.
  */
 export class KnownDocuments {
-  readonly #known = new Map<Ref, Known>();
+  readonly #known = new Recent<Ref, Known>(mostKnown);
 
   /** As it was last known, or as one that is not there. */
   of(ref: Ref): Known {
@@ -36,11 +37,11 @@ export class KnownDocuments {
     const known = this.#known.get(ref);
     if (document && known?.isOwn && !isLater(document.updateTime, known.version!)) return;
     const version = document?.updateTime ?? null;
-    this.#remember(ref, { version, tenant: document ? textOf(document.fields.tenant) : null, long });
+    this.#known.set(ref, { version, tenant: document ? textOf(document.fields.tenant) : null, long });
   }
 
   written(ref: Ref, { version, tenant, long = [] }: Pick<Known, 'version' | 'tenant'> & Partial<Known>): void {
-    this.#remember(ref, version === null ? nothing : { version, tenant, long, isOwn: true });
+    this.#known.set(ref, version === null ? nothing : { version, tenant, long, isOwn: true });
   }
 
   /** Those of them that this process has written since they were read. */
@@ -49,12 +50,6 @@ export class KnownDocuments {
       const known = this.#known.get(ref);
       return known?.isOwn && (version === null || isLater(known.version!, version)) ? [ref] : [];
     });
-  }
-
-  #remember(ref: Ref, known: Known): void {
-    this.#known.delete(ref);
-    this.#known.set(ref, known);
-    if (this.#known.size > remembered) this.#known.delete(this.#known.keys().next().value!);
   }
 }
 

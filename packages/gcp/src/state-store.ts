@@ -47,6 +47,7 @@ import { type Head, Heads, leftBy } from './heads.ts';
 import { checkIndexed, isExpiring } from './indexes.ts';
 import { KnownDocuments } from './known-documents.ts';
 import { type Laid, type LongText, LongTexts, type Read, removing } from './long-texts.ts';
+import { Recent } from './recent.ts';
 import { documentsAtOnce, Room } from './room.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
@@ -95,7 +96,7 @@ export class FirestoreStateStore implements TickStore {
   /** Of messages that are not known to be sent, by their ids, where something lies beside them. */
   readonly #besideUnsent = new Map<string, readonly LongText[]>();
   /** What this process has committed and not cleared, as far as it is short: it need not be read to be sent. */
-  readonly #atHand = new Map<string, Unsent>();
+  readonly #atHand = new Recent<string, Unsent>(mostAtHand);
   /** Of each commit under way: what this process has cleared since it began. */
   readonly #clearedSince = new Set<Set<string>>();
 
@@ -392,13 +393,8 @@ export class FirestoreStateStore implements TickStore {
     const firstAdded = writes.length;
     const ofWorkflows = [...heads].filter(([chain]) => workflowOf(chain) === chain);
     for (const [workflow, head] of ofWorkflows) {
-      writes.push(
-        this.#heads.add(
-          workflow,
-          head,
-          head.unsent.filter((id) => own.has(id)),
-        )!,
-      );
+      const added = head.unsent.filter((id) => own.has(id));
+      writes.push(this.#heads.add(workflow, head, added));
     }
 
     const committed: Draft['committed'] = async (results, cleared) => {
@@ -464,9 +460,7 @@ export class FirestoreStateStore implements TickStore {
   }
 
   #keepAtHand(unsent: Unsent): void {
-    if (unsent.message.data.length > longAtHand) return;
-    this.#atHand.set(unsent.id, unsent);
-    if (this.#atHand.size > mostAtHand) this.#atHand.delete(this.#atHand.keys().next().value!);
+    if (unsent.message.data.length <= longAtHand) this.#atHand.set(unsent.id, unsent);
   }
 
   async due(now: number, limit: number, except: readonly Ref[] = []): Promise<Versioned[]> {
