@@ -92,3 +92,10 @@ function toldByGoogle(body: string): { readonly status?: string; readonly messag
     return undefined;
   }
 }
+
+const refusals: ReadonlySet<string> = new Set(['FAILED_PRECONDITION', 'ALREADY_EXISTS', 'ABORTED', 'NOT_FOUND']);
+
+/** Whether a commit was refused for how things stand, or for another that it met: not for what it says. */
+export function isRefused(error: unknown): error is GoogleError {
+  return error instanceof GoogleError && refusals.has(error.status);
+}

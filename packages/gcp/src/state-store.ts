@@ -27,7 +27,6 @@ import {
   type UnitOfWork,
   type Unsent,
   type UnsentQuery,
-  unsentAtATime,
   type Versioned,
   workflowOf,
   workflows,
@@ -42,12 +41,12 @@ import type {
   FirestoreWrite,
   WriteResult,
 } from './firestore.ts';
-import { answering, GoogleError } from './google-error.ts';
-import { type Head, Heads, leftBy } from './heads.ts';
+import { answering, GoogleError, isRefused } from './google-error.ts';
+import { type Head, Heads } from './heads.ts';
 import { checkIndexed, isExpiring } from './indexes.ts';
 import { KnownDocuments } from './known-documents.ts';
 import { type Laid, type LongText, LongTexts, type Read, removing } from './long-texts.ts';
-import { Recent } from './recent.ts';
+import { Outbox, outboxPath } from './outbox.ts';
 import { documentsAtOnce, Room } from './room.ts';
 import { type Fields, integer, numberOf, text, textOf, time } from './value.ts';
 
@@ -69,14 +68,8 @@ const logPageSize = 200;
 const keptAfterSettledMs = 45 * 86_400_000;
 /** Not of a handler's making: Firestore gave up one of two commits that met, or an other tenant was faster. */
 const maxTries = 10;
-/** Of a commit that clears: each takes a delete, and few a part of a long text. */
-const clearedAtOnce = 200;
-const mostAtHand = 500;
-/** In characters. */
-const longAtHand = 20_000;
 const firstWaitMs = 20;
 const longestWaitMs = 1_000;
-const refused: ReadonlySet<string> = new Set(['FAILED_PRECONDITION', 'ALREADY_EXISTS', 'ABORTED', 'NOT_FOUND']);
 
 /**
  * Documents, log, journal and outbox in Firestore, at the paths that their references are.
@@ -93,12 +86,7 @@ export class FirestoreStateStore implements TickStore {
   readonly #longTexts: LongTexts;
   readonly #backoff: Backoff;
   readonly #known = new KnownDocuments();
-  /** Of messages that are not known to be sent, by their ids, where something lies beside them. */
-  readonly #besideUnsent = new Map<string, readonly LongText[]>();
-  /** What this process has committed and not cleared, as far as it is short: it need not be read to be sent. */
-  readonly #atHand = new Recent<string, Unsent>(mostAtHand);
-  /** Of each commit under way: what this process has cleared since it began. */
-  readonly #clearedSince = new Set<Set<string>>();
+  readonly #outbox: Outbox;
 
   constructor(options: FirestoreStateStoreOptions) {
     this.#options = options;
@@ -106,6 +94,13 @@ export class FirestoreStateStore implements TickStore {
     this.#backoff = new Backoff({ ...options, firstMs: firstWaitMs, longestMs: longestWaitMs });
     this.#heads = new Heads(options.firestore);
     this.#longTexts = new LongTexts(options.firestore, () => this.#newId());
+    this.#outbox = new Outbox({
+      ...options,
+      heads: this.#heads,
+      longTexts: this.#longTexts,
+      backoff: this.#backoff,
+      query: (query) => this.#query(query),
+    });
   }
 
   async get(refs: readonly Ref[]): Promise<Versioned[]> {
@@ -177,16 +172,12 @@ export class FirestoreStateStore implements TickStore {
     const chains = headsOf(unit);
     return answering(() =>
       this.#heads.inTurn(chains, async () => {
-        const cleared = new Set<string>();
-        this.#clearedSince.add(cleared);
         try {
-          return await this.#commit(unit, cleared);
+          return await this.#outbox.noting((cleared) => this.#commit(unit, cleared));
         } catch (error) {
           // Nobody knows how they stand, but where that is what it tells.
           if (!(error instanceof ConflictError)) this.#heads.forget(chains);
           throw error;
-        } finally {
-          this.#clearedSince.delete(cleared);
         }
       }),
     );
@@ -201,7 +192,7 @@ export class FirestoreStateStore implements TickStore {
       const draft = await this.#draft({ ...unit, settles });
       checkLimits(draft.writes);
       const results = await this.#commitOnce(draft.writes).catch((error: unknown) => {
-        if (!(error instanceof GoogleError) || !refused.has(error.status)) throw limitOf(error) ?? error;
+        if (!isRefused(error)) throw limitOf(error) ?? error;
       });
       if (results) return draft.committed(results, cleared);
       const { there, isGuessMended } = await this.#tellWhatMoved(unit, draft);
@@ -221,7 +212,7 @@ export class FirestoreStateStore implements TickStore {
     try {
       return await this.#firestore.commit(writes);
     } catch (error) {
-      if (!(error instanceof GoogleError) || !error.facts.isRepeat || !refused.has(error.status)) throw error;
+      if (!isRefused(error) || !error.facts.isRepeat) throw error;
       const own = writes.find((write) => /^(logs|logless|outbox)\//.test(write.path));
       const [found] = own ? await this.#firestore.get([own.path]) : [];
       if (!found || !isSame(own as FirestoreWrite & { kind: 'update' }, found)) throw error;
@@ -408,9 +399,8 @@ export class FirestoreStateStore implements TickStore {
         this.#known.written(ref, { version, tenant, ...laidOut.get(ref) });
         return version;
       });
-      for (const [id, long] of besideOwn) this.#besideUnsent.set(id, long);
-      for (const each of [...own.values(), ...ofNone]) this.#keepAtHand(each);
-      const left = await this.#leftOf(ofWorkflows, own, results.slice(firstAdded), cleared);
+      for (const each of [...own.values(), ...ofNone]) this.#outbox.keep(each, besideOwn.get(each.id));
+      const left = await this.#outbox.leftOf(ofWorkflows, own, results.slice(firstAdded), cleared);
       return {
         versions,
         unsent: [...left.unsent, ...ofNone],
@@ -419,48 +409,6 @@ export class FirestoreStateStore implements TickStore {
       };
     };
     return { writes, heads, guessed, committed };
-  }
-
-  /**
-   * What the workflows of a unit have left with it, in their order. It is committed: where what is older cannot be read, nothing is told to be
-   * sent, and somebody looks later.
-   */
-  async #leftOf(
-    workflows: readonly (readonly [Ref, Head])[],
-    own: ReadonlyMap<string, Unsent>,
-    results: readonly WriteResult[],
-    cleared: ReadonlySet<string>,
-  ): Promise<{ readonly unsent: readonly Unsent[]; readonly hasMore: boolean }> {
-    const waiting = workflows.map(([workflow, { unsent }], index) => {
-      const older = unsent.filter((id) => !own.has(id));
-      if (leftBy(results[index]) !== unsent.length - older.length) return unsent;
-      // Of the older ones none was there any more when this was committed.
-      this.#heads.gone(workflow, older);
-      return unsent.slice(older.length);
-    });
-    const told = new Map<string, Unsent | undefined>();
-    for (const id of waiting.flat()) {
-      const message = own.get(id) ?? this.#atHand.get(id);
-      if (message || cleared.has(id)) told.set(id, message);
-    }
-    const unknown = waiting.flatMap((ids) => ids.slice(0, unsentAtATime).filter((id) => !told.has(id)));
-    const read = await this.#messages(unknown).catch(() => new Map<string, Unsent | undefined>());
-    for (const [id, message] of read) told.set(id, message);
-    const gone = [...read].flatMap(([id, message]) => (message ? [] : [id]));
-    for (const [workflow] of workflows) this.#heads.gone(workflow, gone);
-    // Behind one that is not among them nothing leaves.
-    const next = waiting.map((ids) => {
-      const end = ids.findIndex((id, index) => index === unsentAtATime || !told.has(id));
-      return end === -1 ? ids : ids.slice(0, end);
-    });
-    return {
-      unsent: next.flatMap((ids) => ids.flatMap((id) => (cleared.has(id) ? [] : (told.get(id) ?? [])))),
-      hasMore: next.some((ids, index) => ids.length < waiting[index]!.length),
-    };
-  }
-
-  #keepAtHand(unsent: Unsent): void {
-    if (unsent.message.data.length <= longAtHand) this.#atHand.set(unsent.id, unsent);
   }
 
   async due(now: number, limit: number, except: readonly Ref[] = []): Promise<Versioned[]> {
@@ -491,116 +439,12 @@ export class FirestoreStateStore implements TickStore {
     });
   }
 
-  async unsent({ workflow, before, limit = unsentAtATime, except = [] }: UnsentQuery): Promise<Unsent[]> {
-    const passedOver = new Set(except);
-    return answering(async () => {
-      const ids =
-        workflow === undefined
-          ? await this.#old(before, limit, passedOver)
-          : await this.#oldOf(workflow, before, limit, passedOver);
-      return [...(await this.#messages(ids)).values()].filter((each) => each !== undefined);
-    });
+  unsent(query: UnsentQuery): Promise<Unsent[]> {
+    return answering(() => this.#outbox.unsent(query));
   }
 
-  /** What was committed before, about any workflow or none. */
-  async #old(before: number | undefined, limit: number, passedOver: ReadonlySet<string>): Promise<string[]> {
-    // What is of the future was committed by a clock that was ahead.
-    const where =
-      before === undefined ? [[]] : [at('LESS_THAN', before), at('GREATER_THAN', this.#options.clock.now())];
-    const orderBy = [{ field: 'at' }, { field: '__name__' }];
-    const oldest = { collection: 'outbox', orderBy, limit: limit + passedOver.size, select: [] };
-    const found = (await Promise.all(where.map((each) => this.#query({ ...oldest, where: each })))).flat();
-    const old = new Set(found.map(({ path }) => path.slice('outbox/'.length)).filter((id) => !passedOver.has(id)));
-    const ids = [...old].filter((id) => orderOfId(id) === undefined);
-    for (const workflow of new Set([...old].flatMap((id) => orderOfId(id) ?? []))) {
-      if (ids.length >= limit) break;
-      ids.push(...upToLast(await this.#unsentOf(workflow, passedOver), old));
-    }
-    return ids.slice(0, limit);
-  }
-
-  async #oldOf(
-    workflow: Ref,
-    before: number | undefined,
-    limit: number,
-    passedOver: ReadonlySet<string>,
-  ): Promise<string[]> {
-    const ids = (await this.#unsentOf(workflow, passedOver)).slice(0, limit);
-    if (before === undefined) return ids;
-    const now = this.#options.clock.now();
-    const found = await this.#firestore.get(ids.map(outboxPath), ['at']);
-    const old = ids.filter((_, index) => {
-      const committedAt = found[index] && numberOf(found[index].fields.at);
-      return committedAt !== undefined && (committedAt < before || committedAt > now);
-    });
-    return upToLast(ids, new Set(old));
-  }
-
-  async #unsentOf(workflow: Ref, passedOver: ReadonlySet<string>): Promise<string[]> {
-    this.#heads.forget([workflow]);
-    const { unsent } = (await this.#heads.of([workflow])).get(workflow)!;
-    return unsent.filter((id) => !passedOver.has(id));
-  }
-
-  /** By their ids, the first of them that there is room for. Undefined is one that was sent and cleared by another meanwhile. */
-  async #messages(ids: readonly string[]): Promise<Map<string, Unsent | undefined>> {
-    const messages = new Map<string, Unsent | undefined>();
-    const room = new Room();
-    for (let from = 0; from < ids.length; from += documentsAtOnce) {
-      const some = ids.slice(from, from + documentsAtOnce);
-      const taken = room.take(await this.#firestore.get(some.map(outboxPath)), 'message');
-      const found = await this.#longTexts.read(taken, (fields) => textOf(fields.message));
-      for (const [index, read] of found.entries()) {
-        const id = some[index]!;
-        if (read && read.long.length > 0) this.#besideUnsent.set(id, read.long);
-        messages.set(id, read && { id, message: read.data as Message });
-      }
-      if (taken.length < some.length) break;
-    }
-    return messages;
-  }
-
-  async sent(ids: readonly string[]): Promise<void> {
-    await answering(async () => {
-      for (let from = 0; from < ids.length; from += clearedAtOnce)
-        await this.#clear(ids.slice(from, from + clearedAtOnce));
-    });
-  }
-
-  /** Each that is there is deleted and counted, once: where another was faster with some, it is done again with the others. */
-  async #clear(ids: readonly string[]): Promise<void> {
-    let there = ids;
-    for (let tries = 1; there.length > 0; tries++) {
-      try {
-        await this.#firestore.commit(this.#clearing(ids, there));
-        break;
-      } catch (error) {
-        if (!(error instanceof GoogleError) || !refused.has(error.status) || tries === maxTries) throw error;
-        if (tries > 1) await this.#backoff.wait(this.#backoff.ms(tries));
-        const found = await this.#firestore.get(ids.map(outboxPath), ['at']);
-        there = ids.filter((_, index) => found[index]);
-      }
-    }
-    for (const [workflow, gone] of Map.groupBy(ids, orderOfId)) if (workflow) this.#heads.gone(workflow, gone);
-    for (const each of ids) {
-      this.#besideUnsent.delete(each);
-      this.#atHand.delete(each);
-      for (const cleared of this.#clearedSince) cleared.add(each);
-    }
-  }
-
-  #clearing(ids: readonly string[], there: readonly string[]): FirestoreWrite[] {
-    const counted = Map.groupBy(there, orderOfId);
-    const taken = [...Map.groupBy(ids, orderOfId)].flatMap(([workflow, of]) =>
-      workflow === undefined ? [] : [this.#heads.take(workflow, of, counted.get(workflow)?.length ?? 0)],
-    );
-    return [
-      ...taken,
-      ...there.flatMap((each): FirestoreWrite[] => [
-        { kind: 'delete', path: outboxPath(each), precondition: { exists: true } },
-        ...removing(this.#besideUnsent.get(each) ?? []),
-      ]),
-    ];
+  sent(ids: readonly string[]): Promise<void> {
+    return answering(() => this.#outbox.clear(ids));
   }
 
   #query(query: FirestoreQuery): Promise<FirestoreDocument[]> {
@@ -645,25 +489,6 @@ function headsOf({ entries, journal, publish }: UnitOfWork): Ref[] {
 
 function preconditionOf(version: string | null) {
   return version === null ? { exists: false } : { updateTime: version };
-}
-
-function at(op: string, time: number) {
-  return [{ field: 'at', op, value: integer(time) }];
-}
-
-function outboxPath(id: string): string {
-  return `outbox/${id}`;
-}
-
-/** The workflow that a message is about, by the id that it has in the outbox. */
-function orderOfId(id: string): Ref | undefined {
-  const workflow = id.slice(0, id.lastIndexOf('.'));
-  return workflow === '' ? undefined : `${workflows}/${workflow}`;
-}
-
-/** Clocks of processes differ: what stands before one that is old enough must leave before it. */
-function upToLast(ids: readonly string[], old: ReadonlySet<string>): string[] {
-  return ids.slice(0, ids.findLastIndex((id) => old.has(id)) + 1);
 }
 
 function dataOf(fields: Fields): string {
